@@ -1,0 +1,300 @@
+"""Matrices as heatmaps: one, or one a head side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from attnviz.charts.labels import axis, positioned
+from attnviz.charts.palettes import HATCH, PICKED, Domain, Palette, nice_domain, ramp
+
+Size = tuple[int, int]
+
+_CELL = (5, 26)  # px, the smallest and the largest side of a cell
+_PLOT = 300  # px, the side that a matrix is fitted into between those two
+
+
+def heatmap(
+    values: np.ndarray,
+    rows: Sequence[str],
+    cols: Sequence[str],
+    *,
+    row_title: str | None = "query",
+    col_title: str | None = "key",
+    value_title: str = "weight",
+    palette: Palette = "sequential",
+    domain: Domain | None = None,
+    title: str | None = None,
+    size: Size | None = None,
+    masked: np.ndarray | None = None,
+    select: str | None = None,
+    picked: tuple[int, int] | None = None,
+    legend: bool = True,
+) -> alt.Chart:
+    """One matrix, a cell for every number, with the number itself on hover.
+
+    Args:
+        values: (n_rows, n_cols). ``-inf`` and ``nan`` are drawn as hatched grey, in no colour of
+            the palette.
+        rows, cols: labels, one for each row and column; repeats stay separate positions.
+        row_title, col_title, value_title: what rows, columns and cells are.
+        palette: "sequential" for numbers from 0 up, "diverging" for numbers of both signs.
+        domain: the values of the first and the last colour; round ones around the data by default.
+        size: (width, height) of the matrix in pixels, without labels; from its shape by default, so
+            that a matrix of the same shape always takes the same room.
+        masked: (n_rows, n_cols) booleans, True for a cell that is not allowed to attend.
+        select: the name of a selection parameter: a click picks ``{"row": i, "column": j}``.
+        picked: the cell to outline.
+        legend: whether the colours and their range are shown beside the matrix.
+
+    Raises:
+        ValueError: the labels, the mask and the values do not have the same shape.
+    """
+    array = np.asarray(values)
+    if array.ndim != 2:
+        raise ValueError(f"a heatmap needs a matrix, not an array of shape {array.shape}")
+    hit = None if picked is None else (0, *picked)
+    data = _table(array[None], rows, cols, None if masked is None else masked[None], hit)
+    width, height = size or plot_size(len(rows), len(cols))
+    return alt.Chart(
+        data=data,
+        title=title if title is not None else alt.Undefined,
+        width=width,
+        height=height,
+        **_marks(
+            rows,
+            cols,
+            titles=(row_title, col_title, value_title),
+            palette=palette,
+            domain=domain or nice_domain(array, palette),
+            size=(width, height),
+            select=select,
+            outlined=picked is not None,
+            legend=legend,
+        ),
+    )
+
+
+def heatmaps(
+    values: np.ndarray,
+    rows: Sequence[str],
+    cols: Sequence[str],
+    names: Sequence[str],
+    *,
+    row_title: str | None = "query",
+    col_title: str | None = "key",
+    value_title: str = "weight",
+    palette: Palette = "sequential",
+    domain: Domain | None = None,
+    size: Size | None = None,
+    masked: np.ndarray | None = None,
+    select: str | None = None,
+    picked: tuple[int, int, int] | None = None,
+    columns: int = 4,
+    legend: bool = True,
+) -> alt.Chart:
+    """Many matrices of one shape as small multiples that share their axes and colours.
+
+    Args:
+        values: (n_panels, n_rows, n_cols), one panel a head.
+        names: a title for each panel.
+        masked: (n_rows, n_cols) for all panels, or (n_panels, n_rows, n_cols).
+        select: as for ``heatmap``; a pick also has ``"panel": h``.
+        picked: (panel, row, column) of the cell to outline.
+        columns: panels in a row.
+
+    The rest is as for :func:`heatmap`.
+    """
+    array = np.asarray(values)
+    if array.ndim != 3 or array.shape[0] != len(names):
+        raise ValueError(f"{len(names)} names for panels of shape {array.shape}")
+    if masked is not None:
+        masked = np.broadcast_to(masked, array.shape)
+    width, height = size or plot_size(len(rows), len(cols), _PLOT // 2)
+    specification = _marks(
+        rows,
+        cols,
+        titles=(row_title, col_title, value_title),
+        palette=palette,
+        domain=domain or nice_domain(array, palette),
+        size=(width, height),
+        select=select,
+        outlined=picked is not None,
+        legend=legend,
+    )
+    if select:
+        specification["params"][0]["select"]["fields"].append("panel")
+    specification["encoding"]["facet"] = {
+        "field": "panel",
+        "type": "ordinal",
+        "columns": min(columns, len(names)),
+        "spacing": 14,
+        "title": None,
+        "header": {
+            "labelExpr": f"{list(names)}[datum.value]",
+            "labelFontSize": 12,
+            "labelPadding": 4,
+        },
+    }
+    return alt.Chart(
+        data=_table(array, rows, cols, masked, picked),
+        width=width,
+        height=height,
+        **specification,
+    )
+
+
+def plot_size(n_rows: int, n_cols: int, room: int = _PLOT) -> Size:
+    """(width, height) in pixels of a matrix with square cells, from its shape alone."""
+    smallest, largest = _CELL
+    cell = min(max(room // max(n_rows, n_cols, 1), smallest), largest)
+    return cell * max(n_cols, 1), cell * max(n_rows, 1)
+
+
+def _table(
+    values: np.ndarray,
+    rows: Sequence[str],
+    cols: Sequence[str],
+    masked: np.ndarray | None,
+    picked: tuple[int, int, int] | None,
+) -> pa.Table:
+    """One line a cell: where it is, its value, and what hovering says."""
+    shape = (values.shape[0], len(rows), len(cols))
+    if values.shape != shape or (masked is not None and masked.shape != shape):
+        raise ValueError(
+            f"{shape[1]} row and {shape[2]} column labels do not fit values of shape "
+            f"{values.shape[1:]}" + ("" if masked is None else f" masked by {masked.shape[1:]}")
+        )
+    panel, row, column = (index.ravel().astype(np.int32) for index in np.indices(shape))
+    flat = values.ravel()
+    hidden = np.isneginf(flat)
+    if masked is not None:
+        hidden = hidden | masked.ravel()
+    shown = np.char.mod("%.7g", flat)
+    return pa.table(
+        {
+            "panel": panel,
+            "row": row,
+            "column": column,
+            "value": pa.array(flat, mask=~np.isfinite(flat)),
+            "masked": hidden,
+            "picked": _is_cell(picked, panel, row, column),
+            "row label": pa.array(positioned(rows)).take(pa.array(row)),
+            "column label": pa.array(positioned(cols)).take(pa.array(column)),
+            "shown": np.where(hidden, "masked", shown),
+        }
+    )
+
+
+def _is_cell(
+    picked: tuple[int, int, int] | None, panel: np.ndarray, row: np.ndarray, column: np.ndarray
+) -> np.ndarray:
+    if picked is None:
+        return np.zeros(panel.shape, dtype=bool)
+    return (panel == picked[0]) & (row == picked[1]) & (column == picked[2])
+
+
+def _marks(
+    rows: Sequence[str],
+    cols: Sequence[str],
+    *,
+    titles: tuple[str | None, str | None, str],
+    palette: Palette,
+    domain: Domain,
+    size: Size,
+    select: str | None,
+    outlined: bool,
+    legend: bool,
+) -> dict[str, Any]:
+    """Mark, encoding and parameters: everything that does not change while only numbers change."""
+    row_title, col_title, value_title = titles
+    width, height = size
+    column_pitch, row_pitch = width / max(len(cols), 1), height / max(len(rows), 1)
+    specification: dict[str, Any] = {
+        "autosize": "pad",  # labels take room around the matrix and never from it
+        "view": {"stroke": "rgba(128,128,128,0.35)"},
+        "mark": {
+            "type": "rect",
+            "cursor": "pointer" if select else "default",
+            "stroke": {"expr": "background"},
+            "strokeWidth": 1 if min(column_pitch, row_pitch) >= 10 else 0,
+            "invalid": None,  # a cell without a number is drawn all the same
+        },
+        "encoding": {
+            "x": {
+                "field": "column",
+                "type": "ordinal",
+                "scale": {"domain": list(range(len(cols))), "padding": 0},
+                "axis": axis(cols, col_title, column_pitch, orient="top"),
+            },
+            "y": {
+                "field": "row",
+                "type": "ordinal",
+                "scale": {"domain": list(range(len(rows))), "padding": 0},
+                "axis": axis(rows, row_title, row_pitch, orient="left"),
+            },
+            "color": {
+                "condition": {"test": "datum.masked || !isValid(datum.value)", "value": HATCH},
+                "field": "value",
+                "type": "quantitative",
+                "scale": {
+                    "domain": _stops(domain),
+                    "range": ramp(palette),
+                    "clamp": True,
+                    "interpolate": "rgb",
+                },
+                "legend": _legend(domain, height) if legend else None,
+            },
+            "tooltip": [
+                {"field": "row label", "type": "nominal", "title": row_title or "row"},
+                {"field": "column label", "type": "nominal", "title": col_title or "column"},
+                {"field": "shown", "type": "nominal", "title": value_title},
+            ],
+        },
+    }
+    if outlined:
+        # Read from the table and not from the browser's own selection: a cell can be picked by
+        # keyboard as well, and then only numbers change.
+        specification["encoding"] |= {
+            "stroke": {
+                "condition": {"test": "datum.picked", "value": PICKED},
+                "value": {"expr": "background"},
+            },
+            "strokeWidth": {
+                "condition": {"test": "datum.picked", "value": 3},
+                "value": specification["mark"]["strokeWidth"],
+            },
+        }
+    if select:
+        specification["params"] = [
+            {
+                "name": select,
+                "select": {"type": "point", "fields": ["row", "column"], "toggle": False},
+            }
+        ]
+    return specification
+
+
+def _stops(domain: Domain) -> list[float]:
+    """The values at the palette's seven colours, evenly spread over the domain."""
+    return [float(f"{stop:.6g}") for stop in np.linspace(*domain, 7)]
+
+
+def _legend(domain: Domain, height: int) -> dict[str, Any]:
+    low, high = domain
+    ends = [low, 0.0, high] if low < 0 < high else [low, (low + high) / 2, high]
+    return {
+        "title": None,
+        "orient": "right",
+        "values": ends,
+        "format": "~g",
+        "gradientLength": max(min(height, 110), 40),
+        "gradientThickness": 8,
+        "offset": 10,
+        "padding": 0,
+        "labelFontSize": 11,
+    }
