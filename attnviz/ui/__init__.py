@@ -1,0 +1,1 @@
+"""Streamlit helpers. Streamlit is imported here, in ``app.py`` and in ``pages/``, nowhere else."""

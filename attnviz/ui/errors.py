@@ -1,0 +1,53 @@
+"""What a person sees when something can't be done: one sentence, where they asked for it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from typing import TypeVar
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from attnviz.errors import AttnVizError
+
+log = logging.getLogger("attnviz")
+T = TypeVar("T")
+
+
+def sentence(error: Exception) -> str:
+    """The error as a person reads it. What nobody foresaw goes to the log under a reference."""
+    if isinstance(error, AttnVizError):
+        return str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's own
+        return "There is not enough memory for this. Use a shorter text or a smaller model."
+    reference = secrets.token_hex(3)
+    log.error("reference %s", reference, exc_info=error)
+    return f"Something went wrong inside attnviz. The server's log has it under {reference}."
+
+
+def attempt(action: Callable[[], T], where: DeltaGenerator | None = None) -> T | None:
+    """``action()``, or None after its error was shown in ``where``.
+
+    Streamlit's own stop and rerun signals are no ``Exception`` and pass through.
+    """
+    try:
+        return action()
+    except Exception as error:
+        show(error, where)
+        return None
+
+
+def show(error: Exception, where: DeltaGenerator | None = None) -> None:
+    """Show one error beside the control that caused it."""
+    # The sentence may quote a person's own words, which are not Markdown.
+    (where or st).error(as_text(sentence(error)), icon=":material/error:")
+
+
+def as_text(words: str) -> str:
+    r"""Escape Markdown, so that words appear as they are: ``as_text("*a*") == "\\*a\\*"``."""
+    return "".join(f"\\{c}" if c in _MARKDOWN else c for c in words)
+
+
+_MARKDOWN = frozenset("\\`*_{}[]()<>#+-!|~$:^&=")

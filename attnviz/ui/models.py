@@ -1,0 +1,202 @@
+"""Loaded models and traces, shared by every session, worked off by one executor.
+
+Both are read-only: many people look at one model and one trace at once.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from attnviz.errors import AttnVizError
+from attnviz.ui.executor import Executor, Report, Shelf
+
+if TYPE_CHECKING:
+    from attnviz.trace.fidelity import Fidelity
+    from attnviz.trace.model import Model
+    from attnviz.trace.trace import Trace
+
+MAX_MODELS = 3  # whole models in memory at once
+MAX_TRACES = 64
+LOGITS_TOKENS = 256  # up to here all positions' logits are kept: 50 MB at 49,152 words
+MAX_TRACE_BYTES = 2 << 30  # 4,096 tokens of a 30-layer model are 0.3 GB
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which weights, where, and in which precision."""
+
+    name: str  # catalog name, hub id, folder or .gguf file
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is put to the model."""
+
+    text: str = ""
+    target: str = ""  # encoder-decoder: the decoder's text
+    pair: str = ""  # encoder: the second segment
+    image: bytes = field(default=b"", repr=False, compare=False)
+    image_digest: str = ""  # stands for the image in comparisons and keys
+
+    @classmethod
+    def of_image(cls, image: bytes) -> Question:
+        return cls(image=image, image_digest=hashlib.sha256(image).hexdigest())
+
+
+class Shared(NamedTuple):
+    """What the whole server process shares."""
+
+    executor: Executor
+    models: Shelf
+    traces: Shelf
+    checks: Shelf
+
+
+@st.cache_resource
+def shared() -> Shared:
+    return Shared(
+        executor=Executor(workers=1),
+        models=Shelf(MAX_MODELS, on_change=settle_garbage),
+        traces=Shelf(MAX_TRACES, MAX_TRACE_BYTES, size_of=lambda trace: trace.nbytes),
+        checks=Shelf(1024),
+    )
+
+
+def settle_garbage() -> None:
+    """Put what lives long out of the garbage collector's sight.
+
+    Streamlit collects all generations after every script run. With torch and a model loaded, 50
+    sessions rerunning at once took 11.5 s that way and 0.5 s after this.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+def load(choice: ModelChoice, report: Report) -> Model:
+    """The loaded model, from memory if it is there.
+
+    Raises:
+        AttnVizError: it can't be found, read or held; the message says which and what to do.
+    """
+    shelf = shared().models
+    key = ("model", choice)
+
+    def action() -> Model:
+        import attnviz
+
+        shelf.make_room()
+        return attnviz.load(choice.name, device=choice.device, dtype=choice.dtype)
+
+    return shared().executor.run(key, action, shelf, report)
+
+
+def trace(choice: ModelChoice, question: Question, limit: int, report: Report) -> Trace:
+    """The trace of one question put to one model.
+
+    Args:
+        choice: the model.
+        question: text or image.
+        limit: longest text, in tokens.
+        report: see Executor.run.
+
+    Raises:
+        AttnVizError: the model can't be loaded, or the question doesn't suit it.
+    """
+    model = load(choice, report)
+    n = check_length(model, question, limit)
+    keep = ("qkv", "residual", "logits") if n <= LOGITS_TOKENS else ("qkv", "residual")
+    arguments = arguments_of(question)
+    return shared().executor.run(
+        ("trace", choice, question),
+        lambda: model.trace(keep=keep, **arguments),
+        shared().traces,
+        report,
+    )
+
+
+def kind_of(model: Model) -> str:
+    """What a model reads: "vision", "encoder-decoder", "decoder" or "encoder"."""
+    if model.tokenizer is None and model.processor is not None:
+        return "vision"
+    if getattr(model.module.config, "is_encoder_decoder", False):
+        return "encoder-decoder"
+    return "decoder" if model.module.can_generate() else "encoder"
+
+
+def fidelity(
+    choice: ModelChoice, question: Question, made: Trace, layer: int, report: Report
+) -> Fidelity:
+    """How far one layer of a trace, recomputed, is from what the layer itself gave."""
+    return shared().executor.run(
+        ("fidelity", choice, question, layer),
+        lambda: made.fidelity(layer=layer),
+        shared().checks,
+        report,
+    )
+
+
+def check_length(model: Model, question: Question, limit: int) -> int:
+    """The longest text's number of tokens; refused over the limit, before anything is computed."""
+    if question.image or model.tokenizer is None:
+        return 0
+    texts = (question.text, question.target, question.pair)
+    n = max(len(model.tokenizer(words)["input_ids"]) if words else 0 for words in texts)
+    if n > limit:
+        raise AttnVizError(
+            f"The text has {n:,} tokens and the limit is {limit:,}.",
+            "Shorten it, or raise the limit in the sidebar.",
+        )
+    return n
+
+
+def arguments_of(question: Question) -> dict[str, Any]:
+    """The question as ``Model.trace`` takes it."""
+    if question.image:
+        return {"text": None, "image": decode_image(question.image)}
+    return {
+        "text": question.text,
+        "target": question.target or None,
+        "pair": question.pair or None,
+    }
+
+
+def decode_image(data: bytes) -> Any:
+    """An uploaded file as an RGB picture."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.width * picture.height > 50_000_000:
+                raise AttnVizError(
+                    f"The image is {picture.width} × {picture.height} pixels.",
+                    "Use one under 50 megapixels.",
+                )
+            return picture.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise AttnVizError(
+            "The file is not an image that can be read.", "Use PNG or JPEG."
+        ) from error
+
+
+def waiting_line(where: DeltaGenerator, doing: str) -> Report:
+    """A report that shows the place in the queue in ``where``.
+
+    Each call is also the moment at which Streamlit may stop or rerun the waiting page.
+    """
+
+    def report(ahead: int) -> None:
+        people = "1 request" if ahead == 1 else f"{ahead} requests"
+        place = f"Waiting, {people} in front" if ahead else f"{doing} …"
+        where.caption(f":material/hourglass_top: {place}")
+
+    return report

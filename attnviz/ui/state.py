@@ -1,0 +1,61 @@
+"""The view lives in the link.
+
+Widgets bind themselves (``bind="query-params"``). A text box is the exception: it may hold more
+than a link can carry, so it is kept in step with the link here.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import streamlit as st
+
+# Servers and chat programs cut addresses off at 8 KB; the rest of the view needs some of it.
+LINK_BYTES = 6_000
+
+
+def linked_text(
+    label: str,
+    *,
+    key: str,
+    default: str = "",
+    height: int = 100,
+    placeholder: str = "",
+    help: str = "",
+) -> str:
+    """A text area whose text is in the link under ``key``, as long as the link can carry it."""
+    _adopt_link(key, default)
+    text = st.text_area(
+        label,
+        key=key,
+        height=height,
+        placeholder=placeholder,
+        help=help or None,
+        persist_state="session",
+    )
+    fits = len(quote(text)) <= LINK_BYTES
+    _write_link(key, text if fits and text != default else None)
+    if not fits:
+        st.caption(":material/link_off: Too long for a link, which carries the rest of the view.")
+    return text
+
+
+def _adopt_link(key: str, default: str) -> None:
+    """Take the text from a link that somebody opened or went back to."""
+    seen = f"_link_{key}"
+    in_link = st.query_params.get(key)
+    if in_link is not None and in_link != st.session_state.get(seen):
+        st.session_state[key] = in_link
+        st.session_state[seen] = in_link
+    elif key not in st.session_state:
+        st.session_state[key] = default
+
+
+def _write_link(key: str, text: str | None) -> None:
+    if text == st.query_params.get(key):
+        return
+    st.session_state[f"_link_{key}"] = text
+    if text is None:
+        del st.query_params[key]
+    else:
+        st.query_params[key] = text

@@ -1,0 +1,153 @@
+"""Fixtures for the app's tests: a real server, and a real Chromium that may only talk to it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import settings
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.browser import chromium
+
+ROOT = Path(__file__).parent.parent
+SECONDS_TO_START = 120  # torch and transformers are imported on a cold disk
+TIMEOUT_MS = 90_000  # two cores, shared with other tests
+
+# Times vary with the machine's load; what a property says does not.
+settings.register_profile("attnviz", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("attnviz")
+
+# Everything a test needs is here: a look-up on the Hub must fail at once, not time out.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the app, served as ``streamlit run app.py`` serves it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    command = [sys.executable, "-m", "streamlit", "run", "app.py"]
+    command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        _wait_until_up(f"http://127.0.0.1:{port}/_stcore/health", process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_up(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + SECONDS_TO_START
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(address, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"the server did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=chromium.find(), args=chromium.launch_arguments()
+        )
+        yield started
+        started.close()
+
+
+class Visit:
+    """One person's browser at the app: opens addresses, waits, and collects what goes wrong."""
+
+    def __init__(self, context: BrowserContext, server: str) -> None:
+        self.server = server
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(TIMEOUT_MS)
+        self.problems: list[str] = []
+        self.outside: list[str] = []
+        self.page.on("pageerror", lambda error: self.problems.append(f"exception: {error}"))
+        self.page.on("console", self._console)
+        self.page.on("request", self._request)
+
+    def _console(self, message: object) -> None:
+        if message.type == "error":  # type: ignore[attr-defined]
+            self.problems.append(message.text)  # type: ignore[attr-defined]
+
+    def _request(self, request: object) -> None:
+        url = request.url  # type: ignore[attr-defined]
+        if urlsplit(url).scheme in ("http", "https", "ws", "wss"):
+            if urlsplit(url).hostname not in ("127.0.0.1", "localhost"):
+                self.outside.append(url)
+
+    def open(self, path: str = "/") -> Page:
+        """Open an address of the app and wait until its script has run through."""
+        self.page.goto(self.server + path, wait_until="domcontentloaded")
+        self.idle()
+        return self.page
+
+    def idle(self, quiet_ms: int = 400) -> Page:
+        """Wait until no script has run for ``quiet_ms``: an answer to a click is on screen."""
+        self.page.wait_for_function(
+            """(quiet) => {
+                const app = document.querySelector('[data-testid="stApp"]');
+                const busy = !app || app.dataset.testScriptState !== 'notRunning'
+                    || app.dataset.testConnectionState !== 'CONNECTED'
+                    || document.querySelector('[data-testid="stSkeleton"]');
+                const now = performance.now();
+                if (busy) { window.__quietSince = now; return false; }
+                window.__quietSince ??= now;
+                return now - window.__quietSince > quiet;
+            }""",
+            arg=quiet_ms,
+            polling=50,
+        )
+        self.page.evaluate("() => { delete window.__quietSince; }")
+        return self.page
+
+
+@pytest.fixture
+def visit(browser: Browser, server: str) -> Iterator[Callable[..., Visit]]:
+    """Start a visit: ``visit(width=900, scheme="dark")``.
+
+    At the end of the test no visit may have met a console error or asked any other machine.
+    """
+    contexts: list[BrowserContext] = []
+    visits: list[Visit] = []
+
+    def begin(width: int = 1440, height: int = 1000, scheme: str = "light") -> Visit:
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            accept_downloads=True,
+        )
+        contexts.append(context)
+        visits.append(Visit(context, server))
+        return visits[-1]
+
+    yield begin
+    for context in contexts:
+        context.close()
+    assert not [problem for one in visits for problem in one.problems]
+    assert not [url for one in visits for url in one.outside]
