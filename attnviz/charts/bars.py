@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from attnviz.charts.labels import axis, positioned
+from attnviz.charts.labels import axis, heading, positioned
 from attnviz.charts.palettes import CATEGORIES
 
 _PITCH = 20  # px, from one bar to the next
@@ -50,7 +50,7 @@ def bars(
     )
     specification: dict[str, Any] = {
         "autosize": "pad",
-        "title": title if title is not None else alt.Undefined,
+        "title": heading(title),
         "width": width,
         "height": _PITCH * max(len(labels), 1),
         "mark": {"type": "bar", "cornerRadiusEnd": 2},

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from attnviz.charts.labels import axis, positioned
+from attnviz.charts.labels import axis, heading, positioned
 from attnviz.charts.palettes import HATCH, PICKED, Domain, Palette, nice_domain, ramp
 
 Size = tuple[int, int]
@@ -62,7 +62,7 @@ def heatmap(
     width, height = size or plot_size(len(rows), len(cols))
     return alt.Chart(
         data=data,
-        title=title if title is not None else alt.Undefined,
+        title=heading(title),
         width=width,
         height=height,
         **_marks(
@@ -175,19 +175,22 @@ def _table(
     if masked is not None:
         hidden = hidden | masked.ravel()
     shown = np.char.mod("%.7g", flat)
-    return pa.table(
+    outlined = _is_cell(picked, panel, row, column)
+    table = pa.table(
         {
             "panel": panel,
             "row": row,
             "column": column,
             "value": pa.array(flat, mask=~np.isfinite(flat)),
             "masked": hidden,
-            "picked": _is_cell(picked, panel, row, column),
+            "picked": outlined,
             "row label": pa.array(positioned(rows)).take(pa.array(row)),
             "column label": pa.array(positioned(cols)).take(pa.array(column)),
             "shown": np.where(hidden, "masked", shown),
         }
     )
+    # Cells are drawn in this order: the picked one last, so that no neighbour covers its outline.
+    return table.take(pa.array(np.argsort(outlined, kind="stable")))
 
 
 def _is_cell(

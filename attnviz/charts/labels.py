@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+import altair as alt
+
 _CHARACTER = 6.5  # px, the width of an average character at the labels' size
 _ROOM: Final = 84  # px, the longest label drawn; a longer one ends in an ellipsis
 _LEGIBLE: Final = 11  # px, the smallest pitch at which every label can be drawn
@@ -39,6 +41,13 @@ def axis(labels: Sequence[str], title: str | None, pitch: float, *, orient: str)
 def _crowded(slanted: bool, longest: float) -> bool:
     """Whether upright column labels are wider than their columns (numbers of dimensions)."""
     return slanted and longest <= 3 * _CHARACTER
+
+
+def heading(title: str | None) -> Any:
+    """A small title above the picture, or none."""
+    if title is None:
+        return alt.Undefined
+    return {"text": title, "anchor": "start", "fontSize": 13, "offset": 8}
 
 
 def positioned(labels: Sequence[str]) -> list[str]:

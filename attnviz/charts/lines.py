@@ -9,6 +9,7 @@ import altair as alt
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from attnviz.charts.labels import heading
 from attnviz.charts.palettes import CATEGORIES
 
 
@@ -47,7 +48,7 @@ def lines(
     names = list(arrays)
     specification: dict[str, Any] = {
         "autosize": "pad",
-        "title": title if title is not None else alt.Undefined,
+        "title": heading(title),
         "width": size[0],
         "height": size[1],
         "mark": {"type": "line", "point": {"size": 24}, "strokeWidth": 1.6},
