@@ -1,0 +1,50 @@
+"""attnviz: look at self-attention with the real numbers.
+
+    import attnviz
+    model = attnviz.load("smollm2-135m")
+    trace = model.trace("The capital of France is")
+    trace.attention(layer=3, head=5).weights()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attnviz.errors import AttnVizError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from attnviz.trace import Model
+
+__all__ = ["AttnVizError", "load", "wrap"]
+
+
+def load(name: str, device: str = "auto", dtype: str = "auto", revision: str | None = None) -> Model:
+    """Loads a model: a catalog name, a hub id, a folder, or a .gguf file.
+
+    Args:
+        name: e.g. "smollm2-135m", "openai-community/gpt2", "./my-model", "model.gguf".
+        device: "auto" (cuda, then mps, then cpu) or one of them.
+        dtype: "auto" or "float32", "bfloat16", "float16", "float64".
+        revision: a hub revision.
+
+    Raises:
+        AttnVizError: no such model, or one that cannot or must not be loaded.
+    """
+    from attnviz.models.loading import load as find
+    from attnviz.trace import Model
+
+    return Model(find(name, device=device, dtype=dtype, revision=revision))
+
+
+def wrap(
+    hf_model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    processor: Any | None = None,
+) -> Model:
+    """Any transformers model that is already in memory. It is not changed, now or later."""
+    from attnviz.models.checkpoint import describe
+    from attnviz.trace import Model
+
+    return Model(describe(hf_model, tokenizer, processor))

@@ -1,0 +1,16 @@
+"""Recording a forward pass, and looking at what was recorded."""
+
+from attnviz.trace.attention_map import AttentionMap
+from attnviz.trace.fidelity import Fidelity
+from attnviz.trace.model import Generation, Model
+from attnviz.trace.trace import AttentionLayer, Prediction, Trace
+
+__all__ = [
+    "AttentionLayer",
+    "AttentionMap",
+    "Fidelity",
+    "Generation",
+    "Model",
+    "Prediction",
+    "Trace",
+]

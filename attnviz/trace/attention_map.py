@@ -1,0 +1,167 @@
+"""One head of one layer, computed when somebody looks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from attnviz.errors import AttnVizError
+from attnviz.trace.compute import Pattern, Recorded, outputs, row_blocks
+
+Reduce = Literal["max", "mean"]
+
+# Scores at or below this were masked, whatever number the model used for it.
+_MASKED = -1e30
+
+_ALL = slice(None)
+
+
+class AttentionMap:
+    """A head's attention, lazy and exact: nothing is computed before it is asked for.
+
+        a = trace.attention(layer=3, head=5)
+        a.weights(rows=slice(0, 64), cols=slice(0, 64))   # (64, 64), softmax over whole rows
+
+    Rows are queries, columns are keys. Half precision is widened to float32. Tensors are on the
+    model's device and must not be written to.
+    """
+
+    def __init__(self, layer: Recorded, head: int, item: int = 0) -> None:
+        self._layer = layer
+        self._item = item
+        self._heads = slice(head, head + 1)
+        _, _, self.n_q, self.n_k = layer.shape
+
+    @property
+    def q(self) -> Tensor:
+        """(n_q, d_head): queries as they enter the product (after positions)."""
+        return self._entering(self._layer.q, "queries", self._heads)
+
+    @property
+    def k(self) -> Tensor:
+        """(n_k, d_head): keys as they enter the product, of the key/value head that serves us."""
+        return self._entering(self._layer.k, "keys", self._layer.kv_heads(self._heads))
+
+    @property
+    def v(self) -> Tensor:
+        """(n_k, d_v): values."""
+        return self._entering(self._layer.v, "values", self._layer.kv_heads(self._heads))
+
+    @property
+    def scaling(self) -> float | None:
+        """What q @ k.T is multiplied with; None where only the weights are known."""
+        return None if isinstance(self._layer, Pattern) else self._layer.rules.scaling
+
+    def scores(self, rows: slice = _ALL, cols: slice = _ALL) -> Tensor:
+        """(r, c): scaled, biased, masked scores; -inf where masked.
+
+        Raises:
+            AttnVizError: a dense layer whose scores stay inside its module.
+        """
+        r, c = _bounds(rows, self.n_q), _bounds(cols, self.n_k)
+        s = self._layer.scores(self._item, self._heads, r, c)[0]
+        return s.masked_fill(s <= _MASKED, -torch.inf)
+
+    def weights(self, rows: slice = _ALL, cols: slice = _ALL) -> Tensor:
+        """(r, c): weights, the softmax taken over each whole row."""
+        r, c = _bounds(rows, self.n_q), _bounds(cols, self.n_k)
+        tiles = [self._tile(block, c) for block in _within(r, self.n_k)]
+        return torch.cat(tiles) if len(tiles) != 1 else tiles[0]
+
+    def overview(self, size: int = 512, reduce: Reduce = "max") -> Tensor:
+        """(<= size, <= size): all weights, each cell the max or mean of a square of them.
+
+        The squares have a side of ceil(max(n_q, n_k) / size), the last of a row or column may be
+        smaller: the number is exact for the weights that it stands for.
+        """
+        side = max(1, -(-max(self.n_q, self.n_k) // size))
+        out = torch.zeros(-(-self.n_q // side), -(-self.n_k // side), device=self._device)
+        step = max(side, row_step(self.n_k) // side * side)
+        for i in range(0, self.n_q, step):
+            rows = slice(i, min(i + step, self.n_q))
+            lo, hi = self._layer.key_range(self._item, rows)
+            lo = lo // side * side  # whole squares
+            w = self._layer.weights(self._item, self._heads, rows, lo, hi)[0]  # (r, hi - lo)
+            pooled = _pool(w, side, reduce)
+            if reduce == "mean":  # a last, smaller square is the mean of what it has
+                pooled = pooled / _counts(rows, lo, hi, self.n_k, side, w.device)
+            out[i // side :, lo // side :][: pooled.shape[0], : pooled.shape[1]] = pooled
+        return out
+
+    def output(self, rows: slice = _ALL) -> Tensor:
+        """(n_q, d_v): weights @ V.
+
+        Raises:
+            AttnVizError: a dense layer whose values stay inside its module.
+        """
+        r = _bounds(rows, self.n_q)
+        blocks = _within(r, self.n_k)
+        return torch.cat([outputs(self._layer, self._item, self._heads, b)[0] for b in blocks])
+
+    @property
+    def _device(self) -> torch.device:
+        held = self._layer.values if isinstance(self._layer, Pattern) else self._layer.q
+        return held.device
+
+    def _tile(self, rows: slice, cols: slice) -> Tensor:
+        lo, hi = self._layer.key_range(self._item, rows)
+        w = self._layer.weights(self._item, self._heads, rows, lo, hi)[0]
+        if (lo, hi) == (0, self.n_k):
+            return w[:, cols]
+        a, b = max(lo, cols.start), min(hi, cols.stop)
+        tile = w.new_zeros(w.shape[0], cols.stop - cols.start)
+        if a < b:
+            tile[:, a - cols.start : b - cols.start] = w[:, a - lo : b - lo]
+        return tile
+
+    def _entering(self, t: Tensor | None, what: str, heads: slice) -> Tensor:
+        if t is None:
+            raise AttnVizError(
+                f"The {what} of this layer stay inside its module.",
+                "Look at its weights: they are the module's own.",
+            )
+        return t[self._item, heads][0]
+
+
+def row_step(n_k: int) -> int:
+    """Rows whose scores fit into one block."""
+    return next(row_blocks(1 << 62, n_k)).stop
+
+
+def _within(rows: slice, n_k: int) -> list[slice]:
+    """``rows`` in blocks of bounded memory (one empty block for no rows)."""
+    n = rows.stop - rows.start
+    if n == 0:
+        return [rows]
+    return [slice(rows.start + b.start, rows.start + b.stop) for b in row_blocks(n, n_k)]
+
+
+def _bounds(s: slice, n: int) -> slice:
+    start, stop, step = s.indices(n)
+    if step != 1:
+        raise AttnVizError("A tile's rows and columns are ranges.", "Use a slice without a step.")
+    return slice(start, max(start, stop))
+
+
+def _pool(w: Tensor, side: int, reduce: Reduce) -> Tensor:
+    """(ceil(r / side), ceil(c / side)) maxima or sums of squares."""
+    r, c = w.shape
+    if r % side or c % side:
+        w = F.pad(w, (0, -c % side, 0, -r % side))  # weights are >= 0: zeros change neither
+    cells = w.view(w.shape[0] // side, side, w.shape[1] // side, side)  # (R, side, C, side)
+    if reduce == "max":
+        return cells.amax(dim=3).amax(dim=1)
+    return cells.sum(dim=3).sum(dim=1)
+
+
+def _counts(rows: slice, lo: int, hi: int, n_k: int, side: int, device: torch.device) -> Tensor:
+    """(R, C): how many cells each square has."""
+
+    def lengths(start: int, stop: int, n: int) -> Tensor:
+        edges = torch.arange(start, stop, side, device=device)
+        return (torch.clamp(edges + side, max=n) - edges).float()
+
+    return lengths(rows.start, rows.stop, rows.stop)[:, None] * lengths(lo, hi, n_k)[None, :]

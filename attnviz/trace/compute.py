@@ -1,0 +1,190 @@
+"""Scores, weights and outputs of recorded attention, tile by tile.
+
+Everything a person sees of attention is computed here, from Q, K, V and the score rules, in at
+least float32 and in bounded memory: the two forms of a recorded layer answer the same questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attnviz.errors import AttnVizError
+from attnviz.trace.rules import ScoreRules
+
+# Cells of scores held at once: 4 million float32 cells are 16 MB.
+CELLS = 1 << 22
+
+
+@dataclass(frozen=True)
+class Products:
+    """A layer kept as what enters its products: weights are recomputed when asked for.
+
+    Attributes:
+        q: (B, H, n_q, d_head). k: (B, H_kv, n_k, d_head). v: (B, H_kv, n_k, d_v).
+        rules: what turns q @ k.T into weights.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    rules: ScoreRules
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, H, n_q, n_k)."""
+        return self.q.shape[0], self.q.shape[1], self.q.shape[2], self.k.shape[2]
+
+    def kv_heads(self, heads: slice) -> slice:
+        """The key/value heads that serve these query heads: one head, or whole groups."""
+        group = self.q.shape[1] // self.k.shape[1]
+        return slice(heads.start // group, (heads.stop - 1) // group + 1)
+
+    def scores(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
+        """(h, r, c): scaled, biased and masked scores of a tile (masked cells keep the fill)."""
+        q = _wide(self.q[item, heads, rows])
+        k = _wide(self.k[item, self.kv_heads(heads), cols])
+        s = _by_group(q, k.transpose(-1, -2))  # (h, r, c)
+        if self.rules.scaling != 1.0:
+            s *= self.rules.scaling
+        if self.rules.softcap is not None:
+            s = self.rules.softcap * torch.tanh(s / self.rules.softcap)
+        for term in self.rules.terms:
+            s += term.add(item, heads, rows, cols)
+        return s
+
+    def weights(self, item: int, heads: slice, rows: slice, lo: int, hi: int) -> Tensor:
+        """(h, r, hi - lo): the softmax over the whole row, of keys outside of which it is 0."""
+        s = self.scores(item, heads, rows, slice(lo, hi))
+        sink = self.rules.sink_scores(item, heads, rows)
+        if sink is not None and not self.rules.sink_gates_output:
+            column = sink.to(s.dtype).expand(s.shape[0], s.shape[1], 1)
+            s = torch.cat([s, column], dim=-1)
+            return _softmax(s)[..., :-1]
+        return _softmax(s)
+
+    def gate(self, item: int, heads: slice, rows: slice) -> Tensor | None:
+        """(h, r, 1): what each row's output is multiplied with, or None."""
+        sink = self.rules.sink_scores(item, heads, rows)
+        if sink is None or not self.rules.sink_gates_output:
+            return None
+        s = self.scores(item, heads, rows, slice(0, self.shape[3]))
+        return torch.sigmoid(torch.logsumexp(s, dim=-1, keepdim=True) - sink)
+
+    def key_range(self, item: int, rows: slice) -> tuple[int, int]:
+        """Keys outside of which these rows have no weight."""
+        return self.rules.key_range(item, rows, self.shape[3])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.q.nbytes + self.k.nbytes + self.v.nbytes + self.rules.nbytes
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A layer kept as the weights that its own module made (``source="dense"``).
+
+    Attributes:
+        values: (B, H, n_q, n_k) weights, as they met the values.
+        made_of: the module's own scores, same shape, if the weights are their softmax.
+        q, k, v: what entered the products, where it could be seen.
+    """
+
+    values: Tensor
+    made_of: Tensor | None = None
+    q: Tensor | None = None
+    k: Tensor | None = None
+    v: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, H, n_q, n_k)."""
+        B, H, n_q, n_k = self.values.shape
+        return B, H, n_q, n_k
+
+    def kv_heads(self, heads: slice) -> slice:
+        """Values were already repeated for the query heads when they were seen."""
+        return heads
+
+    def scores(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
+        """(h, r, c): the module's own scores."""
+        if self.made_of is None:
+            raise AttnVizError(
+                "The scores of this layer stay inside its module.",
+                "Look at its weights: they are the module's own.",
+            )
+        return _wide(self.made_of[item, heads, rows, cols])
+
+    def weights(self, item: int, heads: slice, rows: slice, lo: int, hi: int) -> Tensor:
+        """(h, r, hi - lo) weights of whole rows."""
+        return _wide(self.values[item, heads, rows, lo:hi])
+
+    def gate(self, item: int, heads: slice, rows: slice) -> Tensor | None:
+        """None: a dense layer's output is weights @ values."""
+        return None
+
+    def key_range(self, item: int, rows: slice) -> tuple[int, int]:
+        """All keys."""
+        return 0, self.shape[3]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        held = (self.values, self.made_of, self.q, self.k, self.v)
+        return sum(t.nbytes for t in held if t is not None)
+
+
+Recorded = Products | Pattern
+
+
+def row_blocks(n_q: int, n_k: int, heads: int = 1) -> Iterator[slice]:
+    """Rows in blocks whose scores stay within ``CELLS``."""
+    step = max(1, CELLS // max(1, n_k * heads))
+    for i in range(0, n_q, step):
+        yield slice(i, min(i + step, n_q))
+
+
+def outputs(layer: Recorded, item: int, heads: slice, rows: slice) -> Tensor:
+    """(h, r, d_v): weights @ V of some heads and rows.
+
+    Raises:
+        AttnVizError: the layer's values stay inside its module.
+    """
+    if layer.v is None:
+        raise AttnVizError(
+            "The values of this layer stay inside its module.",
+            "Look at its weights: they are the module's own.",
+        )
+    lo, hi = layer.key_range(item, rows)
+    w = layer.weights(item, heads, rows, lo, hi)
+    v = _wide(layer.v[item, layer.kv_heads(heads), lo:hi])
+    out = _by_group(w, v)  # (h, r, d_v)
+    gate = layer.gate(item, heads, rows)
+    return out if gate is None else out * gate
+
+
+def _by_group(a: Tensor, b: Tensor) -> Tensor:
+    """(h, r, x) @ (h_kv, x, y), each key/value head serving its group of query heads."""
+    h, r, x = a.shape
+    if h == b.shape[0]:
+        return torch.matmul(a, b)
+    stacked = a.reshape(b.shape[0], -1, x)  # (h_kv, h // h_kv * r, x)
+    return torch.matmul(stacked, b).view(h, r, b.shape[-1])
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """Softmax over keys in place of ``scores``; a row with no key at all gives zeros, not NaN."""
+    top = scores.amax(dim=-1, keepdim=True)
+    top.masked_fill_(top == -torch.inf, 0.0)
+    e = scores.sub_(top).exp_()
+    total = e.sum(dim=-1, keepdim=True)
+    return e.div_(total.masked_fill_(total == 0.0, 1.0))
+
+
+def _wide(t: Tensor) -> Tensor:
+    """Half precision is widened: a view of numbers must not add rounding of its own."""
+    return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t

@@ -1,0 +1,257 @@
+"""Recording a forward pass without touching the model.
+
+transformers sends every attention call of its models through ``AttentionInterface``. Importing
+this module puts a step in front of that look-up: while a `Recorder` is active in the running
+thread's context, the function that is found is wrapped; otherwise it is returned as it is. The
+model's config, mode, weights and attention implementation are never changed, and other threads
+that use the same model at the same time see nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_utils import AttentionInterface
+
+from attnviz.trace.compute import Pattern, Products, Recorded
+from attnviz.trace.fidelity import agrees, error_of, sample
+from attnviz.trace.rules import ScoreRules, Term, causal, mask_term, once, relative_or_dense
+
+Source = Literal["exact", "dense", "refused"]
+AttentionFunction = Callable[..., tuple[Tensor, Tensor | None]]
+
+_ACTIVE: ContextVar[Recorder | None] = ContextVar("attnviz_recorder", default=None)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One attention call of one forward pass.
+
+    Attributes:
+        module: the attention module, or the module in whose forward it was seen.
+        layer: what was kept, or None if refused.
+        own: (B, n_q, H, d_v) the layer's own output, for the receipt; None where unseen.
+        source, reason: how `layer` came about, and why not exactly.
+        step: the forward pass it belongs to (generation has several).
+    """
+
+    module: nn.Module
+    layer: Recorded | None
+    own: Tensor | None
+    source: Source
+    reason: str = ""
+    step: int = 0
+
+
+class Edit(Protocol):
+    """An intervention, as the recorder applies it to the calls of one layer."""
+
+    layer: int
+
+    def edit(self, layer: Products, output: Tensor) -> tuple[Recorded, Tensor]:
+        """The layer and its output (B, n_q, H, d_v) as they are after the intervention."""
+        ...
+
+
+class Recorder:
+    """Collects the attention calls and block inputs of the forward passes made inside it.
+
+    Args:
+        edits: interventions, applied to the calls they name.
+        keep_outputs: keep each layer's own output for the fidelity receipt.
+    """
+
+    def __init__(self, edits: tuple[Edit, ...] = (), keep_outputs: bool = True) -> None:
+        self.calls: list[Call] = []
+        self.edits = edits
+        self.keep_outputs = keep_outputs
+        self.inside = False  # within a dispatched call, whose insides are not looked at again
+        self.step = 0
+        self._mask_term = once(mask_term)
+        self._bias_term = once(relative_or_dense)
+
+    @contextmanager
+    def active(self) -> Iterator[Recorder]:
+        """Records what this thread runs inside the block."""
+        token = _ACTIVE.set(self)
+        try:
+            yield self
+        finally:
+            _ACTIVE.reset(token)
+
+    def is_active(self) -> bool:
+        """Whether the running thread records with this recorder."""
+        return _ACTIVE.get() is self
+
+    def add(
+        self,
+        module: nn.Module,
+        layer: Recorded | None,
+        own: Tensor | None,
+        source: Source,
+        reason: str = "",
+    ) -> None:
+        """Notes one attention call."""
+        if not self.keep_outputs:
+            own = None
+        self.calls.append(Call(module, layer, own, source, reason, self.step))
+
+    def attend(
+        self,
+        implementation: str,
+        function: AttentionFunction,
+        explicit: AttentionFunction,
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Any = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Runs a layer's attention as the model would, and keeps what entered it.
+
+        Args:
+            function: what the model would call. explicit: its own step-by-step version.
+            query: (B, H, n_q, d_head). key, value: (B, H_kv, n_k, d).
+        """
+        self.inside = True
+        try:
+            output, weights = function(module, query, key, value, attention_mask, **kwargs)
+            source: Source = "exact"
+            reason = ""
+            layer: Recorded | None
+            layer, reason = self._recorded(
+                implementation, function is explicit, module, query, key, value,
+                attention_mask, kwargs, output,
+            )  # fmt: skip
+            if layer is None:
+                layer, why = _own_weights(
+                    explicit, module, query, key, value, attention_mask, kwargs, output, weights
+                )
+                source, reason = ("dense", reason) if layer is not None else ("refused", why)
+        finally:
+            self.inside = False
+        for edit in self.edits:
+            if edit.layer == len(self.calls) and isinstance(layer, Products):
+                layer, output = edit.edit(layer, output)
+        self.add(module, layer, output if layer is not None else None, source, reason)
+        return output, weights
+
+    def rules(
+        self, implementation: str, explicit: bool, module: nn.Module, query: Tensor, key: Tensor,
+        mask: Any, options: dict[str, Any],
+    ) -> ScoreRules:  # fmt: skip
+        """The score rules that a call's arguments stand for."""
+        n_q, n_k = query.shape[2], key.shape[2]
+        scaling = options.get("scaling")
+        if scaling is None:
+            scaling = query.shape[-1] ** -0.5
+        terms: list[Term | None] = []
+        bias = options.get("position_bias")
+        if bias is not None:
+            terms.append(self._bias_term(bias))
+        if isinstance(mask, Tensor):
+            mask = mask[:, :, :, :n_k] if mask.ndim == 4 else mask
+            terms.append(self._mask_term(mask))
+        elif mask is None and not explicit and n_q > 1:
+            is_causal = options.get("is_causal")
+            if is_causal is None:
+                is_causal = getattr(module, "is_causal", True)
+            if is_causal:
+                offset = n_k - n_q if implementation.startswith("flash") else 0
+                terms.append(causal(n_q, offset, query.device))
+        sinks = options.get("s_aux", options.get("sinks"))
+        if sinks is None and explicit:
+            sinks = getattr(module, "sinks", None)
+        return ScoreRules(
+            scaling=float(scaling),
+            softcap=options.get("softcap"),
+            terms=tuple(t for t in terms if t is not None),
+            sinks=sinks.detach() if isinstance(sinks, Tensor) else None,
+        )
+
+    def _recorded(
+        self, implementation: str, explicit: bool, module: nn.Module, query: Tensor, key: Tensor,
+        value: Tensor, mask: Any, options: dict[str, Any], output: Tensor,
+    ) -> tuple[Products | None, str]:  # fmt: skip
+        """The call as products if they reproduce its output, else why not."""
+        B, H, n_q, _ = query.shape
+        if output.shape[:3] != (B, n_q, H):
+            return None, "its output is not one row a query and head"
+        if isinstance(mask, Tensor) and mask.ndim != 4:
+            return None, f"its mask has {mask.ndim} dimensions"
+        rules = self.rules(implementation, explicit, module, query, key, mask, options)
+        error = float("inf")
+        for candidate in _readings(rules):
+            products = Products(query, key, value, candidate)
+            error = error_of(products, output, *sample(B, n_q))
+            if agrees(error, output):
+                return products, ""
+        return None, f"recomputing it from Q, K and V differs by {error:.1e}"
+
+
+def _readings(rules: ScoreRules) -> Iterator[ScoreRules]:
+    """The ways a layer may mean its sinks; without any there is one way."""
+    yield rules
+    if rules.sinks is not None:
+        yield ScoreRules(rules.scaling, rules.softcap, rules.terms, rules.sinks, True)
+
+
+def _own_weights(
+    explicit: AttentionFunction, module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
+    mask: Any, options: dict[str, Any], output: Tensor, weights: Tensor | None,
+) -> tuple[Pattern | None, str]:  # fmt: skip
+    """The weights of the layer's own step-by-step function, if that gives the same output."""
+    n_q, n_k = query.shape[2], key.shape[2]
+    if weights is None:
+        lowest = torch.finfo(query.dtype).min
+        if isinstance(mask, Tensor) and mask.dtype == torch.bool:
+            blank = torch.zeros(mask.shape, dtype=query.dtype, device=query.device)
+            mask = blank.masked_fill_(~mask, lowest)
+        elif mask is None and n_q > 1 and options.get("is_causal", getattr(module, "is_causal", 1)):
+            rule = causal(n_q, n_k - n_q, query.device)
+            mask = rule.add(0, slice(0, 1), slice(0, n_q), slice(0, n_k))[None].clamp_min(lowest)
+        try:
+            again, weights = explicit(module, query, key, value, mask, **options)
+        except (RuntimeError, TypeError, AttributeError, ValueError) as error:
+            return None, f"its own step-by-step attention fails here ({type(error).__name__})"
+        if weights is None or again.shape != output.shape:
+            return None, "its own step-by-step attention gives no weights"
+        error = float((again - output).abs().max())
+        if not agrees(error, output):
+            return None, f"its own step-by-step attention differs from its output by {error:.1e}"
+    if weights.shape != (*query.shape[:3], n_k):
+        return None, f"its weights have the shape {tuple(weights.shape)}"
+    group = query.shape[1] // value.shape[1]
+    repeated = value.repeat_interleave(group, dim=1) if group > 1 else value
+    return Pattern(weights, None, query, key, repeated), ""
+
+
+_found = AttentionInterface.get_interface
+
+
+def _find(
+    self: AttentionInterface, attn_implementation: str, default: AttentionFunction
+) -> AttentionFunction:
+    function = _found(self, attn_implementation, default)
+    recorder = _ACTIVE.get()
+    if recorder is None:
+        return function
+
+    def recorded(module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+        named = dict(zip(("query", "key", "value", "attention_mask"), args, strict=False))
+        extra = dict(zip(("dropout", "scaling"), args[4:], strict=False))
+        return recorder.attend(
+            attn_implementation or "eager", function, default, module, **named, **extra, **kwargs
+        )
+
+    return recorded
+
+
+AttentionInterface.get_interface = _find  # type: ignore[method-assign]
