@@ -1,0 +1,181 @@
+"""Settings of an attention layer, checked when they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from attnviz.errors import AttnVizError
+
+Scale = Literal["sqrt", "none"]
+Mask = Literal["none", "causal", "sliding", "prefix"]
+Positions = Literal["none", "sinusoidal", "learned", "rope", "alibi", "t5"]
+Norm = Literal["pre", "post", "none"]
+NormKind = Literal["layer", "rms"]
+Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "swiglu"]
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """Everything that decides what one attention layer computes.
+
+    The defaults are the layer of Vaswani et al. (2017), without mask or positions.
+
+    Raises:
+        AttnVizError: a value is out of range or two of them contradict each other.
+    """
+
+    d_model: int = 64  # width of the residual stream, so of the layer's input and output
+    n_heads: int = 4  # H: how many patterns one layer can hold at once
+    n_kv_heads: int | None = (
+        None  # H_kv: None = H (MHA); 1 = MQA; between = GQA, a smaller KV cache
+    )
+    d_head: int | None = None  # width of one head; None = d_model / H, set it to free the two
+    bias: bool = True  # added by every linear map; recent models leave it out
+    dropout: float = 0.0  # chance that a weight is dropped in training; never on Q, K or V
+
+    scale: Scale | float = "sqrt"  # "sqrt" = 1/sqrt(d_head) keeps the scores' variance at 1
+    temperature: float = 1.0  # divides the dot products: below 1 sharpens, above 1 flattens
+    qk_norm: bool = False  # RMSNorm on each query and key: bounds the scores (Qwen 3, Gemma 3)
+    softcap: float | None = None  # scores become softcap * tanh(scores / softcap) (Gemma 2)
+    sink: bool = False  # one learned score a head that takes weight and gives nothing (gpt-oss)
+
+    mask: Mask = "none"  # which keys a query may see; padding is told at call time
+    window: int = 4  # "sliding": a query sees itself and the window - 1 tokens before it
+    prefix: int = 0  # "prefix": the first tokens see each other, the others are causal
+
+    positions: Positions = "none"  # without them attention cannot tell one order from another
+    max_positions: int = 512  # length of the "learned" table; other schemes have no limit
+    rope_theta: float = 10_000.0  # base of RoPE's wavelengths: larger reaches further
+    t5_buckets: int = 32  # distances share a table of this many biases a head
+    t5_max_distance: int = 128  # from here on all distances share one bucket
+
+    residual: bool = True  # adds the input back: without it deep stacks lose their input
+    norm: Norm = "post"  # before the layer (GPT-2, Llama), after the sum (BERT), or nowhere
+    norm_kind: NormKind = "layer"  # "rms" neither subtracts the mean nor adds a bias
+    norm_eps: float = 1e-5  # keeps the norm finite; models differ (BERT has 1e-12)
+
+    feed_forward: bool = False  # follow the attention with two linear maps, token by token
+    feed_forward_size: int | None = None  # its hidden width; None = 4 * d_model
+    activation: Activation = "gelu"  # between the two; "swiglu" has a third map as a gate
+
+    seed: int = 0  # the initial weights depend on this and their names, on nothing else
+
+    @property
+    def kv_heads(self) -> int:
+        """H_kv, with its default filled in."""
+        return self.n_heads if self.n_kv_heads is None else self.n_kv_heads
+
+    @property
+    def head_dim(self) -> int:
+        """d_head, with its default filled in."""
+        return self.d_model // self.n_heads if self.d_head is None else self.d_head
+
+    @property
+    def hidden_dim(self) -> int:
+        """Hidden width of the feed-forward, with its default filled in."""
+        return 4 * self.d_model if self.feed_forward_size is None else self.feed_forward_size
+
+    @property
+    def scaling(self) -> float:
+        """What the dot products are multiplied by: the scale over the temperature."""
+        if self.scale == "sqrt":
+            return self.head_dim**-0.5 / self.temperature
+        if self.scale == "none":
+            return 1.0 / self.temperature
+        return float(self.scale) / self.temperature
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether no query sees a later key."""
+        return self.mask in ("causal", "sliding")
+
+    def __post_init__(self) -> None:
+        self._check_sizes()
+        self._check_choices()
+        self._check_numbers()
+        self._check_positions()
+
+    def _check_sizes(self) -> None:
+        sizes = {
+            "d_model": self.d_model,
+            "n_heads": self.n_heads,
+            "n_kv_heads": self.kv_heads,
+            "d_head": 1 if self.d_head is None else self.d_head,
+            "window": self.window,
+            "max_positions": self.max_positions,
+            "feed_forward_size": self.hidden_dim,
+        }
+        for name, size in sizes.items():
+            if size < 1:
+                raise AttnVizError(f"{name} is {size}.", "Choose a whole number of 1 or more.")
+        if self.prefix < 0:
+            raise AttnVizError(f"prefix is {self.prefix}.", "Choose 0 or more tokens.")
+        if self.d_head is None and self.d_model % self.n_heads:
+            raise AttnVizError(
+                f"{self.n_heads} heads do not divide d_model = {self.d_model}.",
+                f"Choose one of {_divisors(self.d_model)} heads, or set d_head.",
+            )
+        if self.n_heads % self.kv_heads:
+            raise AttnVizError(
+                f"{self.n_heads} query heads cannot share {self.kv_heads} key/value heads evenly.",
+                f"Choose one of {_divisors(self.n_heads)} key/value heads.",
+            )
+
+    def _check_choices(self) -> None:
+        choices = {
+            "mask": (self.mask, Mask),
+            "positions": (self.positions, Positions),
+            "norm": (self.norm, Norm),
+            "norm_kind": (self.norm_kind, NormKind),
+            "activation": (self.activation, Activation),
+        }
+        if isinstance(self.scale, str):
+            choices["scale"] = (self.scale, Scale)
+        for name, (value, allowed) in choices.items():
+            if value not in get_args(allowed):
+                raise AttnVizError(
+                    f"{name} = {value!r} is not known.",
+                    f"Choose one of {', '.join(get_args(allowed))}.",
+                )
+
+    def _check_numbers(self) -> None:
+        if not 0.0 <= self.dropout < 1.0:
+            raise AttnVizError(f"dropout is {self.dropout}.", "Choose 0 or more, and less than 1.")
+        positive = {
+            "temperature": self.temperature,
+            "softcap": 1.0 if self.softcap is None else self.softcap,
+            "norm_eps": self.norm_eps,
+            "rope_theta": self.rope_theta,
+        }
+        if not isinstance(self.scale, str):
+            positive["scale"] = self.scale
+        for name, number in positive.items():
+            if not 0.0 < number < float("inf"):
+                raise AttnVizError(f"{name} is {number}.", "Choose a number above 0.")
+
+    def _check_positions(self) -> None:
+        if self.positions == "rope" and self.head_dim % 2:
+            raise AttnVizError(
+                f"RoPE turns pairs of numbers, and d_head = {self.head_dim} is odd.",
+                "Choose an even d_head, another number of heads, or other positions.",
+            )
+        if self.positions == "sinusoidal" and self.d_model % 2:
+            raise AttnVizError(
+                f"Sinusoidal positions pair a sine with a cosine, and d_model = {self.d_model} is odd.",
+                "Choose an even d_model or other positions.",
+            )
+        if self.positions == "t5":
+            if self.t5_buckets < 4 or self.t5_buckets % 2:
+                raise AttnVizError(
+                    f"t5_buckets is {self.t5_buckets}.", "Choose an even number of 4 or more."
+                )
+            if self.t5_max_distance <= self.t5_buckets // 2:
+                raise AttnVizError(
+                    f"t5_max_distance is {self.t5_max_distance}.",
+                    f"Choose more than half the buckets, so above {self.t5_buckets // 2}.",
+                )
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(n) for n in range(1, number + 1) if number % n == 0)

@@ -1,0 +1,208 @@
+"""Every intermediate of one attention layer, and the stages a person reads them in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from attnviz.nn.config import AttentionConfig
+from attnviz.nn.feed_forward import FeedForwardSteps
+
+Axis = Literal["query", "key", "d_model", "d_head", "concat", "hidden", "sink"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One matrix on the way from input to output.
+
+    ``value`` is (B, rows, columns), or (B, heads, rows, columns) if ``per_head``: "query" heads
+    are the layer's H, "key" heads its H_kv, and None means that the heads share one matrix.
+    """
+
+    name: str  # the field of AttentionSteps
+    title: str  # as a person reads it
+    formula: str  # how it comes from the stages before, on one line
+    value: Tensor
+    rows: Axis
+    columns: Axis
+    heads: Literal["query", "key"] | None = None
+
+    @property
+    def per_head(self) -> bool:
+        """Whether each head has a matrix of its own."""
+        return self.heads is not None
+
+
+@dataclass(frozen=True)
+class AttentionSteps:
+    """What :meth:`MultiHeadAttention.explain` saw. A field is None where its option is off.
+
+    B batch, n_q queries, n_k keys, H heads, H_kv key/value heads. In self-attention the keys are
+    the queries' own tokens, and n_k = n_q. Key/value head ``h * H_kv // H`` serves query head h.
+    """
+
+    config: AttentionConfig
+
+    x: Tensor  # (B, n_q, d_model), as given
+    position_vectors: Tensor | None  # (1 or B, n_q, d_model): sinusoidal or learned
+    embedded: Tensor | None  # (B, n_q, d_model): x + position_vectors; the residual starts here
+    normed: Tensor | None  # (B, n_q, d_model), pre-norm
+    context: Tensor | None  # (B, n_k, d_model): what the keys are made of in cross-attention
+
+    q_projected: Tensor | None  # (B, H, n_q, d_head) before QK-norm and RoPE; None if q is that
+    k_projected: Tensor | None  # (B, H_kv, n_k, d_head), likewise
+    q_normed: Tensor | None  # (B, H, n_q, d_head) after QK-norm; None if q is that
+    k_normed: Tensor | None  # (B, H_kv, n_k, d_head), likewise
+    q: Tensor  # (B, H, n_q, d_head), as it enters the product
+    k: Tensor  # (B, H_kv, n_k, d_head), as it enters the product
+    v: Tensor  # (B, H_kv, n_k, d_head)
+
+    scores_raw: Tensor  # (B, H, n_q, n_k): Q K^T
+    scores_scaled: Tensor  # (B, H, n_q, n_k)
+    scores_capped: Tensor | None  # (B, H, n_q, n_k)
+    bias: Tensor | None  # (1, H, n_q, n_k): ALiBi or T5
+    mask: Tensor | None  # (1 or B, 1, n_q, n_k) bool, True where visible; None if all is
+    scores: Tensor  # (B, H, n_q, n_k) before softmax, -inf where masked
+    sink: Tensor | None  # (H,): the score of each head's sink
+    sink_weights: Tensor | None  # (B, H, n_q): the weight it took
+    weights: Tensor  # (B, H, n_q, n_k); a row with nothing visible is all zeros
+    weights_dropped: Tensor | None  # (B, H, n_q, n_k), when training with dropout
+
+    heads: Tensor  # (B, H, n_q, d_head): each head's output
+    concat: Tensor  # (B, n_q, H * d_head)
+    projected: Tensor  # (B, n_q, d_model): concat W_O
+    residual_sum: Tensor | None  # (B, n_q, d_model)
+    post_normed: Tensor | None  # (B, n_q, d_model), post-norm
+    feed_forward: FeedForwardSteps | None
+    output: Tensor  # (B, n_q, d_model), what the layer returns
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The matrices in the order of computation, those of options that are off left out."""
+        return tuple(self._stages())
+
+    def _stages(self) -> Iterator[Stage]:
+        yield from self._entering()
+        yield from self._scoring()
+        yield from self._leaving()
+
+    def _entering(self) -> Iterator[Stage]:
+        stream: tuple[Axis, Axis] = ("query", "d_model")
+        source = "X"
+        yield Stage("x", "Input X", "X: one row a token", self.x, *stream)
+        if self.position_vectors is not None and self.embedded is not None:
+            formula = f"P: {self.config.positions} positions"
+            yield Stage("position_vectors", "Positions P", formula, self.position_vectors, *stream)
+            yield Stage("embedded", "Input with positions", "X ← X + P", self.embedded, *stream)
+        if self.normed is not None:
+            source = "X̂"
+            yield Stage("normed", "Norm", f"X̂ = {self._norm('X')}", self.normed, *stream)
+        memory = source
+        if self.context is not None:
+            memory = "C"
+            formula = "C: what is attended to"
+            yield Stage("context", "Context C", formula, self.context, "key", "d_model")
+        plus = " + b" if self.config.bias else ""
+        made = {
+            "q": (f"Q = {source}·W_Q{plus}", self.q_projected, self.q_normed, self.q),
+            "k": (f"K = {memory}·W_K{plus}", self.k_projected, self.k_normed, self.k),
+        }
+        rotated = self.config.positions == "rope" and self.context is None
+        for name, (formula, projected, normed, final) in made.items():
+            big, rows = name.upper(), "query" if name == "q" else "key"
+            side: tuple[Axis, Axis, Literal["query", "key"]]
+            side = ("query", "d_head", "query") if rows == "query" else ("key", "d_head", "key")
+            if projected is not None:
+                yield Stage(f"{name}_projected", f"{big} projected", formula, projected, *side)
+                formula = f"{big} ← RMSNorm({big}), each row"
+            if normed is not None:
+                yield Stage(f"{name}_normed", f"{big} normed", formula, normed, *side)
+            if rotated:
+                formula = f"{big} ← {big} turned by its position (RoPE)"
+            yield Stage(
+                name, f"{'Queries' if name == 'q' else 'Keys'} {big}", formula, final, *side
+            )
+        yield Stage("v", "Values V", f"V = {memory}·W_V{plus}", self.v, "key", "d_head", "key")
+
+    def _scoring(self) -> Iterator[Stage]:
+        pairs: tuple[Axis, Axis, Literal["query"]] = ("query", "key", "query")
+        config = self.config
+        yield Stage("scores_raw", "Dot products", "S = Q·Kᵀ", self.scores_raw, *pairs)
+        formula = f"S ← S × {config.scaling:.4g}{_scale_reason(config)}"
+        yield Stage("scores_scaled", "Scaled", formula, self.scores_scaled, *pairs)
+        if self.scores_capped is not None:
+            formula = f"S ← {config.softcap:g} · tanh(S / {config.softcap:g})"
+            yield Stage("scores_capped", "Soft-capped", formula, self.scores_capped, *pairs)
+        if self.bias is not None:
+            formula = {
+                "alibi": "B = −slope of the head × distance (ALiBi)",
+                "t5": "B = the head's learned bias for the distance's bucket (T5)",
+            }[config.positions]
+            yield Stage("bias", "Position bias B", formula, self.bias, *pairs)
+        if self.mask is not None:
+            formula = "M: 1 where the query may see the key"
+            yield Stage("mask", "Mask M", formula, self.mask[:, 0], "query", "key")
+        terms = "S" + (" + B" if self.bias is not None else "")
+        formula = f"S ← {terms}" + (", −∞ where M is 0" if self.mask is not None else "")
+        yield Stage("scores", "Scores", formula, self.scores, *pairs)
+        if self.sink_weights is not None:
+            formula = "what the sink takes: e^sink / (e^sink + Σ e^S)"
+            value = self.sink_weights[..., None]  # (B, H, n_q, 1)
+            yield Stage("sink_weights", "Sink", formula, value, "query", "sink", "query")
+        formula = "A = softmax(S), each row" + (", the sink beside it" if config.sink else "")
+        yield Stage("weights", "Weights A", formula, self.weights, *pairs)
+        if self.weights_dropped is not None:
+            formula = f"A ← A without {config.dropout:.0%} of its cells, ÷ {1 - config.dropout:g}"
+            yield Stage("weights_dropped", "After dropout", formula, self.weights_dropped, *pairs)
+
+    def _leaving(self) -> Iterator[Stage]:
+        stream: tuple[Axis, Axis] = ("query", "d_model")
+        plus = " + b" if self.config.bias else ""
+        yield Stage("heads", "Head outputs", "O = A·V", self.heads, "query", "d_head", "query")
+        formula = "C = the heads' O side by side"
+        yield Stage("concat", "Concatenated", formula, self.concat, "query", "concat")
+        yield Stage("projected", "Mixed by W_O", f"Y = C·W_O{plus}", self.projected, *stream)
+        if self.residual_sum is not None:
+            yield Stage("residual_sum", "Residual", "Y ← X + Y", self.residual_sum, *stream)
+        if self.post_normed is not None:
+            yield Stage("post_normed", "Norm", f"Y ← {self._norm('Y')}", self.post_normed, *stream)
+        if self.feed_forward is not None:
+            yield from self._feeding_forward(self.feed_forward)
+        yield Stage("output", "Output", "what the layer hands on", self.output, *stream)
+
+    def _feeding_forward(self, steps: FeedForwardSteps) -> Iterator[Stage]:
+        stream: tuple[Axis, Axis] = ("query", "d_model")
+        source, act = "Y", self.config.activation
+        if steps.normed is not None:
+            source = "Ŷ"
+            formula = f"Ŷ = {self._norm('Y')}"
+            yield Stage("feed_forward.normed", "Norm", formula, steps.normed, *stream)
+        formula = f"F = {act}({source}·W_up)"
+        if act == "swiglu":
+            formula = f"F = silu({source}·W_gate) × ({source}·W_up)"
+        yield Stage(
+            "feed_forward.hidden", "Feed-forward, hidden", formula, steps.hidden, "query", "hidden"
+        )
+        formula = "Z = F·W_down"
+        yield Stage("feed_forward.projected", "Feed-forward", formula, steps.projected, *stream)
+        if steps.residual_sum is not None:
+            formula = "Z ← Y + Z"
+            yield Stage(
+                "feed_forward.residual_sum", "Residual", formula, steps.residual_sum, *stream
+            )
+        if steps.post_normed is not None:
+            formula = f"Z ← {self._norm('Z')}"
+            yield Stage("feed_forward.post_normed", "Norm", formula, steps.post_normed, *stream)
+
+    def _norm(self, of: str) -> str:
+        return f"{'RMSNorm' if self.config.norm_kind == 'rms' else 'LayerNorm'}({of})"
+
+
+def _scale_reason(config: AttentionConfig) -> str:
+    reason = {"sqrt": "1/√d_head", "none": "no scale"}.get(str(config.scale), "the given scale")
+    return (
+        f" ({reason}{f' / temperature {config.temperature:g}' if config.temperature != 1 else ''})"
+    )
