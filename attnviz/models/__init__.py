@@ -1,0 +1,1 @@
+"""Finding and loading models: catalog, hub, folder, GGUF; tokens; devices; limits."""

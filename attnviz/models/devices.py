@@ -1,0 +1,71 @@
+"""Where a model runs and in which number format."""
+
+from __future__ import annotations
+
+import torch
+
+from attnviz.errors import AttnVizError
+
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
+
+
+def available() -> tuple[str, ...]:
+    """The kinds of device this machine has, the preferred one first: cuda, mps, cpu."""
+    cuda = ("cuda",) if torch.cuda.is_available() else ()
+    mps = ("mps",) if torch.backends.mps.is_available() else ()
+    return (*cuda, *mps, "cpu")
+
+
+def resolve_device(choice: str) -> torch.device:
+    """``"auto"`` (cuda, then mps, then cpu) or a device's name, e.g. ``"cuda:1"``, as a device.
+
+    Raises:
+        AttnVizError: the name is no device, or this machine has none of that kind.
+    """
+    here = available()
+    if choice == "auto":
+        return torch.device(here[0])
+    try:
+        device = torch.device(choice)
+    except RuntimeError:
+        raise AttnVizError(
+            f"'{choice}' is not a device.", f"Choose one of auto, {', '.join(here)}."
+        ) from None
+    n_devices = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.type not in here or (device.index or 0) >= n_devices:
+        raise AttnVizError(
+            f"This machine has no device '{choice}' that PyTorch can use.",
+            f"Choose one of auto, {', '.join(here)}.",
+        )
+    return device
+
+
+def resolve_dtype(
+    choice: str, device: torch.device, stored: torch.dtype = torch.float32
+) -> torch.dtype:
+    """The number format of a model's weights and activations.
+
+    Args:
+        choice: ``"auto"`` or a key of `DTYPES`. Auto is float32 on the CPU and on mps, where half
+            precision is slow or partial, and the checkpoint's own format on cuda.
+        device: where the model will run.
+        stored: the format that the checkpoint's weights are stored in.
+
+    Raises:
+        AttnVizError: no such format, or the device does not have it.
+    """
+    if choice == "auto":
+        return stored if device.type == "cuda" else torch.float32
+    if choice not in DTYPES:
+        raise AttnVizError(
+            f"'{choice}' is not a number format that attnviz knows.",
+            f"Choose one of auto, {', '.join(DTYPES)}.",
+        )
+    if choice == "float64" and device.type == "mps":
+        raise AttnVizError("The mps device has no float64.", "Choose float32, or the device cpu.")
+    return DTYPES[choice]

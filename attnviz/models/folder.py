@@ -1,0 +1,262 @@
+"""A checkpoint folder, looked at and checked before any of it is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import CONFIG_MAPPING
+
+from attnviz.errors import AttnVizError
+from attnviz.models.safetensors_header import StoredTensor, read_header
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".joblib")
+MAX_JSON = 64 * 2**20  # the index of the largest sharded models is a few MB
+MAX_LAYERS = 2_000  # the deepest published models have a few hundred
+MAX_EXPERTS = 8_192
+MIN_BOUND = 2**20  # small checkpoints may still name big numbers, such as a vocabulary
+MAX_POSITIONS = 2**27  # a rotary model stores nothing per position; Llama 4 declares ten million
+
+# What a config could use to have other code or files used than the ones checked here.
+INSTRUCTIONS = frozenset(
+    {
+        "auto_map",
+        "custom_pipelines",
+        "transformers_weights",
+        "fusion_config",
+        "kernel_config",
+        "distributed_config",
+        "attn_implementation",
+        "_attn_implementation",
+        "_attn_implementation_internal",
+        "attn_implementation_internal",
+        "experts_implementation",
+        "_experts_implementation",
+        "_experts_implementation_internal",
+    }
+)
+
+_COUNTS = re.compile(r"(layers?|depths?|blocks?)$|^(num|n)_(layers?|blocks?)|experts")
+_POSITIONS = re.compile(r"positions?|_ctx$|seq_len|context_length|max_length|window|chunk")
+_SIZES = re.compile(r"size|dim|heads?$|embd|d_model|d_ff|d_kv|d_inner|width|channels|inner|rank")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A checked checkpoint folder.
+
+    Attributes:
+        path: the folder.
+        config: config.json without the entries that point to code or other files.
+        weights: the safetensors files.
+        n_elements: numbers stored in them.
+        dtype: the format of most of the floating-point ones.
+        revision: changes when one of the files does.
+        notes: sentences to show.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    weights: tuple[Path, ...]
+    n_elements: int
+    dtype: torch.dtype
+    revision: str
+    notes: tuple[str, ...]
+
+
+def inspect(path: Path) -> Folder:
+    """Check the folder at `path`: its config, its weight files' headers, its declared sizes.
+
+    Raises:
+        AttnVizError: no model there, weights in pickle files, a damaged file, an unknown or
+            impossible configuration.
+    """
+    if not (path / "config.json").is_file():
+        raise _no_model(path)
+    raw = read_json(path / "config.json")
+    weights = _weight_files(path)
+    tensors = [tensor for file in weights for tensor in read_header(file)]
+    n_elements = sum(tensor.n_elements for tensor in tensors)
+    notes = _check_type(raw)
+    config = _without_instructions(raw)
+    _check_sizes(config, max(n_elements, MIN_BOUND))
+    return Folder(
+        path=path,
+        config=config,
+        weights=weights,
+        n_elements=n_elements,
+        dtype=_main_dtype(tensors),
+        revision=_fingerprint(path),
+        notes=notes,
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`, or `AttnVizError` where there is none or it is too big."""
+    if path.stat().st_size > MAX_JSON:
+        raise AttnVizError(f"{path.name} is too big to be what its name says.")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise AttnVizError(f"{path.name} is not a JSON object.", "Download it again.")
+    return value
+
+
+def _no_model(path: Path) -> AttnVizError:
+    names = sorted(file.name for file in path.iterdir() if file.is_file())
+    ggufs = [name for name in names if name.endswith(".gguf")]
+    if ggufs:
+        return AttnVizError(
+            f"The folder {path} has no config.json, but it has {ggufs[0]}.",
+            f"Give the path of that file: {path / ggufs[0]}",
+        )
+    if "adapter_config.json" in names:
+        return AttnVizError(
+            f"The folder {path} holds an adapter, not a whole model.",
+            "Merge the adapter into its base model and save that.",
+        )
+    pickles = [name for name in names if name.endswith(PICKLES)]
+    if pickles:
+        return _only_pickles(path, pickles[0])
+    return AttnVizError(
+        f"There is no model in the folder {path}: it has no config.json.",
+        "Choose a folder made by save_pretrained, or a .gguf file.",
+    )
+
+
+def _only_pickles(path: Path, name: str) -> AttnVizError:
+    return AttnVizError(
+        f"The weights in {path} are only there as a pickle file ({name}), which can run code "
+        "when it is opened, so it was not opened.",
+        "Use the model's safetensors, or convert it where you trust the file.",
+    )
+
+
+def _weight_files(path: Path) -> tuple[Path, ...]:
+    single, index = path / "model.safetensors", path / "model.safetensors.index.json"
+    if single.is_file():
+        return (single,)
+    if not index.is_file():
+        pickles = sorted(file.name for file in path.iterdir() if file.name.endswith(PICKLES))
+        if pickles:
+            raise _only_pickles(path, pickles[0])
+        raise AttnVizError(
+            f"The folder {path} has a config.json but no weights.",
+            "It needs a model.safetensors, or model.safetensors.index.json and its parts.",
+        )
+    parts = read_json(index).get("weight_map")
+    if not isinstance(parts, dict) or not parts:
+        raise AttnVizError(f"{index.name} names no weight files.", "Download it again.")
+    names = sorted({str(name) for name in parts.values()})
+    for name in names:
+        if not re.fullmatch(r"[\w.-]+\.safetensors", name):
+            raise AttnVizError(
+                f"{index.name} names a weight file '{name[:80]}' outside its folder."
+            )
+        if not (path / name).is_file():
+            raise AttnVizError(f"{name}, a part of the weights, is missing.", "Download it again.")
+    return tuple(path / name for name in names)
+
+
+def _check_type(config: dict[str, Any]) -> tuple[str, ...]:
+    """Refuse a model type that transformers does not build itself; note code that is not run."""
+    model_type = config.get("model_type")
+    own_code = "auto_map" in config
+    if not isinstance(model_type, str) or not model_type:
+        raise AttnVizError(
+            "config.json has no model_type, so the architecture is unknown.",
+            "Use a checkpoint saved by transformers.",
+        )
+    if model_type not in CONFIG_MAPPING:
+        if own_code:
+            raise AttnVizError(
+                f"The model type '{model_type[:60]}' needs code that comes with the checkpoint "
+                "(auto_map), and attnviz never runs such code.",
+                "Choose a model whose type is built into transformers.",
+            )
+        raise AttnVizError(
+            f"transformers {transformers.__version__} knows no model type '{model_type[:60]}'.",
+            "Choose a model whose type is built into transformers.",
+        )
+    quantisation = config.get("quantization_config")
+    if quantisation:
+        method = quantisation.get("quant_method") if isinstance(quantisation, dict) else None
+        raise AttnVizError(
+            f"The weights are quantised ({str(method or 'unknown method')[:30]}), which attnviz "
+            "does not open.",
+            "Use the model's full-precision safetensors, or a GGUF.",
+        )
+    if own_code:
+        return (
+            "This model's config points to code of its own (auto_map); it was not run: the "
+            f"built-in {model_type} class was used.",
+        )
+    return ()
+
+
+def _without_instructions(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_instructions(v) for k, v in value.items() if k not in INSTRUCTIONS}
+    if isinstance(value, list):
+        return [_without_instructions(item) for item in value]
+    return value
+
+
+def _check_sizes(config: dict[str, Any], bound: int) -> None:
+    """Refuse sizes that the checkpoint's own weights cannot bear out, before a model is built."""
+    for key, value in _numbers(config):
+        if _COUNTS.search(key):
+            most = MAX_EXPERTS if "experts" in key else MAX_LAYERS
+        elif _POSITIONS.search(key):
+            most = MAX_POSITIONS
+        elif _SIZES.search(key):
+            most = bound
+        else:
+            continue
+        if value > most:
+            raise AttnVizError(
+                f"config.json says {key} is {value:,}, which cannot be right for these weights.",
+                "Download it again, or choose another model.",
+            )
+
+
+def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Every number of a nested config with the name it stands under."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _numbers(item, name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _numbers(item, key)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield key, value
+
+
+def _main_dtype(tensors: list[StoredTensor]) -> torch.dtype:
+    elements: Counter[torch.dtype] = Counter()
+    for tensor in tensors:
+        if tensor.dtype.is_floating_point:
+            elements[tensor.dtype] += tensor.n_elements
+    if not elements:
+        raise AttnVizError("The weight files hold no weights.", "Download them again.")
+    return elements.most_common(1)[0][0]
+
+
+def _fingerprint(path: Path) -> str:
+    """A hash of names, sizes and times of change: cheap at any size, other after any edit."""
+    digest = hashlib.sha256()
+    for file in sorted(path.iterdir()):
+        if file.is_file():
+            stat = file.stat()
+            digest.update(f"{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,110 @@
+"""What a safetensors file says it holds, checked against the file, with no tensor read.
+
+Format: https://huggingface.co/docs/safetensors - eight bytes of length (little-endian), that many
+bytes of JSON, then the tensors' bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from attnviz.errors import AttnVizError
+
+MAX_HEADER = 100 * 2**20  # the safetensors library's own limit
+
+DTYPES: dict[str, torch.dtype] = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a file: its name, format and number of elements."""
+
+    name: str
+    dtype: torch.dtype
+    n_elements: int
+
+
+def read_header(path: Path) -> tuple[StoredTensor, ...]:
+    """The tensors that `path` declares.
+
+    Raises:
+        AttnVizError: not a safetensors file, cut short, or inconsistent.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > MAX_HEADER or length < 2:
+            raise AttnVizError(f"{path.name} is not a safetensors file.", "Download it again.")
+        if length > size - 8:
+            raise _truncated(path, size, 8 + length)
+        raw = file.read(length)
+    try:
+        header = json.loads(raw)
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        raise AttnVizError(
+            f"The header of {path.name} is not the JSON of a safetensors file.",
+            "Download it again.",
+        )
+    header.pop("__metadata__", None)
+    ends = [8 + length]
+    tensors = []
+    for name, entry in header.items():
+        tensor, end = _stored_tensor(path, name, entry)
+        tensors.append(tensor)
+        ends.append(8 + length + end)
+    if max(ends) > size:
+        raise _truncated(path, size, max(ends))
+    return tuple(tensors)
+
+
+def _stored_tensor(path: Path, name: str, entry: Any) -> tuple[StoredTensor, int]:
+    """The tensor an entry of the header describes, and where its bytes end."""
+    try:
+        dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
+            raise ValueError(entry)
+    except (KeyError, TypeError, ValueError):
+        raise AttnVizError(
+            f"{path.name} describes its tensor '{name[:80]}' in a way that makes no sense.",
+            "Download it again.",
+        ) from None
+    if dtype not in DTYPES:
+        raise AttnVizError(
+            f"{path.name} stores '{name[:80]}' in the format {str(dtype)[:20]}, which is a "
+            "quantised or unknown one.",
+            "Use the model's full-precision safetensors, or a GGUF.",
+        )
+    n_elements = math.prod(shape)
+    if end - begin != n_elements * DTYPES[dtype].itemsize:
+        raise AttnVizError(
+            f"{path.name} gives its tensor '{name[:80]}' another number of bytes than its shape "
+            "needs.",
+            "Download it again.",
+        )
+    return StoredTensor(name, DTYPES[dtype], n_elements), end
+
+
+def _truncated(path: Path, size: int, expected: int) -> AttnVizError:
+    return AttnVizError(
+        f"{path.name} is cut short: it has {size:,} bytes of at least {expected:,}.",
+        "Download it again.",
+    )
