@@ -14,7 +14,14 @@ from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    sync_playwright,
+)
 
 from tests.browser import chromium
 
@@ -91,15 +98,14 @@ class Visit:
         self.page.on("console", self._console)
         self.page.on("request", self._request)
 
-    def _console(self, message: object) -> None:
-        if message.type == "error":  # type: ignore[attr-defined]
-            self.problems.append(message.text)  # type: ignore[attr-defined]
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.problems.append(message.text)
 
-    def _request(self, request: object) -> None:
-        url = request.url  # type: ignore[attr-defined]
-        if urlsplit(url).scheme in ("http", "https", "ws", "wss"):
-            if urlsplit(url).hostname not in ("127.0.0.1", "localhost"):
-                self.outside.append(url)
+    def _request(self, request: Request) -> None:
+        address = urlsplit(request.url)
+        if address.scheme not in ("data", "blob") and address.hostname != "127.0.0.1":
+            self.outside.append(request.url)
 
     def open(self, path: str = "/") -> Page:
         """Open an address of the app and wait until its script has run through."""

@@ -116,9 +116,16 @@ def trace(choice: ModelChoice, question: Question, limit: int, report: Report) -
     n = check_length(model, question, limit)
     keep = ("qkv", "residual", "logits") if n <= LOGITS_TOKENS else ("qkv", "residual")
     arguments = arguments_of(question)
+
+    def action() -> Trace:
+        made = model.trace(keep=keep, **arguments)
+        if not made.layers:
+            raise AttnVizError(f"{model.name} has no attention.", "Choose a transformer.")
+        return made
+
     return shared().executor.run(
         ("trace", choice, question),
-        lambda: model.trace(keep=keep, **arguments),
+        action,
         shared().traces,
         report,
     )
@@ -126,11 +133,13 @@ def trace(choice: ModelChoice, question: Question, limit: int, report: Report) -
 
 def kind_of(model: Model) -> str:
     """What a model reads: "vision", "encoder-decoder", "decoder" or "encoder"."""
+    from attnviz.trace.structure import is_causal_lm
+
     if model.tokenizer is None and model.processor is not None:
         return "vision"
     if getattr(model.module.config, "is_encoder_decoder", False):
         return "encoder-decoder"
-    return "decoder" if model.module.can_generate() else "encoder"
+    return "decoder" if is_causal_lm(model.module) else "encoder"
 
 
 def fidelity(

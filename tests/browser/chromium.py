@@ -35,9 +35,8 @@ def find() -> str | None:
 
 def launch_arguments() -> list[str]:
     """Chromium's sandbox can't start for root."""
-    return (
-        [*ARGUMENTS, "--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else ARGUMENTS
-    )
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    return [*ARGUMENTS, "--no-sandbox"] if root else ARGUMENTS
 
 
 def install() -> str:

@@ -1,0 +1,104 @@
+"""Explore: a pretrained model, a text, and any head of it with its exact numbers."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from attnviz.ui import models, panels, sidebar, state, views
+from attnviz.ui.errors import as_text, attempt
+from attnviz.ui.models import Question
+
+FIRST_TEXT = "When Mary and John went to the store, John gave a drink to"
+
+st.title("Explore", anchor=False)
+status = st.empty()
+status.caption("A pretrained model, your text, and every head with its exact numbers.")
+choice, beside_model = sidebar.model_controls()
+limit = sidebar.text_limit()
+
+# The last view that worked stays on screen while a choice or a text doesn't.
+shown = st.session_state.get("explore_shown")
+model = None
+if choice:
+    report = models.waiting_line(status, f"Loading {as_text(choice.name)}")
+    model = attempt(lambda: models.load(choice, report), beside_model)
+if model is None:
+    if shown is None:
+        status.caption("Choose a model in the sidebar.")
+        st.stop()
+    choice = shown[0]
+    report = models.waiting_line(status, f"Loading {as_text(choice.name)}")
+    model = models.load(choice, report)
+
+kind = models.kind_of(model)
+left, right = st.columns([3, 2], gap="large")
+with left:
+    if kind == "vision":
+        upload = st.file_uploader("Image", type=["png", "jpg", "jpeg", "webp"], key="image")
+        question = Question.of_image(upload.getvalue()) if upload else None
+    else:
+        mask = getattr(model.tokenizer, "mask_token", None)
+        text = state.linked_text(
+            "Text",
+            key="text",
+            default=FIRST_TEXT,
+            help=f"`{mask}` is the token to be guessed." if mask else "",
+        )
+        target = pair = ""
+        if kind == "encoder-decoder":
+            target = state.linked_text("Target, read by the decoder", key="target", height=68)
+        elif kind == "encoder":
+            pair = state.linked_text("Second sentence, if any", key="pair", height=68)
+        question = Question(text=text, target=target, pair=pair)
+    beside_text = st.container()
+
+report = models.waiting_line(status, "Tracing")
+trace = None
+if question is None:
+    beside_text.caption("Upload an image to see how the model attends to its patches.")
+else:
+    trace = attempt(lambda: models.trace(choice, question, limit, report), beside_text)
+if trace is not None:
+    st.session_state["explore_shown"] = (choice, question)
+elif shown is not None and shown[0] == choice:
+    question = shown[1]
+    trace = models.trace(choice, question, limit, report)
+    beside_text.caption("Below is the last text that worked.")
+else:
+    st.stop()
+
+status.caption(
+    as_text(views.summary(choice.name, model, trace)), help=" ".join(model.notes) or None
+)
+with left:
+    at = panels.token_chips(trace)
+with right:
+    panels.predictions(trace, at)
+
+kinds = list(dict.fromkeys(layer.kind for layer in trace.layers))
+with st.container(border=True):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        chosen = kinds[0]
+        if len(kinds) > 1:
+            chosen = st.segmented_control(
+                "Attention", kinds, default=kinds[0], required=True, key="kind", bind="query-params"
+            )
+        layers = [layer for layer in trace.layers if layer.kind == chosen]
+        layer = layers[state.linked_index("Layer", len(layers), key="layer")]
+        head = state.linked_index("Head", layer.n_heads, key="head")
+    panels.receipt(layer, models.fidelity(choice, question, trace, layer.index, report))
+    view = st.segmented_control(
+        "Show",
+        list(views.VIEWS),
+        default="weights",
+        required=True,
+        format_func=views.VIEWS.__getitem__,
+        key="show",
+        bind="query-params",
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        rows = state.linked_window("From query", layer.n_q, views.WINDOW, key="row")
+        cols = state.linked_window("From key", layer.n_k, views.WINDOW, key="col")
+    picture = attempt(lambda: views.matrix(trace, layer, head, view, rows, cols))
+    if picture is not None:
+        panels.picture(picture, layer, head, view)
