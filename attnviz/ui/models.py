@@ -9,6 +9,7 @@ import gc
 import hashlib
 import io
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import streamlit as st
@@ -89,7 +90,7 @@ def load(choice: ModelChoice, report: Report) -> Model:
         AttnVizError: it can't be found, read or held; the message says which and what to do.
     """
     shelf = shared().models
-    key = ("model", choice)
+    key = ("model", choice, _last_change(choice.name))
 
     def action() -> Model:
         import attnviz
@@ -124,7 +125,7 @@ def trace(choice: ModelChoice, question: Question, limit: int, report: Report) -
         return made
 
     return shared().executor.run(
-        ("trace", choice, question),
+        ("trace", choice, _last_change(choice.name), question),
         action,
         shared().traces,
         report,
@@ -147,17 +148,29 @@ def fidelity(
 ) -> Fidelity:
     """How far one layer of a trace, recomputed, is from what the layer itself gave."""
     return shared().executor.run(
-        ("fidelity", choice, question, layer),
+        ("fidelity", choice, _last_change(choice.name), question, layer),
         lambda: made.fidelity(layer=layer),
         shared().checks,
         report,
     )
 
 
+def _last_change(name: str) -> float:
+    """When a local model's newest file was written; 0 for a name that is no path."""
+    try:
+        path = Path(name).expanduser()
+        files = [path, *path.iterdir()] if path.is_dir() else [path]
+        return max(file.stat().st_mtime for file in files)
+    except (OSError, ValueError, RuntimeError):  # no such path, or a name that no path can have
+        return 0.0
+
+
 def check_length(model: Model, question: Question, limit: int) -> int:
     """The longest text's number of tokens; refused over the limit, before anything is computed."""
     if question.image or model.tokenizer is None:
         return 0
+    if not question.text:
+        raise AttnVizError("The text is empty.", "Type or paste something.")
     texts = (question.text, question.target, question.pair)
     n = max(len(model.tokenizer(words)["input_ids"]) if words else 0 for words in texts)
     if n > limit:
