@@ -193,14 +193,10 @@ def _classes(config: PreTrainedConfig, architectures: Any) -> list[type[PreTrain
     named = architectures[0] if isinstance(architectures, list) and architectures else None
     own = [cls for cls in known if cls.__name__ == named]
     native = getattr(transformers, named, None) if isinstance(named, str) else None
-    if (
-        not own
-        and isinstance(native, type)
-        and issubclass(native, PreTrainedModel)
-        and native.config_class is type(config)
-    ):
+    is_model = isinstance(native, type) and issubclass(native, PreTrainedModel)
+    if not own and is_model and native.config_class is type(config):
         own = [native]
-    base = [cls for cls in known if type(config) in MODEL_MAPPING and cls is known[-1]]
+    base = known[-1:] if type(config) in MODEL_MAPPING else []
     return list(dict.fromkeys([*own, *base] if own else known))
 
 
