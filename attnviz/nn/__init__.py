@@ -1,4 +1,4 @@
-"""Attention from scratch: one layer to look into, and a transformer made of it.
+"""Attention from scratch: one layer to look into, and transformers made of it.
 
 from attnviz.nn import AttentionConfig, MultiHeadAttention
 layer = MultiHeadAttention(AttentionConfig(d_model=64, n_heads=4, mask="causal"))
@@ -7,7 +7,23 @@ steps.weights.shape         # (1, 4, 10, 10)
 """
 
 from attnviz.nn.attention import MultiHeadAttention
-from attnviz.nn.config import AttentionConfig
+from attnviz.nn.config import AttentionConfig, TransformerConfig
+from attnviz.nn.model import (
+    TransformerForCausalLM,
+    TransformerForMaskedLM,
+    TransformerForSeq2SeqLM,
+)
+from attnviz.nn.stack import TransformerModel
 from attnviz.nn.steps import AttentionSteps, Stage
 
-__all__ = ["AttentionConfig", "AttentionSteps", "MultiHeadAttention", "Stage"]
+__all__ = [
+    "AttentionConfig",
+    "AttentionSteps",
+    "MultiHeadAttention",
+    "Stage",
+    "TransformerConfig",
+    "TransformerForCausalLM",
+    "TransformerForMaskedLM",
+    "TransformerForSeq2SeqLM",
+    "TransformerModel",
+]

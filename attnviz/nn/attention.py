@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -15,22 +14,14 @@ from attnviz.errors import AttnVizError
 from attnviz.nn.config import AttentionConfig
 from attnviz.nn.explicit import attend, explicit_attention
 from attnviz.nn.feed_forward import FeedForward, FeedForwardSteps
-from attnviz.nn.masks import additive, padding_only, token_positions, visible
-from attnviz.nn.positions import PositionScheme, Rotation, rotate
+from attnviz.nn.masks import token_positions
+from attnviz.nn.placement import Placement, place, place_across, usable_implementation
+from attnviz.nn.positions import PositionScheme, rotate
 from attnviz.nn.steps import AttentionSteps
 from attnviz.nn.weights import Linear, make_norm, seed_weights
 
 # Standalone layers draw tables about as large as the sinusoids, so that their effect shows.
 STANDALONE_TABLE_STD = 0.7
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where the tokens stand and whom they see. A stack makes one and all its layers share it."""
-
-    mask: Tensor | None = None  # (1 or B, 1, n_q, n_k), added to the scores; None hides nothing
-    rotation: Rotation | None = None  # RoPE's angles of the new tokens
-    bias: Tensor | None = None  # (1, H, n_q, n_k), from ALiBi or T5
 
 
 class _Entering(NamedTuple):
@@ -333,43 +324,3 @@ class MultiHeadAttention(nn.Module):
                 f"padding has shape {tuple(padding.shape)}.",
                 f"Give one value a key: {tuple(expected)}.",
             )
-
-
-def usable_implementation(config: AttentionConfig, wanted: str) -> str:
-    """``wanted``, unless it is "sdpa" and the settings need what SDPA would refuse or forget."""
-    refused = config.softcap is not None or config.sink
-    return "eager" if wanted == "sdpa" and refused else wanted
-
-
-def place(
-    scheme: PositionScheme,
-    positions: Tensor,
-    n_k: int,
-    padding: Tensor | None,
-    like: Tensor,
-    implementation: str,
-) -> Placement:
-    """Placement for self-attention of the last tokens of ``n_k``.
-
-    Args:
-        scheme: the positions, with the settings they belong to.
-        positions: (1 or B, n_q), of the new tokens.
-        n_k: number of keys, cached ones included.
-        padding: (B, n_k), or None if every token is real.
-        like: a tensor with the device and dtype to use.
-        implementation: "sdpa" needs no mask where its own causal flag says the same.
-    """
-    config, n_q = scheme.config, positions.shape[-1]
-    flagged = config.mask == "causal" and implementation == "sdpa" and n_q in (1, n_k)
-    unmasked = padding is None and (config.mask == "none" or flagged)
-    mask = None if unmasked else visible(config, n_q, n_k, padding, like.device)
-    return Placement(
-        mask=None if mask is None else additive(mask, like.dtype),
-        rotation=scheme.rotation(positions, like.dtype),
-        bias=scheme.bias(n_q, n_k, like.device, like.dtype),
-    )
-
-
-def place_across(n_q: int, padding: Tensor | None, dtype: torch.dtype) -> Placement:
-    """Placement for cross-attention: every real token of the context is visible."""
-    return Placement(mask=None if padding is None else additive(padding_only(n_q, padding), dtype))

@@ -1,9 +1,11 @@
-"""Settings of an attention layer, checked when they are made."""
+"""Settings of an attention layer and of a transformer, checked when they are made."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, get_args
+
+from transformers import PreTrainedConfig
 
 from attnviz.errors import AttnVizError
 
@@ -13,6 +15,8 @@ Positions = Literal["none", "sinusoidal", "learned", "rope", "alibi", "t5"]
 Norm = Literal["pre", "post", "none"]
 NormKind = Literal["layer", "rms"]
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "swiglu"]
+Architecture = Literal["encoder", "decoder", "encoder-decoder"]
+Part = Literal["encoder", "decoder", "cross"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,7 @@ class AttentionConfig:
 
     d_model: int = 64  # width of the residual stream, so of the layer's input and output
     n_heads: int = 4  # H: how many patterns one layer can hold at once
-    n_kv_heads: int | None = (
-        None  # H_kv: None = H (MHA); 1 = MQA; between = GQA, a smaller KV cache
-    )
+    n_kv_heads: int | None = None  # H_kv: None = H (MHA); 1 = MQA; between = GQA. A smaller cache
     d_head: int | None = None  # width of one head; None = d_model / H, set it to free the two
     bias: bool = True  # added by every linear map; recent models leave it out
     dropout: float = 0.0  # chance that a weight is dropped in training; never on Q, K or V
@@ -123,7 +125,7 @@ class AttentionConfig:
             )
 
     def _check_choices(self) -> None:
-        choices = {
+        choices: dict[str, tuple[object, Any]] = {
             "mask": (self.mask, Mask),
             "positions": (self.positions, Positions),
             "norm": (self.norm, Norm),
@@ -162,7 +164,7 @@ class AttentionConfig:
             )
         if self.positions == "sinusoidal" and self.d_model % 2:
             raise AttnVizError(
-                f"Sinusoidal positions pair a sine with a cosine, and d_model = {self.d_model} is odd.",
+                f"Sinusoidal positions come in pairs, and d_model = {self.d_model} is odd.",
                 "Choose an even d_model or other positions.",
             )
         if self.positions == "t5":
@@ -179,3 +181,102 @@ class AttentionConfig:
 
 def _divisors(number: int) -> str:
     return ", ".join(str(n) for n in range(1, number + 1) if number % n == 0)
+
+
+class TransformerConfig(PreTrainedConfig):
+    """Settings of a transformer: those of :class:`AttentionConfig` in each layer, and the stack's.
+
+    A transformers configuration, so ``save_pretrained``, ``from_pretrained`` and ``AutoConfig``
+    work. The attention's temperature is ``attention_temperature`` here, because ``temperature``
+    belongs to generation in transformers.
+
+    Raises:
+        AttnVizError: a value is out of range or two of them contradict each other.
+    """
+
+    model_type = "attnviz"
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
+    attribute_map: ClassVar[dict[str, str]] = {
+        "hidden_size": "d_model",
+        "intermediate_size": "feed_forward_size",
+        "num_attention_heads": "n_heads",
+        "num_key_value_heads": "n_kv_heads",
+        "num_hidden_layers": "n_layers",
+        "head_dim": "d_head",
+        "max_position_embeddings": "max_positions",
+    }
+
+    vocab_size: int = 256  # every byte; a tokenizer brings its own
+    n_layers: int = 2  # of the encoder and of the decoder each
+    architecture: Architecture = "decoder"  # GPT-like, BERT-like, or T5-like with both
+    embedding_norm: bool = False  # a norm before the first block, as in BERT
+    tie_word_embeddings: bool = True  # one table reads tokens and writes logits
+    initializer_range: float = 0.02  # standard deviation of the tables' first values
+    use_cache: bool = True  # keep keys and values while generating
+    pad_token_id: int | None = None  # made up to fill a batch
+    bos_token_id: int | None = None  # begins a text
+    eos_token_id: int | None = None  # ends a text, and with it generation
+    decoder_start_token_id: int | None = None  # what an encoder-decoder's decoder begins with
+
+    # As in AttentionConfig, which has the reasons; None is filled in with what it stands for.
+    d_model: int = 64
+    n_heads: int = 4
+    n_kv_heads: int | None = None
+    d_head: int | None = None
+    bias: bool = True
+    dropout: float = 0.0
+    scale: Scale | float = "sqrt"
+    attention_temperature: float = 1.0
+    qk_norm: bool = False
+    softcap: float | None = None
+    sink: bool = False
+    mask: Mask | None = None  # None: causal in a decoder, none in an encoder
+    window: int = 4
+    prefix: int = 0
+    positions: Positions = "learned"
+    max_positions: int = 512
+    rope_theta: float = 10_000.0
+    t5_buckets: int = 32
+    t5_max_distance: int = 128
+    residual: bool = True
+    norm: Norm = "pre"  # trains without warm-up; ends in one more norm
+    norm_kind: NormKind = "layer"
+    norm_eps: float = 1e-5
+    feed_forward: bool = True
+    feed_forward_size: int | None = None
+    activation: Activation = "gelu"
+    seed: int = 0
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.architecture not in get_args(Architecture):
+            raise AttnVizError(
+                f"architecture = {self.architecture!r} is not known.",
+                f"Choose one of {', '.join(get_args(Architecture))}.",
+            )
+        for name in ("vocab_size", "n_layers"):
+            if getattr(self, name) < 1:
+                raise AttnVizError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
+        if self.mask is None:
+            self.mask = "none" if self.architecture == "encoder" else "causal"
+        layer = self.attention("encoder" if self.architecture == "encoder" else "decoder")
+        self.n_kv_heads, self.d_head = layer.kv_heads, layer.head_dim
+        self.feed_forward_size = layer.hidden_dim
+        self.is_encoder_decoder = self.architecture == "encoder-decoder"
+        if self.architecture == "encoder" or self.mask == "none":
+            self.use_cache = False  # every token sees the later ones, so nothing can be kept
+        super().__post_init__(**kwargs)
+
+    def attention(self, part: Part) -> AttentionConfig:
+        """Settings of the attention layers in one part of the transformer.
+
+        The mask is the decoder's, except in a transformer that is an encoder alone. Positions are
+        not compared across two sequences.
+        """
+        names = {field.name: field.name for field in fields(AttentionConfig)}
+        names["temperature"] = "attention_temperature"
+        values = {name: getattr(self, own) for name, own in names.items()}
+        if part == "cross" or (part == "encoder" and self.architecture != "encoder"):
+            values["mask"] = "none"
+        if part == "cross":
+            values["positions"] = "none"
+        return AttentionConfig(**values)

@@ -190,9 +190,8 @@ class AttentionSteps:
         yield Stage("feed_forward.projected", "Feed-forward", formula, steps.projected, *stream)
         if steps.residual_sum is not None:
             formula = "Z ← Y + Z"
-            yield Stage(
-                "feed_forward.residual_sum", "Residual", formula, steps.residual_sum, *stream
-            )
+            name = "feed_forward.residual_sum"
+            yield Stage(name, "Residual", formula, steps.residual_sum, *stream)
         if steps.post_normed is not None:
             formula = f"Z ← {self._norm('Z')}"
             yield Stage("feed_forward.post_normed", "Norm", formula, steps.post_normed, *stream)
@@ -203,6 +202,5 @@ class AttentionSteps:
 
 def _scale_reason(config: AttentionConfig) -> str:
     reason = {"sqrt": "1/√d_head", "none": "no scale"}.get(str(config.scale), "the given scale")
-    return (
-        f" ({reason}{f' / temperature {config.temperature:g}' if config.temperature != 1 else ''})"
-    )
+    cooled = "" if config.temperature == 1.0 else f" / temperature {config.temperature:g}"
+    return f" ({reason}{cooled})"

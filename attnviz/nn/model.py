@@ -1,0 +1,242 @@
+"""Transformers made of our own layers: decoder, encoder, and both."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    GenerationMixin,
+)
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import CausalLMOutputWithPast, MaskedLMOutput, Seq2SeqLMOutput
+from transformers.utils.generic import can_return_tuple
+
+from attnviz.errors import AttnVizError
+from attnviz.nn.config import Architecture, TransformerConfig
+from attnviz.nn.feed_forward import ACTIVATIONS
+from attnviz.nn.stack import TransformerModel, TransformerPreTrainedModel
+from attnviz.nn.weights import Linear, Table, make_norm
+
+
+class TransformerForCausalLM(TransformerPreTrainedModel, GenerationMixin):
+    """A decoder that predicts the next token (as GPT-2 and Llama)."""
+
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(_demand(config, "decoder", type(self)))
+        self.model = TransformerModel(config)
+        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Logits (B, n, vocab_size); arguments as :meth:`TransformerModel.forward`.
+
+        Args:
+            labels: (B, n) ids, shifted here; -100 is left out of the loss.
+            logits_to_keep: how many of the last positions get logits; 0 is all.
+        """
+        stream = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(stream.last_hidden_state[:, kept])  # (B, n, vocab_size)
+        loss = None
+        if labels is not None:
+            loss = _cross_entropy(logits[:, :-1], labels[:, 1:])
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=stream.past_key_values,
+            hidden_states=stream.hidden_states,
+            attentions=stream.attentions,
+        )
+
+
+class TransformerForMaskedLM(TransformerPreTrainedModel):
+    """An encoder that predicts hidden tokens from both sides (as BERT)."""
+
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(_demand(config, "encoder", type(self)))
+        self.model = TransformerModel(config)
+        self.dense = Linear(config.d_model, config.d_model)
+        self.norm = make_norm(config.norm_kind, config.d_model, config.norm_eps)
+        self.lm_head = Linear(config.d_model, config.vocab_size)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs: Any,
+    ) -> MaskedLMOutput:
+        """Logits (B, n, vocab_size); arguments as :meth:`TransformerModel.forward`.
+
+        Args:
+            labels: (B, n) ids; -100 is left out of the loss.
+        """
+        stream = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        x = ACTIVATIONS[self.config.activation](self.dense(stream.last_hidden_state))
+        logits = self.lm_head(self.norm(x))  # (B, n, vocab_size)
+        return MaskedLMOutput(
+            loss=None if labels is None else _cross_entropy(logits, labels),
+            logits=logits,
+            hidden_states=stream.hidden_states,
+            attentions=stream.attentions,
+        )
+
+
+class TransformerForSeq2SeqLM(TransformerPreTrainedModel, GenerationMixin):
+    """An encoder, and a decoder that attends to its output (as T5)."""
+
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "encoder.embed_tokens.weight": "decoder.embed_tokens.weight",
+        "lm_head.weight": "decoder.embed_tokens.weight",
+    }
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(_demand(config, "encoder-decoder", type(self)))
+        self.encoder = TransformerModel(config, "encoder")
+        self.decoder = TransformerModel(config, "decoder")
+        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The encoder's token table."""
+        return self.encoder.embed_tokens
+
+    def set_input_embeddings(self, value: Table) -> None:
+        """Gives the encoder and the decoder one token table."""
+        self.encoder.embed_tokens = self.decoder.embed_tokens = value
+
+    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
+        """What the decoder reads to predict ``labels`` (B, n): the same, one step later."""
+        start = self.config.decoder_start_token_id
+        filler = self.config.pad_token_id
+        if start is None:
+            raise AttnVizError(
+                "The decoder's first token is not known.",
+                "Set decoder_start_token_id in the configuration, or pass decoder_input_ids.",
+            )
+        shifted = F.pad(labels[:, :-1], (1, 0), value=start)
+        return shifted.masked_fill(shifted == -100, start if filler is None else filler)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        decoder_position_ids: Tensor | None = None,
+        encoder_outputs: Any = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        decoder_inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Any,
+    ) -> Seq2SeqLMOutput:
+        """Logits (B, n, vocab_size) of the decoder's tokens.
+
+        Args:
+            input_ids: (B, n_k), read by the encoder; ``encoder_outputs`` saves doing it again.
+            attention_mask: (B, n_k), zero for padding.
+            decoder_input_ids: (B, n); by default ``labels``, one step later.
+            decoder_attention_mask: (B, cached + n), zero for padding.
+            labels: (B, n) ids, not shifted; -100 is left out of the loss.
+        """
+        if encoder_outputs is None:
+            encoder_outputs = self.encoder(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                inputs_embeds=inputs_embeds,
+                **kwargs,
+            )
+        if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
+            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        decoded = self.decoder(
+            input_ids=decoder_input_ids,
+            attention_mask=decoder_attention_mask,
+            position_ids=decoder_position_ids,
+            inputs_embeds=decoder_inputs_embeds,
+            past_key_values=past_key_values,
+            encoder_hidden_states=encoder_outputs[0],
+            encoder_attention_mask=attention_mask,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        logits = self.lm_head(decoded.last_hidden_state)  # (B, n, vocab_size)
+        return Seq2SeqLMOutput(
+            loss=None if labels is None else _cross_entropy(logits, labels),
+            logits=logits,
+            past_key_values=decoded.past_key_values,
+            decoder_hidden_states=decoded.hidden_states,
+            decoder_attentions=decoded.attentions,
+            cross_attentions=decoded.cross_attentions,
+            encoder_last_hidden_state=encoder_outputs[0],
+            encoder_hidden_states=getattr(encoder_outputs, "hidden_states", None),
+            encoder_attentions=getattr(encoder_outputs, "attentions", None),
+        )
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(
+        logits.flatten(0, 1).float(), labels.to(logits.device).flatten(), ignore_index=-100
+    )
+
+
+def _demand(
+    config: TransformerConfig, architecture: Architecture, model: type
+) -> TransformerConfig:
+    if config.architecture != architecture:
+        raise AttnVizError(
+            f"{model.__name__} is for architecture = {architecture!r}, "
+            f"not {config.architecture!r}.",
+            "Change the architecture, or take the class that belongs to it.",
+        )
+    return config
+
+
+AutoConfig.register(TransformerConfig.model_type, TransformerConfig, exist_ok=True)
+AutoModel.register(TransformerConfig, TransformerModel, exist_ok=True)
+AutoModelForCausalLM.register(TransformerConfig, TransformerForCausalLM, exist_ok=True)
+AutoModelForMaskedLM.register(TransformerConfig, TransformerForMaskedLM, exist_ok=True)
+AutoModelForSeq2SeqLM.register(TransformerConfig, TransformerForSeq2SeqLM, exist_ok=True)

@@ -1,0 +1,160 @@
+"""A stack of blocks, from token ids to the residual stream, as a model of transformers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from attnviz.errors import AttnVizError
+from attnviz.nn.attention import MultiHeadAttention
+from attnviz.nn.block import Block
+from attnviz.nn.config import Part, TransformerConfig
+from attnviz.nn.masks import token_positions
+from attnviz.nn.placement import place, place_across, usable_implementation
+from attnviz.nn.positions import PositionScheme
+from attnviz.nn.weights import Table, make_norm, seed_weights
+
+
+class TransformerPreTrainedModel(PreTrainedModel):
+    """What all forms share: the settings, the first weights, what can be recorded."""
+
+    config_class = TransformerConfig
+    config: TransformerConfig
+    base_model_prefix = "model"
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _no_split_modules: ClassVar[list[str]] = ["Block"]
+    _can_record_outputs: ClassVar[dict[str, Any]] = {
+        "hidden_states": Block,
+        "attentions": OutputRecorder(MultiHeadAttention, index=1, layer_name="self_attn"),
+        "cross_attentions": OutputRecorder(MultiHeadAttention, index=1, layer_name="cross_attn"),
+    }
+
+    def initialize_weights(self) -> None:
+        """Fills what no checkpoint has filled, from the seed; transformers calls this."""
+        seed_weights(self, self.config.seed, table_std=self.config.initializer_range)
+
+
+class TransformerModel(TransformerPreTrainedModel):
+    """A stack of blocks, from token ids to the residual stream: an encoder or a decoder.
+
+    Args:
+        config: the settings.
+        part: "encoder" or "decoder"; None is the one that ``config.architecture`` names.
+
+    Raises:
+        AttnVizError: the architecture has both parts, and ``part`` does not say which.
+    """
+
+    def __init__(self, config: TransformerConfig, part: Part | None = None) -> None:
+        super().__init__(config)
+        if part is None and config.is_encoder_decoder:
+            raise AttnVizError(
+                "An encoder-decoder has two stacks.", "Take TransformerForSeq2SeqLM for both."
+            )
+        self.part: Part = part or ("encoder" if config.architecture == "encoder" else "decoder")
+        cross = self.part == "decoder" and config.is_encoder_decoder
+        settings = config.attention(self.part)
+        self.embed_tokens = Table(config.vocab_size, config.d_model)
+        self.positions = PositionScheme(settings)
+        if config.embedding_norm:
+            self.embedding_norm = make_norm(config.norm_kind, config.d_model, config.norm_eps)
+        self.layers = nn.ModuleList(
+            Block(config, self.part, index, cross) for index in range(config.n_layers)
+        )
+        if config.norm == "pre":
+            self.norm = make_norm(config.norm_kind, config.d_model, config.norm_eps)
+        self.post_init()
+
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        use_cache: bool | None = None,
+        **_: Any,
+    ) -> BaseModelOutputWithPastAndCrossAttentions:
+        """The residual stream (B, n, d_model) after the last block and the last norm.
+
+        Args:
+            input_ids: (B, n) token ids; or ``inputs_embeds`` (B, n, d_model) in their place.
+            attention_mask: (B, cached + n), zero for padding.
+            position_ids: (1 or B, n); by default counted from the first real token.
+            past_key_values: keys and values of earlier tokens.
+            encoder_hidden_states: (B, n_k, d_model), for an encoder-decoder's decoder.
+            encoder_attention_mask: (B, n_k), zero for padding.
+            use_cache: whether to keep keys and values; by default as the configuration says.
+
+        Raises:
+            AttnVizError: the inputs do not fit together or the mask does not allow a cache.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise AttnVizError("One of input_ids and inputs_embeds is needed.", "Give just one.")
+        x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        use_cache = self.config.use_cache if use_cache is None else use_cache
+        if use_cache and past_key_values is None and self.part == "decoder":
+            past_key_values = self._new_cache()
+        n_q = x.shape[1]
+        cached = 0 if past_key_values is None else int(past_key_values.get_seq_length())
+        self._check_cache(cached)
+
+        padding = _padding(attention_mask, cached + n_q)
+        if position_ids is None:
+            position_ids = token_positions(n_q, cached + n_q, padding, x.device)
+        implementation = usable_implementation(
+            self.positions.config, self.config._attn_implementation
+        )
+        placement = place(self.positions, position_ids, cached + n_q, padding, x, implementation)
+        across = None
+        if encoder_hidden_states is not None:
+            context_padding = _padding(encoder_attention_mask, encoder_hidden_states.shape[1])
+            across = place_across(n_q, context_padding, x.dtype)
+
+        added = self.positions.added(position_ids, x.dtype)
+        x = x if added is None else x + added
+        if self.config.embedding_norm:
+            x = self.embedding_norm(x)
+        for block in self.layers:
+            x = block(x, placement, encoder_hidden_states, across, past_key_values)
+        if self.config.norm == "pre":
+            x = self.norm(x)
+        return BaseModelOutputWithPastAndCrossAttentions(
+            last_hidden_state=x, past_key_values=past_key_values
+        )
+
+    def _new_cache(self) -> Cache:
+        cache = DynamicCache(config=self.config)
+        if not self.config.is_encoder_decoder:
+            return cache
+        return EncoderDecoderCache(cache, DynamicCache(config=self.config))
+
+    def _check_cache(self, cached: int) -> None:
+        """Cached tokens cannot see later ones, so a mask that lets them must not be cached."""
+        mask = self.positions.config.mask
+        if cached and (mask == "none" or (mask == "prefix" and cached < self.config.prefix)):
+            raise AttnVizError(
+                f"With mask = {mask!r} earlier tokens see later ones, so they cannot be cached.",
+                "Pass use_cache=False, or with a prefix begin with at least that many tokens.",
+            )
+
+
+def _padding(attention_mask: Tensor | None, n_k: int) -> Tensor | None:
+    """The (B, n_k) mask if it hides something, None if every token is real."""
+    if attention_mask is None:
+        return None
+    if attention_mask.ndim != 2 or attention_mask.shape[-1] != n_k:
+        raise AttnVizError(
+            f"attention_mask has shape {tuple(attention_mask.shape)}.",
+            f"Give (batch, {n_k}): 1 for a token and 0 for padding, cached tokens included.",
+        )
+    return None if bool(attention_mask.all()) else attention_mask
