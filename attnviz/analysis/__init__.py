@@ -1,0 +1,1 @@
+"""What is computed from layers and traces for somebody to look at."""

@@ -1,0 +1,186 @@
+"""What the Layer lab looks at: a small stack of attention layers and the text it reads.
+
+    config = AttentionConfig(d_model=32, n_heads=4, mask="causal")
+    lab = Lab(config, tokenise("The cat sat", "words"))
+    lab.steps().weights          # (1, 4, 3, 3)
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import regex  # type: ignore[import-untyped]
+import torch
+from torch import Tensor
+
+from attnviz.errors import AttnVizError
+from attnviz.nn import AttentionConfig, AttentionSteps, MultiHeadAttention
+
+Unit = Literal["words", "characters"]
+Architecture = Literal["encoder", "decoder", "encoder-decoder"]
+Part = Literal["decoder", "encoder", "cross"]  # of an encoder-decoder: who attends
+
+MAX_TOKENS: Final = 64  # a matrix of more tokens than this has cells too small to read
+PADDING: Final = "[pad]"
+_BIAS_STD: Final = 0.5  # large enough to be seen beside projections of size 1
+
+_UNSPACED: Final = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}"
+# A character of a script without spaces, a word with its apostrophes, or a sign
+_WORD: Final = regex.compile(
+    rf"[{_UNSPACED}]\p{{M}}*|[\w--[{_UNSPACED}]]+(?:['’]\w+)*|(?!\s)\X", regex.V1
+)
+_SEED_OF: Final[dict[Part, int]] = {"decoder": 0, "encoder": 1, "cross": 2}
+_PARTS: Final = len(_SEED_OF)
+
+
+def tokenise(text: str, unit: Unit) -> tuple[str, ...]:
+    """The text as words and signs, or as characters as a person counts them.
+
+    >>> tokenise("It's a cat!", "words")
+    ("It's", 'a', 'cat', '!')
+
+    Raises:
+        AttnVizError: there is nothing in the text, or more than ``MAX_TOKENS`` tokens.
+    """
+    if unit == "words":
+        tokens = _WORD.findall(text)
+    else:
+        tokens = ["␣" if c.isspace() else c for c in regex.findall(r"\X", text.strip())]
+    if not tokens:
+        raise AttnVizError("There is no text.", "Write a word or two.")
+    if len(tokens) > MAX_TOKENS:
+        raise AttnVizError(
+            f"The text has {len(tokens):,} {unit}, and the lab shows at most {MAX_TOKENS}.",
+            "Shorten it; Explore takes longer texts.",
+        )
+    return tuple(tokens)
+
+
+def embed(tokens: Sequence[str], d_model: int, seed: int = 0) -> Tensor:
+    """One vector for each token, from the seed and the token alone: (1, n, d_model).
+
+    The same token has the same vector wherever it stands; its numbers are standard normal.
+    """
+    vectors = [
+        torch.randn(d_model, generator=torch.Generator().manual_seed(_mix(seed, token)))
+        for token in tokens
+    ]
+    return torch.stack(vectors)[None]  # (1, n, d_model)
+
+
+def randomise_biases(layer: MultiHeadAttention, seed: int = 0) -> MultiHeadAttention:
+    """Give every bias of the linear maps a value: they start at zero, where nobody sees them."""
+    with torch.no_grad():
+        for name, parameter in layer.named_parameters():
+            if name.endswith("_proj.bias"):
+                parameter.normal_(
+                    std=_BIAS_STD, generator=torch.Generator().manual_seed(_mix(seed, name))
+                )
+    return layer
+
+
+def layer_of(config: AttentionConfig, depth: int = 0, part: Part = "decoder") -> MultiHeadAttention:
+    """The layer at ``depth`` of a stack, with weights of its own.
+
+    Positions that are added to the input are added once, before the first layer. A layer with
+    dropout drops weights, as in training.
+    """
+    seed = config.seed + _PARTS * depth + _SEED_OF[part]
+    added = config.positions in ("sinusoidal", "learned") and depth > 0
+    config = replace(config, seed=seed, positions="none" if added else config.positions)
+    layer = MultiHeadAttention(config).train(config.dropout > 0)
+    return randomise_biases(layer, seed) if config.bias else layer
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A stack, the text it reads, and the one attention in it that is looked at.
+
+    In an encoder-decoder ``tokens`` are the decoder's text and ``context`` the encoder's; each
+    decoder layer attends to its own text, then to the encoder's last output, then feeds forward.
+
+    Raises:
+        AttnVizError: the layer asked for does not exist, or an encoder-decoder lacks its context.
+    """
+
+    config: AttentionConfig
+    tokens: tuple[str, ...]
+    context: tuple[str, ...] = ()
+    architecture: Architecture = "decoder"
+    part: Part = "decoder"  # which attention of an encoder-decoder is shown
+    layers: int = 1
+    layer: int = 0  # which of them is shown
+    padding: int = 0  # tokens of padding after the keys' text
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.layer < self.layers:
+            raise AttnVizError(
+                f"There is no layer {self.layer} among {self.layers}.",
+                f"Choose 0 to {self.layers - 1}.",
+            )
+        if self.architecture == "encoder-decoder" and not self.context:
+            raise AttnVizError("The encoder has no text.", "Write a word or two.")
+
+    @property
+    def query_tokens(self) -> tuple[str, ...]:
+        """The label of each query."""
+        if self.architecture == "encoder-decoder":
+            return self._padded(self.context) if self.part == "encoder" else self.tokens
+        return self._padded(self.tokens)
+
+    @property
+    def key_tokens(self) -> tuple[str, ...]:
+        """The label of each key."""
+        if self.architecture == "encoder-decoder" and self.part == "cross":
+            return self._padded(self.context)
+        return self.query_tokens
+
+    def steps(self) -> AttentionSteps:
+        """Every intermediate of the attention that is shown."""
+        with torch.inference_mode():
+            if self.architecture != "encoder-decoder":
+                return self._through_stack(self.config, self.tokens, self.layer, "decoder")
+            encoder = replace(self.config, mask="none")
+            last = self.layer if self.part == "encoder" else self.layers - 1
+            reading = self._through_stack(encoder, self.context, last, "encoder")
+            if self.part == "encoder":
+                return reading
+            return self._through_decoder(reading.output)
+
+    def _padded(self, tokens: tuple[str, ...]) -> tuple[str, ...]:
+        return tokens + (PADDING,) * self.padding
+
+    def _real(self, n: int) -> Tensor | None:
+        """(1, n): 1 for a token, 0 for padding at the end; None without padding."""
+        if not self.padding:
+            return None
+        return (torch.arange(n)[None] < n - self.padding).long()
+
+    def _through_stack(
+        self, config: AttentionConfig, tokens: tuple[str, ...], last: int, part: Part
+    ) -> AttentionSteps:
+        x = embed(self._padded(tokens), config.d_model, config.seed)
+        real = self._real(x.shape[1])
+        for depth in range(last):
+            x = layer_of(config, depth, part).explain(x, padding=real).output
+        return layer_of(config, last, part).explain(x, padding=real)
+
+    def _through_decoder(self, memory: Tensor) -> AttentionSteps:
+        own = replace(self.config, feed_forward=False)
+        across = replace(self.config, mask="none", positions="none")
+        x = embed(self.tokens, self.config.d_model, self.config.seed)
+        real = self._real(memory.shape[1])
+        for depth in range(self.layer):
+            x = layer_of(own, depth).explain(x).output
+            x = layer_of(across, depth, "cross").explain(x, memory, real).output
+        steps = layer_of(own, self.layer).explain(x)
+        if self.part == "decoder":
+            return steps
+        return layer_of(across, self.layer, "cross").explain(steps.output, memory, real)
+
+
+def _mix(seed: int, name: str) -> int:
+    return zlib.crc32(f"{seed}/{name}".encode())
