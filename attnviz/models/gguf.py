@@ -143,7 +143,9 @@ def _run(source: Path, target: Path, budget: int, seconds: int, log: Path) -> No
             child.wait()
     if child.returncode != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        reason = lines[-1].strip()[:300] if lines else "it ended without a word"
+        reason = lines[-1].strip()[:300] if lines else "the reader ended without a word"
+        if child.returncode < 0:
+            reason = f"the reader was ended by signal {-child.returncode}"
         raise AttnVizError(
             f"{source.name} could not be read as a model: {reason.rstrip('.')}.",
             "Choose another file, or the model's safetensors.",
@@ -234,11 +236,11 @@ def _main() -> int:
     try:
         _write(source, target)
     except MemoryError:
-        print("it needs more memory than its size allows", file=sys.stderr)
+        print("\nit needs more memory than its size allows", file=sys.stderr)
         return 1
     except Exception as error:  # the reader's own words, for the parent to show
         message = str(error).strip().splitlines()
-        print(message[0] if message else type(error).__name__, file=sys.stderr)
+        print("\n" + (message[0] if message else type(error).__name__), file=sys.stderr)
         return 1
     return 0
 

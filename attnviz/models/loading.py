@@ -13,7 +13,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -24,6 +24,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging as transformers_logging
 
+from attnviz import nn  # noqa: F401  tells transformers of the model types of our own
 from attnviz.errors import AttnVizError
 from attnviz.models import catalog, gguf, hub, limits
 from attnviz.models.checkpoint import Checkpoint
@@ -96,8 +97,8 @@ def _find(name: str, revision: str | None) -> tuple[Path, str, str | None, tuple
             return entry.source, name, None, ()
     if name.startswith(("//", "\\\\")) or "\0" in name:  # a Windows share would send a log-in
         raise AttnVizError(f"'{name[:80]!r}' is not a path that attnviz opens.")
-    path = Path(name).expanduser()
     try:
+        path = Path(name).expanduser()
         if path.is_file():
             if path.suffix.lower() == ".gguf":
                 return path, path.stem, None, ()
@@ -107,8 +108,9 @@ def _find(name: str, revision: str | None) -> tuple[Path, str, str | None, tuple
             )
         if path.is_dir():
             return path, path.resolve().name, None, ()
-    except OSError as error:
-        raise AttnVizError(f"{name[:80]} cannot be opened ({error.strerror}).") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: the ~ of an unknown user
+        reason = getattr(error, "strerror", None) or error
+        raise AttnVizError(f"{name[:80]} cannot be opened ({reason}).") from error
     if _looks_like_path(name):
         raise AttnVizError(
             f"There is no file or folder {name[:200]}.",
@@ -166,6 +168,7 @@ def _build(
         lost = [key for key in missing if not _HARMLESS.search(key)]
         if not lost:
             module.requires_grad_(False)
+            _take_generation_settings(module, found.path)
             return module.to(device), _notes(model_class, classes[0], missing)
         first_missing = first_missing or lost
         del module
@@ -191,13 +194,17 @@ def _classes(config: PreTrainedConfig, architectures: Any) -> list[type[PreTrain
             entry = mapping[type(config)]
             known += entry if isinstance(entry, (tuple, list)) else [entry]
     named = architectures[0] if isinstance(architectures, list) and architectures else None
-    own = [cls for cls in known if cls.__name__ == named]
-    native = getattr(transformers, named, None) if isinstance(named, str) else None
-    is_model = isinstance(native, type) and issubclass(native, PreTrainedModel)
-    if not own and is_model and native.config_class is type(config):
-        own = [native]
+    own = [cls for cls in [*known, *_native(named, config)] if cls.__name__ == named]
     base = known[-1:] if type(config) in MODEL_MAPPING else []
     return list(dict.fromkeys([*own, *base] if own else known))
+
+
+def _native(name: Any, config: PreTrainedConfig) -> list[type[PreTrainedModel]]:
+    """The class of transformers called `name`, if there is one and it takes this config."""
+    found = getattr(transformers, name, None) if isinstance(name, str) else None
+    if not isinstance(found, type) or not issubclass(found, PreTrainedModel):
+        return []
+    return [found] if getattr(found, "config_class", None) is type(config) else []
 
 
 def _attention(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> str:
@@ -283,6 +290,16 @@ def _notes(
             "what it gives is not shown."
         )
     return tuple(notes)
+
+
+def _take_generation_settings(module: PreTrainedModel, path: Path) -> None:
+    """The checkpoint's own end tokens and the like, where it brings them and they are sound."""
+    if module.can_generate() and (path / "generation_config.json").is_file():
+        try:
+            settings = GenerationConfig.from_pretrained(path, local_files_only=True)
+        except Exception:  # those derived from the config remain
+            return
+        module.generation_config = settings
 
 
 def _tokenizer(path: Path, config: PreTrainedConfig) -> tuple[Any | None, tuple[str, ...]]:
