@@ -15,8 +15,8 @@ from torch import Tensor
 from attnviz.errors import AttnVizError
 from attnviz.trace.rules import ScoreRules
 
-# Cells of scores held at once: 4 million float32 cells are 16 MB.
-CELLS = 1 << 22
+# Cells of scores held at once: 2 million float32 cells are 8 MB.
+CELLS = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,15 @@ class Products:
         if self.rules.softcap is not None:
             s = self.rules.softcap * torch.tanh(s / self.rules.softcap)
         for term in self.rules.terms:
-            s += term.add(item, heads, rows, cols)
+            term.add_to(s, item, heads, rows, cols)
         return s
 
     def weights(self, item: int, heads: slice, rows: slice, lo: int, hi: int) -> Tensor:
         """(h, r, hi - lo): the softmax over the whole row, of keys outside of which it is 0."""
-        s = self.scores(item, heads, rows, slice(lo, hi))
+        return self.softmax(self.scores(item, heads, rows, slice(lo, hi)), item, heads, rows)
+
+    def softmax(self, s: Tensor, item: int, heads: slice, rows: slice) -> Tensor:
+        """(h, r, c) weights from scores of whole rows (which are overwritten)."""
         sink = self.rules.sink_scores(item, heads, rows)
         if sink is not None and not self.rules.sink_gates_output:
             column = sink.to(s.dtype).expand(s.shape[0], s.shape[1], 1)
@@ -66,13 +69,13 @@ class Products:
             return _softmax(s)[..., :-1]
         return _softmax(s)
 
-    def gate(self, item: int, heads: slice, rows: slice) -> Tensor | None:
-        """(h, r, 1): what each row's output is multiplied with, or None."""
+    def finish(self, out: Tensor, item: int, heads: slice, rows: slice) -> Tensor:
+        """What the layer makes of weights @ values, (h, r, d_v): nothing, or a sink's gate."""
         sink = self.rules.sink_scores(item, heads, rows)
         if sink is None or not self.rules.sink_gates_output:
-            return None
+            return out
         s = self.scores(item, heads, rows, slice(0, self.shape[3]))
-        return torch.sigmoid(torch.logsumexp(s, dim=-1, keepdim=True) - sink)
+        return out * torch.sigmoid(torch.logsumexp(s, dim=-1, keepdim=True) - sink)
 
     def key_range(self, item: int, rows: slice) -> tuple[int, int]:
         """Keys outside of which these rows have no weight."""
@@ -123,9 +126,9 @@ class Pattern:
         """(h, r, hi - lo) weights of whole rows."""
         return _wide(self.values[item, heads, rows, lo:hi])
 
-    def gate(self, item: int, heads: slice, rows: slice) -> Tensor | None:
-        """None: a dense layer's output is weights @ values."""
-        return None
+    def finish(self, out: Tensor, item: int, heads: slice, rows: slice) -> Tensor:
+        """A dense layer's output is weights @ values."""
+        return out
 
     def key_range(self, item: int, rows: slice) -> tuple[int, int]:
         """All keys."""
@@ -138,7 +141,110 @@ class Pattern:
         return sum(t.nbytes for t in held if t is not None)
 
 
-Recorded = Products | Pattern
+@dataclass(frozen=True)
+class HeadChange:
+    """What an intervention changes of one head.
+
+    Attributes:
+        temperature: the scores are divided by it.
+        blocked: (query, key) pairs that get no weight.
+        pattern: (n_q, n_k) weights instead of the head's own.
+        factor: on the head's output.
+        output: (B or 1, n_q or 1, d_v) instead of the head's output.
+    """
+
+    head: int
+    temperature: float = 1.0
+    blocked: tuple[tuple[int, int], ...] = ()
+    pattern: Tensor | None = None
+    factor: float = 1.0
+    output: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Edited:
+    """A layer as it was after interventions; answers what `Products` answers."""
+
+    base: Products
+    changes: tuple[HeadChange, ...]
+
+    @property
+    def q(self) -> Tensor:
+        """(B, H, n_q, d_head)."""
+        return self.base.q
+
+    @property
+    def k(self) -> Tensor:
+        """(B, H_kv, n_k, d_head)."""
+        return self.base.k
+
+    @property
+    def v(self) -> Tensor:
+        """(B, H_kv, n_k, d_v)."""
+        return self.base.v
+
+    @property
+    def rules(self) -> ScoreRules:
+        """The rules of the layer before the interventions."""
+        return self.base.rules
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, H, n_q, n_k)."""
+        return self.base.shape
+
+    def kv_heads(self, heads: slice) -> slice:
+        """The key/value heads that serve these query heads."""
+        return self.base.kv_heads(heads)
+
+    def scores(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
+        """(h, r, c): scores of a tile as the interventions left them."""
+        s = self.base.scores(item, heads, rows, cols)
+        for change, i in self._of(heads):
+            if change.temperature != 1.0:
+                s[i] /= change.temperature
+            for query, key in change.blocked:
+                if rows.start <= query < rows.stop and cols.start <= key < cols.stop:
+                    s[i, query - rows.start, key - cols.start] = -torch.inf
+        return s
+
+    def weights(self, item: int, heads: slice, rows: slice, lo: int, hi: int) -> Tensor:
+        """(h, r, hi - lo) weights of whole rows."""
+        s = self.scores(item, heads, rows, slice(lo, hi))
+        w = self.base.softmax(s, item, heads, rows)
+        for change, i in self._of(heads):
+            if change.pattern is not None:
+                w[i] = change.pattern[rows, lo:hi].to(w)
+        return w
+
+    def finish(self, out: Tensor, item: int, heads: slice, rows: slice) -> Tensor:
+        """What the interventions make of weights @ values, (h, r, d_v)."""
+        out = self.base.finish(out, item, heads, rows)
+        for change, i in self._of(heads):
+            if change.output is not None:
+                new = change.output[min(item, len(change.output) - 1)]
+                out[i] = (new if len(new) == 1 else new[rows]).to(out)
+            out[i] *= change.factor
+        return out
+
+    def key_range(self, item: int, rows: slice) -> tuple[int, int]:
+        """Keys outside of which these rows have no weight."""
+        if any(c.pattern is not None for c in self.changes):
+            return 0, self.shape[3]
+        return self.base.key_range(item, rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.base.nbytes
+
+    def _of(self, heads: slice) -> Iterator[tuple[HeadChange, int]]:
+        for change in self.changes:
+            if heads.start <= change.head < heads.stop:
+                yield change, change.head - heads.start
+
+
+Recorded = Products | Pattern | Edited
 
 
 def row_blocks(n_q: int, n_k: int, heads: int = 1) -> Iterator[slice]:
@@ -162,9 +268,7 @@ def outputs(layer: Recorded, item: int, heads: slice, rows: slice) -> Tensor:
     lo, hi = layer.key_range(item, rows)
     w = layer.weights(item, heads, rows, lo, hi)
     v = _wide(layer.v[item, layer.kv_heads(heads), lo:hi])
-    out = _by_group(w, v)  # (h, r, d_v)
-    gate = layer.gate(item, heads, rows)
-    return out if gate is None else out * gate
+    return layer.finish(_by_group(w, v), item, heads, rows)  # (h, r, d_v)
 
 
 def _by_group(a: Tensor, b: Tensor) -> Tensor:

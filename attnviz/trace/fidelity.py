@@ -60,11 +60,11 @@ def agrees(error: float, own: Tensor) -> bool:
 
 
 def sample(B: int, n_q: int) -> Where:
-    """What is looked at while recording: all of a short input, some items and rows of a long one."""
+    """What is looked at while recording: all rows of a short input, some of a long one."""
     items = sorted({0, B // 2, B - 1})
     if n_q <= _SHORT:
         return items, [slice(0, n_q)]
-    rows = sorted({0, n_q // 3, n_q // 2, max(0, n_q - 2), n_q - 1})
+    rows = sorted({n_q // 3, 2 * n_q // 3, n_q - 1})
     return items, [slice(r, r + 1) for r in rows]
 
 

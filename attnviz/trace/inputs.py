@@ -69,6 +69,13 @@ def prepare(
     return Prepared(on_device, tokens, target_tokens, 1)
 
 
+def tokens_of(checkpoint: Checkpoint, ids: Sequence[int]) -> tuple[Token, ...]:
+    """Tokens from their ids; without a tokenizer the ids as text."""
+    if checkpoint.tokenizer is None:
+        return tuple(Token(str(i), i, None, None) for i in ids)
+    return decode_tokens(checkpoint.tokenizer, ids)
+
+
 def with_tokens(
     prepared: Prepared, tokens: Sequence[Token], target_tokens: Sequence[Token]
 ) -> Prepared:
@@ -104,34 +111,25 @@ def _ready(checkpoint: Checkpoint, inputs: dict[str, Tensor]) -> Prepared:
     }
     first = next(v for v in tensors.values() if isinstance(v, Tensor))
     encdec = getattr(checkpoint.module.config, "is_encoder_decoder", False)
-    tokens = _tokens_of(checkpoint, tensors.get("input_ids"))
-    target = _tokens_of(checkpoint, tensors.get("decoder_input_ids")) if encdec else ()
+    tokens = _tokens_of_first(checkpoint, tensors.get("input_ids"))
+    target = _tokens_of_first(checkpoint, tensors.get("decoder_input_ids")) if encdec else ()
     return Prepared(tensors, tokens, target, first.shape[0])
 
 
-def _tokens_of(checkpoint: Checkpoint, ids: Tensor | None) -> tuple[Token, ...]:
-    """The tokens of a batch's first item; without a tokenizer their ids as text."""
-    if ids is None or ids.ndim != 2:
-        return ()
-    first = [int(i) for i in ids[0]]
-    if checkpoint.tokenizer is None:
-        return tuple(Token(str(i), i, None, None) for i in first)
-    return decode_tokens(checkpoint.tokenizer, first)
+def _tokens_of_first(checkpoint: Checkpoint, ids: Tensor | None) -> tuple[Token, ...]:
+    """The tokens of a batch's first item."""
+    return () if ids is None or ids.ndim != 2 else tokens_of(checkpoint, ids[0].tolist())
 
 
-def _decoder_input(
-    checkpoint: Checkpoint, target: str | None
-) -> tuple[Tensor, tuple[Token, ...]]:
+def _decoder_input(checkpoint: Checkpoint, target: str | None) -> tuple[Tensor, tuple[Token, ...]]:
     """(1, n): the decoder's start token and then the target, with their tokens."""
     config = checkpoint.module.config
     start = getattr(config, "decoder_start_token_id", None)
     if start is None:
         start = checkpoint.module.generation_config.decoder_start_token_id  # type: ignore[union-attr]
     if start is None:
-        start = next(
-            (i for i in (config.bos_token_id, config.pad_token_id) if i is not None), 0
-        )
-    begin = decode_tokens(checkpoint.tokenizer, [int(start)])
+        start = next((i for i in (config.bos_token_id, config.pad_token_id) if i is not None), 0)
+    begin = tokens_of(checkpoint, [int(start)])
     if not target:
         return torch.tensor([[start]]), begin
     tensors, tokens = encode(checkpoint, target)

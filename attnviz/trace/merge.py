@@ -113,24 +113,19 @@ def _as_interval(layer: Products, offset: int) -> IntervalMask | None:
     return IntervalMask(m.lo + offset, m.hi.clamp(max=n_k) + offset, m.fill)
 
 
-def _dense(
-    layers: Sequence[Products], offsets: Sequence[int], n_k: int, masks: bool
-) -> Tensor:
+def _dense(layers: Sequence[Products], offsets: Sequence[int], n_k: int, masks: bool) -> Tensor:
     """(B, H, n_q, n_k): the passes' masks, or their biases, below each other."""
     rows = []
     for layer, offset in zip(layers, offsets, strict=True):
         B, H, n_q, cols = layer.shape
-        total = torch.zeros(B, 1, n_q, cols, device=layer.q.device)
+        total = torch.zeros(B, H, n_q, cols, device=layer.q.device)
         for term in layer.rules.terms:
             if isinstance(term, IntervalMask) == masks:
-                items = [
-                    term.add(b, slice(0, H), slice(0, n_q), slice(0, cols)) for b in range(B)
-                ]
-                total = total + torch.stack(items)
+                for b in range(B):
+                    term.add_to(total[b], b, slice(0, H), slice(0, n_q), slice(0, cols))
         outside = -torch.inf if masks else 0.0
         rows.append(F.pad(total, (offset, n_k - cols - offset), value=outside))
-    H = max(r.shape[1] for r in rows)
-    return torch.cat([r.expand(-1, H, -1, -1) for r in rows], dim=2)
+    return torch.cat(rows, dim=2)
 
 
 def _merge_patterns(layers: Sequence[Recorded], grows: bool) -> Pattern:
@@ -139,9 +134,7 @@ def _merge_patterns(layers: Sequence[Recorded], grows: bool) -> Pattern:
     rows = []
     for layer, offset in zip(layers, offsets, strict=True):
         B, H, n_q, cols = layer.shape
-        w = torch.stack(
-            [layer.weights(b, slice(0, H), slice(0, n_q), 0, cols) for b in range(B)]
-        )
+        w = torch.stack([layer.weights(b, slice(0, H), slice(0, n_q), 0, cols) for b in range(B)])
         rows.append(F.pad(w, (offset, n_k - cols - offset)))
     values = [x.v for x in layers]
     seen = [v for v in values if v is not None]

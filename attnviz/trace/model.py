@@ -15,7 +15,7 @@ from transformers.generation import StoppingCriteria, StoppingCriteriaList
 
 from attnviz.errors import AttnVizError
 from attnviz.models.checkpoint import Checkpoint
-from attnviz.models.tokens import Token, decode_tokens
+from attnviz.models.tokens import Token
 from attnviz.trace import inputs as feeding
 from attnviz.trace.merge import merge
 from attnviz.trace.recorder import Call, Edit, Recorder
@@ -50,9 +50,9 @@ class Generation:
 class Model:
     """A transformers model that can be traced. Nothing here changes the model.
 
-        model = attnviz.load("smollm2-135m")
-        trace = model.trace("The cat sat on the mat")
-        written = model.generate("Once upon a time", max_new_tokens=20)
+    model = attnviz.load("smollm2-135m")
+    trace = model.trace("The cat sat on the mat")
+    written = model.generate("Once upon a time", max_new_tokens=20)
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -135,6 +135,7 @@ class Model:
             tensors.setdefault("logits_to_keep", 1)  # type: ignore[arg-type]
         with self._recording(prepared.batch, edits, keep) as (recorder, stream):
             output = self.module(**tensors)
+        _check_applied(edits, recorder)
         logits = getattr(output, "logits", None)
         if isinstance(logits, Tensor):
             logits = logits[0] if logits.ndim > 1 else logits
@@ -154,7 +155,6 @@ class Model:
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int = 0,
-        edits: Sequence[Edit] = (),
         keep: Sequence[str] = KEEP,
         on_token: Callable[[int], bool] | None = None,
     ) -> Generation:
@@ -182,8 +182,8 @@ class Model:
         devices = [self.device] if self.device.type == "cuda" else []
         with (
             torch.random.fork_rng(devices=devices),
-            self._recording(1, edits, keep) as (recorder, stream),
-            _steps(self.module, recorder),
+            self._recording(1, (), keep) as (recorder, stream),
+            _passes(self.module, recorder),
         ):
             torch.manual_seed(seed)
             out = self.module.generate(  # type: ignore[operator]
@@ -203,14 +203,13 @@ class Model:
         whole = ids[0].tolist()
         encdec = bool(getattr(self.module.config, "is_encoder_decoder", False))
         start = 1 if encdec else prepared.tensors["input_ids"].shape[1]
-        source = prepared.tokens if not encdec else ()
-        written = decode_tokens(self.tokenizer, whole[start:])
+        written = feeding.tokens_of(self.checkpoint, whole[start:])
         seen = len(whole) - (0 if last is not None else 1)
         if encdec:
-            begin = decode_tokens(self.tokenizer, whole[:1])
+            begin = feeding.tokens_of(self.checkpoint, whole[:1])
             prepared = feeding.with_tokens(prepared, prepared.tokens, (*begin, *written)[:seen])
         else:
-            prepared = feeding.with_tokens(prepared, (*source, *written)[:seen], ())
+            prepared = feeding.with_tokens(prepared, (*prepared.tokens, *written)[:seen], ())
         calls = self._merged(recorder.calls)
         stream = _joined(stream)
         trace = self._trace(calls, stream, prepared, logits, "qkv" in keep)
@@ -286,12 +285,9 @@ class Model:
 
     def _merged(self, calls: Sequence[Call]) -> list[Call]:
         """A generation's calls, those of one layer in all its passes put together."""
-        groups: dict[tuple[int, int], list[Call]] = {}
-        counts: dict[tuple[int, int], int] = {}
+        groups: dict[int, list[Call]] = {}
         for call in calls:
-            nth = counts.get((call.step, id(call.module)), 0)
-            counts[call.step, id(call.module)] = nth + 1
-            groups.setdefault((id(call.module), nth), []).append(call)
+            groups.setdefault(call.index, []).append(call)
         merged = []
         for group in groups.values():
             name = self._names.get(id(group[0].module), "")
@@ -312,18 +308,29 @@ class _OnToken(StoppingCriteria):
 
 
 @contextmanager
-def _steps(module: PreTrainedModel, recorder: Recorder) -> Iterator[None]:
-    """Counts the recorder's forward passes."""
+def _passes(module: PreTrainedModel, recorder: Recorder) -> Iterator[None]:
+    """Tells the recorder where one forward pass ends and the next begins."""
 
     def hook(*_: Any) -> None:
         if recorder.is_active():
-            recorder.step += 1
+            recorder.next_pass()
 
     handle = module.register_forward_pre_hook(hook)
     try:
         yield
     finally:
         handle.remove()
+
+
+def _check_applied(edits: Sequence[Edit], recorder: Recorder) -> None:
+    """Refuses an edit of a layer that never ran."""
+    layers = {call.index for call in recorder.calls}
+    for edit in edits:
+        if edit.layer not in layers:
+            raise AttnVizError(
+                f"There is no layer {edit.layer} to edit.",
+                f"They run from 0 to {len(layers) - 1}." if layers else "The model has none.",
+            )
 
 
 def _joined(stream: Stream) -> Stream:

@@ -19,7 +19,16 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import AttentionInterface
 
-from attnviz.trace.compute import Pattern, Products, Recorded
+from attnviz.errors import AttnVizError
+from attnviz.trace.compute import (
+    Edited,
+    HeadChange,
+    Pattern,
+    Products,
+    Recorded,
+    outputs,
+    row_blocks,
+)
 from attnviz.trace.fidelity import agrees, error_of, sample
 from attnviz.trace.rules import ScoreRules, Term, causal, mask_term, once, relative_or_dense
 
@@ -38,7 +47,7 @@ class Call:
         layer: what was kept, or None if refused.
         own: (B, n_q, H, d_v) the layer's own output, for the receipt; None where unseen.
         source, reason: how `layer` came about, and why not exactly.
-        step: the forward pass it belongs to (generation has several).
+        index: the layer, counted in the order in which the layers first ran.
     """
 
     module: nn.Module
@@ -46,7 +55,7 @@ class Call:
     own: Tensor | None
     source: Source
     reason: str = ""
-    step: int = 0
+    index: int = 0
 
 
 class Edit(Protocol):
@@ -54,8 +63,8 @@ class Edit(Protocol):
 
     layer: int
 
-    def edit(self, layer: Products, output: Tensor) -> tuple[Recorded, Tensor]:
-        """The layer and its output (B, n_q, H, d_v) as they are after the intervention."""
+    def change(self, layer: Products | Edited, output: Tensor) -> HeadChange:
+        """What it changes of the layer, whose output is (B, n_q, H, d_v)."""
         ...
 
 
@@ -72,7 +81,8 @@ class Recorder:
         self.edits = edits
         self.keep_outputs = keep_outputs
         self.inside = False  # within a dispatched call, whose insides are not looked at again
-        self.step = 0
+        self._layers: dict[tuple[int, int], int] = {}
+        self._ran: dict[int, int] = {}
         self._mask_term = once(mask_term)
         self._bias_term = once(relative_or_dense)
 
@@ -89,6 +99,10 @@ class Recorder:
         """Whether the running thread records with this recorder."""
         return _ACTIVE.get() is self
 
+    def next_pass(self) -> None:
+        """A new forward pass of a generation begins: its layers are those seen before."""
+        self._ran.clear()
+
     def add(
         self,
         module: nn.Module,
@@ -98,9 +112,21 @@ class Recorder:
         reason: str = "",
     ) -> None:
         """Notes one attention call."""
-        if not self.keep_outputs:
-            own = None
-        self.calls.append(Call(module, layer, own, source, reason, self.step))
+        index = self._index(module)
+        self._ran[id(module)] = self._ran.get(id(module), 0) + 1
+        for edit in self.edits:
+            if edit.layer == index and not isinstance(layer, Edited):
+                raise AttnVizError(
+                    f"Layer {index} cannot be edited: {reason or 'it is outside the interface'}.",
+                    "Edit a layer whose source is exact.",
+                )
+        own = own if self.keep_outputs else None
+        self.calls.append(Call(module, layer, own, source, reason, index))
+
+    def _index(self, module: nn.Module) -> int:
+        """The layer that the module's next call is: one that runs twice in a pass is two layers."""
+        nth = self._ran.get(id(module), 0)
+        return self._layers.setdefault((id(module), nth), len(self._layers))
 
     def attend(
         self,
@@ -138,8 +164,8 @@ class Recorder:
         finally:
             self.inside = False
         for edit in self.edits:
-            if edit.layer == len(self.calls) and isinstance(layer, Products):
-                layer, output = edit.edit(layer, output)
+            if edit.layer == self._index(module) and isinstance(layer, Products | Edited):
+                layer, output = _applied(edit.change(layer, output), layer, output)
         self.add(module, layer, output if layer is not None else None, source, reason)
         return output, weights
 
@@ -203,6 +229,21 @@ def _readings(rules: ScoreRules) -> Iterator[ScoreRules]:
         yield ScoreRules(rules.scaling, rules.softcap, rules.terms, rules.sinks, True)
 
 
+def _applied(change: HeadChange, layer: Products | Edited, output: Tensor) -> tuple[Edited, Tensor]:
+    """The layer and its output (B, n_q, H, d_v) after a change; other heads keep their bits."""
+    if isinstance(layer, Products):
+        edited = Edited(layer, (change,))
+    else:
+        edited = Edited(layer.base, (*layer.changes, change))
+    B, _, n_q, n_k = edited.shape
+    output = output.clone()
+    head = slice(change.head, change.head + 1)
+    for item in range(B):
+        for rows in row_blocks(n_q, n_k):
+            output[item, rows, change.head] = outputs(edited, item, head, rows)[0].to(output)
+    return edited, output
+
+
 def _own_weights(
     explicit: AttentionFunction, module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
     mask: Any, options: dict[str, Any], output: Tensor, weights: Tensor | None,
@@ -215,17 +256,18 @@ def _own_weights(
             blank = torch.zeros(mask.shape, dtype=query.dtype, device=query.device)
             mask = blank.masked_fill_(~mask, lowest)
         elif mask is None and n_q > 1 and options.get("is_causal", getattr(module, "is_causal", 1)):
-            rule = causal(n_q, n_k - n_q, query.device)
-            mask = rule.add(0, slice(0, 1), slice(0, n_q), slice(0, n_k))[None].clamp_min(lowest)
+            later = torch.ones(n_q, n_k, dtype=torch.bool, device=query.device).triu(n_k - n_q + 1)
+            mask = torch.zeros(1, 1, n_q, n_k, dtype=query.dtype, device=query.device)
+            mask = mask.masked_fill_(later, lowest)
         try:
             again, weights = explicit(module, query, key, value, mask, **options)
         except (RuntimeError, TypeError, AttributeError, ValueError) as error:
             return None, f"its own step-by-step attention fails here ({type(error).__name__})"
         if weights is None or again.shape != output.shape:
             return None, "its own step-by-step attention gives no weights"
-        error = float((again - output).abs().max())
-        if not agrees(error, output):
-            return None, f"its own step-by-step attention differs from its output by {error:.1e}"
+        apart = float((again - output).abs().max())
+        if not agrees(apart, output):
+            return None, f"its own step-by-step attention differs from its output by {apart:.1e}"
     if weights.shape != (*query.shape[:3], n_k):
         return None, f"its weights have the shape {tuple(weights.shape)}"
     group = query.shape[1] // value.shape[1]

@@ -32,13 +32,27 @@ class IntervalMask:
     hi: Tensor
     fill: float
 
-    def add(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
-        """(1, r, c) numbers to add to the scores of a tile."""
+    def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
+        """Adds to a tile of scores, (h, r, c), in place."""
         b = min(item, len(self.lo) - 1)
-        j = torch.arange(cols.start, cols.stop, device=self.lo.device)
-        allowed = (j >= self.lo[b, rows, None]) & (j < self.hi[b, rows, None])  # (r, c)
-        tile = torch.zeros(allowed.shape, device=allowed.device)
-        return tile.masked_fill_(~allowed, self.fill)[None]
+        lo, hi = self.lo[b, rows], self.hi[b, rows]
+        # only columns that some row may not see need a look
+        seen_from = min(max(int(lo.max()), cols.start), cols.stop)
+        seen_to = max(min(int(hi.min()), cols.stop), cols.start)
+        parts = [(cols.start, seen_from), (seen_to, cols.stop)]
+        if seen_from >= seen_to:
+            parts = [(cols.start, cols.stop)]
+        for start, stop in parts:
+            if start < stop:
+                j = torch.arange(start, stop, device=lo.device)
+                hidden = (j < lo[:, None]) | (j >= hi[:, None])  # (r, c)
+                tile = scores[:, :, start - cols.start : stop - cols.start]
+                if self.fill == -torch.inf:
+                    tile.masked_fill_(hidden, self.fill)
+                else:
+                    tile += torch.zeros_like(hidden, dtype=tile.dtype).masked_fill_(
+                        hidden, self.fill
+                    )
 
     def span(self, item: int, rows: slice) -> tuple[int, int]:
         """The keys that any of these rows may look at, as one range (empty rows need them all)."""
@@ -55,12 +69,12 @@ class DenseTerm:
 
     values: Tensor
 
-    def add(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
-        """(h or 1, r or 1, c) numbers to add to the scores of a tile."""
+    def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
+        """Adds to a tile of scores, (h, r, c), in place."""
         t = self.values[min(item, self.values.shape[0] - 1)]
         t = t if t.shape[0] == 1 else t[heads]
         t = t if t.shape[1] == 1 else t[:, rows]
-        return t[:, :, cols]
+        scores += t[:, :, cols]
 
 
 @dataclass(frozen=True)
@@ -75,13 +89,13 @@ class RelativeBias:
     by_distance: Tensor
     n_q: int
 
-    def add(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
-        """(h or 1, r, c) numbers to add to the scores of a tile."""
+    def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
+        """Adds to a tile of scores, (h, r, c), in place."""
         f = self.by_distance[min(item, self.by_distance.shape[0] - 1)]
         f = f if f.shape[0] == 1 else f[heads]
         i = torch.arange(rows.start, rows.stop, device=f.device)
         j = torch.arange(cols.start, cols.stop, device=f.device)
-        return f[:, j[None, :] - i[:, None] + self.n_q - 1]
+        scores += f[:, j[None, :] - i[:, None] + self.n_q - 1]
 
 
 Term = IntervalMask | DenseTerm | RelativeBias
@@ -125,7 +139,7 @@ class ScoreRules:
                 first, last = term.span(item, rows)
                 if last > n_k:
                     return 0, n_k
-                if term.fill == -torch.inf or term.fill < -1e30:
+                if term.fill < -1e30:
                     lo, hi = max(lo, first), min(hi, last)
         return (lo, hi) if lo < hi else (0, n_k)
 

@@ -33,7 +33,8 @@ class Stream:
     """Block inputs and outputs of one forward pass, in the order in which the blocks ran.
 
     ``entered[i]`` is (B, n, d_model), what block i received, and ``calls_before[i]`` how many
-    attention calls had been made by then; ``left`` is what the last block of a side gave, pass by pass.
+    attention calls had been made by then; ``left`` is what the last block of a
+    side gave, pass by pass.
     """
 
     blocks: list[Block] = field(default_factory=list)
@@ -124,9 +125,10 @@ def stream_of(module: PreTrainedModel, recorder: Recorder, keep: bool) -> Iterat
             stream.blocks.append(block)
             stream.calls_before.append(len(recorder.calls))
             hidden = kwargs.get("hidden_states", args[0] if args else None)
-            held = keep and isinstance(hidden, Tensor)
-            # a copy: some models add to the stream in place
-            stream.entered.append(hidden.detach().clone() if held else None)
+            if not keep or not isinstance(hidden, Tensor):
+                stream.entered.append(None)
+            else:  # a copy: some models add to the stream in place
+                stream.entered.append(hidden.detach().clone())
 
         return hook
 
@@ -141,9 +143,7 @@ def stream_of(module: PreTrainedModel, recorder: Recorder, keep: bool) -> Iterat
     found = blocks(module)
     try:
         for block in found:
-            handles.append(
-                block.module.register_forward_pre_hook(enter(block), with_kwargs=True)
-            )
+            handles.append(block.module.register_forward_pre_hook(enter(block), with_kwargs=True))
         for kind in {b.kind for b in found}:
             last = [b for b in found if b.kind == kind][-1]
             handles.append(last.module.register_forward_hook(leave(last)))

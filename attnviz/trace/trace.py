@@ -197,9 +197,8 @@ class Trace:
             row = self.logits
         else:
             if position is None:
-                ids = [t.id for t in self.tokens]
-                masked = self._mask_token_id in ids
-                position = ids.index(self._mask_token_id) if masked else -1
+                places = [i for i, t in enumerate(self.tokens) if t.id == self._mask_token_id]
+                position = places[0] if places else -1
             n = self.logits.shape[0]
             if not -n <= position < n:
                 raise AttnVizError(
