@@ -1,0 +1,175 @@
+"""Bad folders: each is one clear sentence, and nothing is allocated or run for them."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from pathlib import Path
+
+import psutil
+import pytest
+
+from attnviz.errors import AttnVizError
+from attnviz.models.folder import inspect
+from attnviz.models.loading import load
+
+
+def write_safetensors(path: Path, header: object, n_bytes: int = 0) -> None:
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(raw)) + raw)
+        file.truncate(8 + len(raw) + n_bytes)  # a hole: takes no disk space
+
+
+def test_a_sound_folder(gpt2_folder: Path) -> None:
+    found = inspect(gpt2_folder)
+    assert found.config["model_type"] == "gpt2"
+    assert [path.name for path in found.weights] == ["model.safetensors"]
+    assert found.notes == ()
+
+
+def test_a_folder_without_a_model(tmp_path: Path) -> None:
+    with pytest.raises(AttnVizError, match=r"no model in the folder.*config\.json"):
+        load(str(tmp_path), device="cpu")
+
+
+def test_a_folder_with_a_gguf_names_it(tmp_path: Path) -> None:
+    (tmp_path / "some.gguf").touch()
+    with pytest.raises(AttnVizError, match=r"it has some\.gguf"):
+        inspect(tmp_path)
+
+
+def test_an_adapter_is_not_a_model(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(AttnVizError, match="an adapter, not a whole model"):
+        inspect(tmp_path)
+
+
+class Trap:
+    """What a hostile pickle does when it is opened."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.marker,)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "last.ckpt", "weights.pth"])
+@pytest.mark.parametrize("config", [True, False])
+def test_a_pickle_is_not_opened(gpt2_folder: Path, tmp_path: Path, name: str, config: bool) -> None:
+    (gpt2_folder / "model.safetensors").unlink()
+    if not config:
+        (gpt2_folder / "config.json").unlink()
+        (gpt2_folder / "generation_config.json").unlink()
+    (gpt2_folder / name).write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    with pytest.raises(AttnVizError, match=f"pickle file .{name}"):
+        load(str(gpt2_folder), device="cpu")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("cut", [0, 7, 100, -1])
+def test_truncated_safetensors(gpt2_folder: Path, cut: int) -> None:
+    path = gpt2_folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(AttnVizError, match=r"cut short|not a safetensors file"):
+        load(str(gpt2_folder), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("header", "n_bytes", "said"),
+    [
+        (b"{", 0, "not a safetensors file"),
+        (b"[1, 2, 3]", 0, "not the JSON"),
+        (b"{" * 20_000, 0, "not the JSON"),
+        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, 4, "cut short"),
+        ({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 8]}}, 8, "number of bytes"),
+        ({"a": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}, 8, "makes no sense"),
+        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}}, 8, "number of bytes"),
+        ({"a": {"dtype": "F32"}}, 8, "makes no sense"),
+        ({"a": 7}, 8, "makes no sense"),
+        ({"a": {"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}}, 8, "quantised or unknown"),
+        ({}, 0, "hold no weights"),
+    ],
+)
+def test_unsound_safetensors(gpt2_folder: Path, header: object, n_bytes: int, said: str) -> None:
+    write_safetensors(gpt2_folder / "model.safetensors", header, n_bytes)
+    with pytest.raises(AttnVizError, match=said):
+        load(str(gpt2_folder), device="cpu")
+
+
+def test_a_header_longer_than_any_is_not_read(gpt2_folder: Path) -> None:
+    path = gpt2_folder / "model.safetensors"
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", 2**40))
+        file.truncate(2**41)
+    with pytest.raises(AttnVizError, match="not a safetensors file"):
+        inspect(gpt2_folder)
+
+
+def test_a_model_larger_than_memory(gpt2_folder: Path) -> None:
+    n_bytes = 2 * psutil.virtual_memory().total // 4 * 4
+    entry = {"dtype": "F32", "shape": [n_bytes // 4], "data_offsets": [0, n_bytes]}
+    write_safetensors(gpt2_folder / "model.safetensors", {"wte.weight": entry}, n_bytes)
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(AttnVizError, match=r"needs about [\d,.]+ GiB of memory, and [\d,.]+ .iB"):
+        load(str(gpt2_folder), device="cpu")
+    assert psutil.Process().memory_info().rss - before < 2**28
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (b"{not json", "not a JSON object"),
+        (b"[]", "not a JSON object"),
+        (b"\xff\xfe", "not a JSON object"),
+        (b"[" * 100_000, "not a JSON object"),
+        (b"{}", "no model_type"),
+        (b'{"model_type": 7}', "no model_type"),
+        (b'{"model_type": "nosuch"}', "knows no model type 'nosuch'"),
+        (b'{"model_type": "nosuch", "auto_map": {}}', "needs code that comes with"),
+        (
+            b'{"model_type": "gpt2", "quantization_config": {"quant_method": "gptq"}}',
+            r"quantised \(gptq\)",
+        ),
+    ],
+)
+def test_unsound_configs(gpt2_folder: Path, config: bytes, said: str) -> None:
+    (gpt2_folder / "config.json").write_bytes(config)
+    with pytest.raises(AttnVizError, match=said):
+        load(str(gpt2_folder), device="cpu")
+
+
+@pytest.mark.parametrize("key", ["n_embd", "n_layer", "n_head", "vocab_size", "n_inner"])
+def test_impossible_sizes_are_refused_at_once(gpt2_folder: Path, key: str) -> None:
+    path = gpt2_folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: 10**9}))
+    with pytest.raises(AttnVizError, match=f"{key} is 1,000,000,000"):
+        load(str(gpt2_folder), device="cpu")
+
+
+def test_sizes_inside_a_nested_config_count_too(gpt2_folder: Path) -> None:
+    path = gpt2_folder / "config.json"
+    nested = json.loads(path.read_text()) | {"text_config": {"hidden_size": 10**9}}
+    path.write_text(json.dumps(nested))
+    with pytest.raises(AttnVizError, match="hidden_size is 1,000,000,000"):
+        inspect(gpt2_folder)
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "said"),
+    [
+        ({"a": "../model.safetensors"}, "outside its folder"),
+        ({"a": "/etc/passwd"}, "outside its folder"),
+        ({"a": "pytorch_model.bin"}, "outside its folder"),
+        ({"a": "model-00001-of-00002.safetensors"}, "is missing"),
+        ({}, "names no weight files"),
+    ],
+)
+def test_unsound_indexes(gpt2_folder: Path, weight_map: dict[str, str], said: str) -> None:
+    (gpt2_folder / "model.safetensors").unlink()
+    index = gpt2_folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    with pytest.raises(AttnVizError, match=said):
+        inspect(gpt2_folder)
