@@ -68,8 +68,9 @@ class AttentionMap:
     def weights(self, rows: slice = _ALL, cols: slice = _ALL) -> Tensor:
         """(r, c): weights, the softmax taken over each whole row."""
         r, c = _bounds(rows, self.n_q), _bounds(cols, self.n_k)
+        nothing = torch.zeros(0, c.stop - c.start, device=self._device)
         tiles = [self._tile(block, c) for block in _within(r, self.n_k)]
-        return torch.cat(tiles) if len(tiles) != 1 else tiles[0]
+        return tiles[0] if len(tiles) == 1 else torch.cat(tiles or [nothing])
 
     def overview(self, size: int = 512, reduce: Reduce = "max") -> Tensor:
         """(<= size, <= size): all weights, each cell the max or mean of a square of them.
@@ -98,8 +99,10 @@ class AttentionMap:
             AttnVizError: a dense layer whose values stay inside its module.
         """
         r = _bounds(rows, self.n_q)
+        nothing = self.v[:0].float()
         blocks = _within(r, self.n_k)
-        return torch.cat([outputs(self._layer, self._item, self._heads, b)[0] for b in blocks])
+        parts = [outputs(self._layer, self._item, self._heads, b)[0] for b in blocks]
+        return torch.cat(parts or [nothing])
 
     @property
     def _device(self) -> torch.device:
@@ -132,11 +135,9 @@ def row_step(n_k: int) -> int:
 
 
 def _within(rows: slice, n_k: int) -> list[slice]:
-    """``rows`` in blocks of bounded memory (one empty block for no rows)."""
-    n = rows.stop - rows.start
-    if n == 0:
-        return [rows]
-    return [slice(rows.start + b.start, rows.start + b.stop) for b in row_blocks(n, n_k)]
+    """``rows`` in blocks of bounded memory."""
+    blocks = row_blocks(rows.stop - rows.start, n_k)
+    return [slice(rows.start + b.start, rows.start + b.stop) for b in blocks]
 
 
 def _bounds(s: slice, n: int) -> slice:

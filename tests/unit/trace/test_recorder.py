@@ -1,0 +1,131 @@
+"""A shared model is read-only: nothing is left behind, and others see nothing."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
+
+import attnviz
+from attnviz import AttnVizError
+from tests.unit.trace.models import BUILD, build, inputs, tokens
+
+
+def state(module: nn.Module) -> tuple[Any, ...]:
+    hooks = [
+        (n, len(m._forward_hooks), len(m._forward_pre_hooks)) for n, m in module.named_modules()
+    ]
+    return (
+        copy.deepcopy(module.config.to_dict()),
+        module.config._attn_implementation,
+        [m.training for m in module.modules()],
+        hooks,
+        {n: (t.data_ptr(), t._version, t.clone()) for n, t in module.state_dict().items()},
+    )
+
+
+def assert_same(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
+    assert before[:4] == after[:4]
+    for name, (where, version, values) in before[4].items():
+        assert after[4][name][:2] == (where, version)
+        assert torch.equal(after[4][name][2], values)
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_a_trace_leaves_the_model_as_it_was(name: str) -> None:
+    module = build(name)
+    before = state(module)
+    attnviz.wrap(module).trace(inputs=inputs(name))
+    assert_same(before, state(module))
+
+
+def test_an_interrupted_trace_leaves_nothing_behind() -> None:
+    """Streamlit stops a script with a BaseException, at any moment."""
+
+    class Stop(BaseException):
+        pass
+
+    module = build("gpt2")
+    before = state(module)
+
+    class Interrupting:
+        layer = 1
+
+        def change(self, layer: Any, output: Any) -> Any:
+            raise Stop
+
+    model = attnviz.wrap(module)
+    with pytest.raises(Stop):
+        model.trace(inputs=inputs("gpt2"), edits=[Interrupting()])
+    assert_same(before, state(module))
+    found = ALL_ATTENTION_FUNCTIONS.get_interface("sdpa", lambda *a: None)
+    assert found is sdpa_attention_forward
+    assert len(model.trace(inputs=inputs("gpt2")).layers) == 2
+
+
+def test_without_a_trace_the_dispatch_is_transformers_own() -> None:
+    def explicit(*_: Any) -> None: ...
+
+    assert AttentionInterface().get_interface("sdpa", explicit) is sdpa_attention_forward
+    assert AttentionInterface().get_interface("eager", explicit) is explicit
+
+
+def test_threads_that_share_a_model_do_not_see_each_other() -> None:
+    model = attnviz.wrap(build("llama"))
+    texts = [{"input_ids": tokens(1, 8 + i, seed=i)} for i in range(6)]
+    alone = [model.trace(inputs=t).attention(1, 2).weights() for t in texts]
+    together: list[Any] = [None] * len(texts)
+    plain: list[Any] = [None] * len(texts)
+
+    def record(i: int) -> None:
+        for _ in range(5):
+            trace = model.trace(inputs=texts[i])
+            together[i] = (len(trace.layers), trace.n_residuals(), trace.attention(1, 2).weights())
+
+    def run(i: int) -> None:
+        with torch.no_grad():
+            plain[i] = model.module(**texts[i]).logits
+
+    threads = [threading.Thread(target=f, args=(i,)) for i in range(6) for f in (record, run)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for i, (layers, residuals, weights) in enumerate(together):
+        assert (layers, residuals) == (2, 3)
+        torch.testing.assert_close(weights, alone[i], rtol=0, atol=1e-6)
+        assert plain[i] is not None
+
+
+def test_a_layer_that_says_other_than_it_computes_is_not_believed() -> None:
+    """A custom attention function that ignores what it is given is found out."""
+
+    def uniform(module, query, key, value, attention_mask, **kwargs):  # type: ignore[no-untyped-def]
+        mean = value.mean(2, keepdim=True).repeat_interleave(2, 1)
+        return mean.expand(-1, -1, query.shape[2], -1).transpose(1, 2), None
+
+    AttentionInterface.register("test_uniform", uniform)
+    try:
+        module = build("llama")
+        module.config._attn_implementation = "test_uniform"
+        trace = attnviz.wrap(module).trace(inputs=inputs("llama"))
+        assert {x.source for x in trace.layers} == {"refused"}
+        assert all(x.reason for x in trace.layers)
+        assert not any(f.passed for f in trace.fidelity())
+        with pytest.raises(AttnVizError, match="cannot be shown"):
+            trace.attention(0, 0)
+    finally:
+        del AttentionInterface._global_mapping["test_uniform"]
+
+
+def test_what_is_kept_is_a_small_multiple_of_the_text() -> None:
+    model = attnviz.wrap(build("gpt2"))
+    short = model.trace(inputs={"input_ids": tokens(1, 100)}).nbytes
+    long = model.trace(inputs={"input_ids": tokens(1, 1000)}).nbytes
+    assert long < 10.5 * short

@@ -1,0 +1,232 @@
+"""What a trace says is what transformers says, bit for bit or within rounding."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import attnviz
+from attnviz import AttnVizError
+from attnviz.trace import Trace
+from tests.unit.trace.models import BUILD, CAUSAL, N, build, eager_weights, inputs, tokens
+
+DENSE = {"gptj", "bloom"}
+
+
+def assert_like_eager(trace: Trace, name: str, given: dict[str, torch.Tensor]) -> None:
+    for kind, layers in eager_weights(name, given).items():
+        assert len(layers) == sum(kind in (None, x.kind) for x in trace.layers)
+        for i, truth in enumerate(layers):
+            B, H, _, _ = truth.shape
+            for b in range(B):
+                for h in range(H):
+                    mine = trace.attention(i, h, kind=kind, item=b).weights()
+                    torch.testing.assert_close(mine, truth[b, h], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_weights_are_those_of_the_eager_path(name: str) -> None:
+    given = inputs(name)
+    trace = attnviz.wrap(build(name)).trace(inputs=given)
+    assert {x.source for x in trace.layers} == {"dense" if name in DENSE else "exact"}
+    assert_like_eager(trace, name, given)
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_recording_changes_no_bit_of_the_logits(name: str) -> None:
+    module, given = build(name), inputs(name)
+    with torch.no_grad():
+        plain = module(**given).logits
+    trace = attnviz.wrap(module).trace(inputs=given, keep=("qkv", "residual", "logits"))
+    assert trace.logits is not None
+    assert torch.equal(trace.logits, plain[0])
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_the_receipt_passes_and_says_how_far_off(name: str) -> None:
+    trace = attnviz.wrap(build(name)).trace(inputs=inputs(name))
+    for f in trace.fidelity():
+        assert f.passed
+        assert 0 <= f.error <= f.tolerance
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "mistral", "gemma2", "bert", "bloom"])
+@pytest.mark.parametrize("padding", ["left", "right"])
+def test_padding_rows_and_columns(name: str, padding: str) -> None:
+    given = inputs(name)
+    mask = torch.ones(2, N, dtype=torch.long)
+    mask[1, slice(0, 5) if padding == "left" else slice(N - 5, N)] = 0
+    given["attention_mask"] = mask
+    trace = attnviz.wrap(build(name)).trace(inputs=given)
+    assert all(f.passed for f in trace.fidelity())
+    real = mask[1].bool()
+    for kind, layers in eager_weights(name, given).items():
+        for i, truth in enumerate(layers):
+            a = trace.attention(i, 1, kind=kind, item=1)
+            # rows of padding have no meaning: there eager and fused paths differ by design
+            torch.testing.assert_close(a.weights()[real], truth[1, 1][real], rtol=0, atol=1e-5)
+            assert not a.weights()[real][:, ~real].any()
+            assert torch.isneginf(a.scores()[real][:, ~real]).all()
+
+
+def test_a_rows_weights_and_scores_belong_together() -> None:
+    trace = attnviz.wrap(build("mistral")).trace(inputs=inputs("mistral"))
+    a = trace.attention(1, 3)
+    torch.testing.assert_close(torch.softmax(a.scores(), -1), a.weights())
+    i = torch.arange(N)
+    visible = (i[None] <= i[:, None]) & (i[None] > i[:, None] - 4)
+    assert torch.equal(torch.isneginf(a.scores()), ~visible)
+    by_hand = a.q @ a.k.T * a.scaling
+    torch.testing.assert_close(a.scores()[visible], by_hand[visible])
+    torch.testing.assert_close(a.output(), a.weights() @ a.v)
+
+
+def test_sinks_leave_rows_that_sum_to_less_than_one() -> None:
+    trace = attnviz.wrap(build("gpt_oss")).trace(inputs=inputs("gpt_oss"))
+    sums = trace.attention(0, 0).weights().sum(-1)
+    assert bool((sums <= 1 + 1e-6).all()) and bool((sums > 0).all()) and float(sums.min()) < 0.99
+
+
+def test_values_of_another_size_than_queries() -> None:
+    a = attnviz.wrap(build("deepseek_v3")).trace(inputs=inputs("deepseek_v3")).attention(0, 1)
+    assert a.q.shape == (N, 12) and a.v.shape == (N, 6) and a.output().shape == (N, 6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_number_formats(dtype: torch.dtype) -> None:
+    trace = attnviz.wrap(build("llama").to(dtype)).trace(inputs=inputs("llama"))
+    assert {x.source for x in trace.layers} == {"exact"}
+    assert all(f.passed for f in trace.fidelity())
+
+
+def test_the_residual_stream_is_what_hidden_states_say() -> None:
+    module, given = build("llama"), inputs("llama")
+    with torch.no_grad():
+        hidden = module(**given, output_hidden_states=True).hidden_states
+    trace = attnviz.wrap(module).trace(inputs=given)
+    assert trace.n_residuals() == len(hidden) == 3
+    for i in range(2):  # transformers' last hidden state has gone through the final norm
+        assert torch.equal(trace.residual(i), hidden[i][0])
+    assert torch.equal(module.model.norm(trace.residual(-1)), hidden[-1][0])
+
+
+def test_encoder_and_decoder_have_their_own_streams_and_tokens() -> None:
+    trace = attnviz.wrap(build("t5")).trace(inputs=inputs("t5"))
+    assert trace.residual(0, kind="encoder").shape == (N, 32)
+    assert trace.residual(0).shape == (N - 5, 32)
+    kinds = [x.kind for x in trace.layers]
+    assert kinds == ["encoder", "encoder", "decoder", "cross", "decoder", "cross"]
+    cross = kinds.index("cross")
+    assert len(trace.row_tokens(cross)) == N - 5 and len(trace.col_tokens(cross)) == N
+    assert len(trace.col_tokens(cross - 1)) == N - 5
+
+
+def test_only_the_last_logits_are_kept_unless_asked_for() -> None:
+    module, given = build("gpt2"), inputs("gpt2")
+    with torch.no_grad():
+        plain = module(**given, logits_to_keep=1).logits
+    trace = attnviz.wrap(module).trace(inputs=given)
+    assert trace.logits is not None and torch.equal(trace.logits, plain[0])
+    best = trace.predictions(k=3)
+    probabilities = plain[0, -1].softmax(-1)
+    assert best[0].id == int(probabilities.argmax())
+    assert best[0].probability == pytest.approx(float(probabilities.max()))
+    with pytest.raises(AttnVizError, match="logits"):
+        trace.predictions(position=2)
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_generation_with_a_cache_is_one_trace_of_the_whole(name: str) -> None:
+    module = build(name)
+    module.generation_config.eos_token_id = None
+    model = attnviz.wrap(module)
+    prompt = tokens(1, 5)
+    written = model.generate(inputs={"input_ids": prompt}, max_new_tokens=7)
+    ids = torch.cat([prompt, torch.tensor([[t.id for t in written.tokens]])], dim=1)
+    with torch.no_grad():
+        plain = module.generate(input_ids=prompt, max_new_tokens=7, do_sample=False)
+    assert torch.equal(ids, plain)
+    whole = model.trace(inputs={"input_ids": ids})
+    assert len(written.trace.tokens) == 12 == written.trace.layers[0].n_q
+    assert all(f.passed for f in written.trace.fidelity())
+    for layer in whole.layers:
+        for head in range(layer.n_heads):
+            cached = written.trace.attention(layer.index, head).weights()
+            at_once = whole.attention(layer.index, head).weights()
+            # one token at a time rounds otherwise than all at once, layer upon layer
+            torch.testing.assert_close(cached, at_once, rtol=0, atol=1e-4)
+    torch.testing.assert_close(written.trace.residual(-1), whole.residual(-1), rtol=0, atol=1e-3)
+
+
+def test_an_encoder_decoder_writes_with_all_three_attentions() -> None:
+    module = build("t5")
+    module.generation_config.eos_token_id = None
+    model = attnviz.wrap(module)
+    written = model.generate(inputs={"input_ids": tokens(1, N)}, max_new_tokens=6)
+    assert [x.kind for x in written.trace.layers].count("cross") == 2
+    assert all(f.passed for f in written.trace.fidelity())
+    given = {
+        "input_ids": tokens(1, N),
+        "decoder_input_ids": torch.tensor([[t.id for t in written.trace.target_tokens]]),
+    }
+    whole = model.trace(inputs=given)
+    for layer in whole.layers:
+        cached = written.trace.attention(layer.index, 2).weights()
+        at_once = whole.attention(layer.index, 2).weights()
+        torch.testing.assert_close(cached, at_once, rtol=0, atol=1e-4)
+
+
+def test_a_listener_stops_the_writing() -> None:
+    seen: list[int] = []
+
+    def listen(token: int) -> bool:
+        seen.append(token)
+        return len(seen) == 3
+
+    model = attnviz.wrap(build("gpt2"))
+    written = model.generate(
+        inputs={"input_ids": tokens(1, 4)}, max_new_tokens=50, temperature=1.0, on_token=listen
+    )
+    assert [t.id for t in written.tokens] == seen and len(seen) == 3
+
+
+def test_drawing_depends_on_the_seed_alone() -> None:
+    model = attnviz.wrap(build("gpt2"))
+    state = torch.random.get_rng_state()
+
+    def draw(seed: int) -> list[int]:
+        out = model.generate(
+            inputs={"input_ids": tokens(1, 4)}, max_new_tokens=8, temperature=1.5, seed=seed
+        )
+        return [t.id for t in out.tokens]
+
+    assert draw(1) == draw(1) != draw(2)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda t: t.attention(9, 0), "no layer 9"),
+        (lambda t: t.attention(0, 4), "no head 4"),
+        (lambda t: t.attention(0, 0, item=2), "no item 2"),
+        (lambda t: t.attention(0, 0).weights(rows=slice(0, 4, 2)), "without a step"),
+        (lambda t: t.residual(7), "no residual 7"),
+    ],
+)
+def test_what_is_not_there_is_said_in_a_sentence(ask, says) -> None:  # type: ignore[no-untyped-def]
+    trace = attnviz.wrap(build("gpt2")).trace(inputs=inputs("gpt2"))
+    with pytest.raises(AttnVizError, match=says):
+        ask(trace)
+
+
+def test_bad_requests_to_the_model() -> None:
+    model = attnviz.wrap(build("gpt2"))
+    with pytest.raises(AttnVizError, match="nothing to trace"):
+        model.trace()
+    with pytest.raises(AttnVizError, match="tokenizer"):
+        model.trace("words")
+    with pytest.raises(AttnVizError, match="keep"):
+        model.trace(inputs=inputs("gpt2"), keep=("everything",))
+    with pytest.raises(AttnVizError, match="does not write"):
+        attnviz.wrap(build("bert")).generate(inputs={"input_ids": tokens(1, 4)})
