@@ -11,25 +11,25 @@ from transformers import PreTrainedModel
 N = 12
 VOCABULARY = 99
 
-_GQA = dict(
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    hidden_size=32,
-    intermediate_size=64,
-    vocab_size=VOCABULARY,
-    pad_token_id=0,
-    bos_token_id=1,
-    eos_token_id=2,
-)
-_GPT = dict(n_layer=2, n_head=4, vocab_size=VOCABULARY, bos_token_id=1, eos_token_id=2)
-_BERT = dict(
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    hidden_size=32,
-    intermediate_size=64,
-    vocab_size=VOCABULARY,
-)
+_GQA = {
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "vocab_size": VOCABULARY,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+_GPT = {"n_layer": 2, "n_head": 4, "vocab_size": VOCABULARY, "bos_token_id": 1, "eos_token_id": 2}
+_BERT = {
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "vocab_size": VOCABULARY,
+}
 
 BUILD: dict[str, Callable[[], PreTrainedModel]] = {
     "gpt2": lambda: hf.GPT2LMHeadModel(hf.GPT2Config(n_embd=32, **_GPT)),
