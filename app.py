@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
-st.set_page_config(page_title="attnviz", page_icon=":material/grid_on:", layout="wide")
+# A browser fetches a tab's :material: icon from Google's servers, and a page's icon becomes its
+# tab's. So the tab has a file of ours, and the pages have no icons.
+ICON = Path(__file__).parent / "attnviz" / "ui" / "icon.svg"
 
-# A url_path that equals its file's name would let a cold link run the page without this script.
 layer_lab = st.Page(
     "pages/layer_lab.py",
     title="Layer lab",
-    icon=":material/tune:",
-    url_path="layer-lab",
     help="Turn every knob of one attention layer and watch each matrix follow.",
 )
 explore = st.Page(
     "pages/explore.py",
     title="Explore",
-    icon=":material/search:",
-    url_path="explore-model",
     help="Load a pretrained model, paste a text, and look at any head with its exact numbers.",
 )
 
@@ -30,4 +29,5 @@ def start() -> None:
 
 home = st.Page(start, title="attnviz", url_path="start", default=True, visibility="hidden")
 page = st.navigation({"Build": [layer_lab], "Look": [explore], "": [home]})
+st.set_page_config(page_title=f"{page.title} · attnviz", page_icon=ICON, layout="wide")
 page.run()

@@ -13,8 +13,7 @@ FIRST_TEXT = "When Mary and John went to the store, John gave a drink to"
 st.title("Explore", anchor=False)
 status = st.empty()
 status.caption("A pretrained model, your text, and every head with its exact numbers.")
-choice, beside_model = sidebar.model_controls()
-limit = sidebar.text_limit()
+choice, limit, beside_model = sidebar.model_controls()
 
 # The last view that worked stays on screen while a choice or a text doesn't.
 shown = st.session_state.get("explore_shown")
@@ -73,32 +72,33 @@ status.caption(
 with left:
     at = panels.token_chips(trace)
 with right:
-    panels.predictions(trace, at)
+    panels.predictions(model, trace, at)
 
 kinds = list(dict.fromkeys(layer.kind for layer in trace.layers))
-with st.container(border=True):
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        chosen = kinds[0]
-        if len(kinds) > 1:
-            chosen = st.segmented_control(
-                "Attention", kinds, default=kinds[0], required=True, key="kind", bind="query-params"
-            )
-        layers = [layer for layer in trace.layers if layer.kind == chosen]
-        layer = layers[state.linked_index("Layer", len(layers), key="layer")]
-        head = state.linked_index("Head", layer.n_heads, key="head")
-    panels.receipt(layer, models.fidelity(choice, question, trace, layer.index, report))
+with st.container(border=True, horizontal=True, gap="large"):
+    controls, figure = st.container(width=270), st.container(width=640)
+with controls:
+    chosen = kinds[0]
+    if len(kinds) > 1:
+        chosen = st.segmented_control(
+            "Attention", kinds, default=kinds[0], required=True, key="kind", bind="query-params"
+        )
+    layers = [layer for layer in trace.layers if layer.kind == chosen]
+    layer = layers[state.linked_index("Layer", len(layers), key="layer")]
+    head = state.linked_index("Head", layer.n_heads, key="head")
     view = st.segmented_control(
         "Show",
         list(views.VIEWS),
-        default="weights",
+        default="Weights",
         required=True,
-        format_func=views.VIEWS.__getitem__,
+        wrap=True,
         key="show",
         bind="query-params",
     )
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        rows = state.linked_window("From query", layer.n_q, views.WINDOW, key="row")
-        cols = state.linked_window("From key", layer.n_k, views.WINDOW, key="col")
-    picture = attempt(lambda: views.matrix(trace, layer, head, view, rows, cols))
-    if picture is not None:
-        panels.picture(picture, layer, head, view)
+    rows = state.linked_window("From query", layer.n_q, views.WINDOW, key="row")
+    cols = state.linked_window("From key", layer.n_k, views.WINDOW, key="col")
+    panels.receipt(layer, models.fidelity(choice, question, trace, layer.index, report))
+with figure:
+    matrix = attempt(lambda: views.matrix(trace, layer, head, view, rows, cols))
+    if matrix is not None:
+        panels.picture(matrix, layer, head, view)

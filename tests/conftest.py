@@ -99,8 +99,10 @@ class Visit:
         self.page.on("request", self._request)
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.problems.append(message.text)
+        address = message.location.get("url", "")
+        # Streamlit's own client looks for its server under the page's address first.
+        if message.type == "error" and "/_stcore/" not in address:
+            self.problems.append(f"{message.text} {address}")
 
     def _request(self, request: Request) -> None:
         address = urlsplit(request.url)

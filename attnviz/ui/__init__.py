@@ -1,1 +1,17 @@
-"""Streamlit helpers. Streamlit is imported here, in ``app.py`` and in ``pages/``, nowhere else."""
+"""Streamlit helpers. Streamlit is imported here, in ``app.py`` and in ``pages/``, nowhere else.
+
+With a ``pages/`` folder, Streamlit takes the very first visit to a server for its older scheme of
+pages: a link straight to ``/explore`` would run that page's script without ``app.py``. A page imports
+this package first of all then, so this is where the visit is turned to ``app.py``. (An address unlike
+any file's name, the usual advice, shows that visitor "Page not found" instead.)
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+if PagesManager.uses_pages_directory and get_script_run_ctx(suppress_warning=True) is not None:
+    PagesManager.uses_pages_directory = False
+    st.rerun()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import altair as alt
 import numpy as np
 import streamlit as st
 
@@ -13,75 +14,103 @@ from attnviz.ui import state, views
 from attnviz.ui.errors import as_text
 
 if TYPE_CHECKING:
+    from attnviz.models.tokens import Token
     from attnviz.trace.fidelity import Fidelity
+    from attnviz.trace.model import Model
     from attnviz.trace.trace import AttentionLayer, Trace
 
 CHIPS = 256  # tokens shown as chips; the logits of as many are kept
+
+_AXES = 76  # px above and below a matrix for its labels
+_BADGES = {"green": ":material/check:", "orange": ":material/info:", "red": ":material/block:"}
 
 
 def token_chips(trace: Trace) -> int | None:
     """The tokens as chips; the position of the one that was clicked."""
     if trace.target_tokens:
-        st.caption("Source tokens: " + " ".join(map(_quoted, views.labels(trace.tokens[:CHIPS]))))
-    tokens = trace.target_tokens or trace.tokens
+        source = " ".join(f"`{name}`" for name in map(_code, trace.tokens[:CHIPS]))
+        st.caption(f"Source tokens: {source}")
+    tokens = predicted(trace)
     what = "Target tokens" if trace.target_tokens else "Tokens"
+    shown = "" if len(tokens) <= CHIPS else f", the first {CHIPS}"
     names = views.labels(tokens[:CHIPS])
-    return state.linked_choice(f"{what} ({len(tokens):,})", names, key="at")
+    return state.linked_choice(f"{what} ({len(tokens):,}{shown})", names, key="at")
 
 
-def predictions(trace: Trace, at: int | None) -> None:
-    """The likeliest tokens after (or, masked, at) a position."""
+def predictions(model: Model, trace: Trace, at: int | None) -> None:
+    """The likeliest tokens after a position, or at it for a model that guesses what is masked."""
+    tokens = predicted(trace)
+    mask = getattr(model.tokenizer, "mask_token_id", None)
+    fills = any(layer.kind == "encoder" for layer in trace.layers) and not trace.target_tokens
+    if fills and mask is not None and at is None and all(token.id != mask for token in tokens):
+        word = model.tokenizer.mask_token if model.tokenizer else ""
+        st.caption(as_text(f"Write {word} in the text, or click a token, to see what it expects."))
+        return
     try:
         found = trace.predictions(at)
     except AttnVizError as error:
-        st.caption("Predictions")
         st.caption(as_text(str(error)))
         return
-    tokens = trace.target_tokens or trace.tokens
-    where = "at the end or at the mask" if at is None else f"at {at} “{views.labels(tokens)[at]}”"
-    st.caption(as_text(f"Predictions {where}"))
-    names = [views.visible(p.token) for p in found]
+    last = len(tokens) - 1
+    if not tokens:
+        where = "Predictions"
+    elif fills:
+        where = "At the mask" if at is None else f"At {at} “{views.visible(tokens[at].text)}”"
+    else:
+        place = last if at is None else at
+        where = f"Next token after {place} “{views.visible(tokens[place].text)}”"
+    st.caption(as_text(where))
+    names = [views.visible(prediction.token) for prediction in found]
     chart = charts.bars(
-        np.array([p.probability for p in found]),
+        np.array([prediction.probability for prediction in found]),
         names,
         label_title="token",
         value_title="probability",
         domain=(0.0, 1.0),
     )
-    st.altair_chart(chart, alt=f"The likeliest token is {names[0]}", key="predictions")
+    _draw(chart, 20 * len(names) + 50, alt=f"The likeliest token is {names[0]}", key="predictions")
+
+
+def predicted(trace: Trace) -> tuple[Token, ...]:
+    """The tokens whose positions the logits are of."""
+    return trace.target_tokens or trace.tokens
 
 
 def receipt(layer: AttentionLayer, check: Fidelity) -> None:
     """Whether the layer's map can be trusted, and why."""
     word, colour, why = views.verdict(layer, check)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.badge(word, color=colour)
-        st.caption(as_text(why))
+    st.badge(word, color=colour, icon=_BADGES[colour])
+    st.caption(as_text(why))
 
 
 def picture(matrix: views.Matrix, layer: AttentionLayer, head: int, view: str) -> None:
     """One matrix with what it is, and the file of it."""
     n_rows, n_cols = matrix.values.shape
-    st.caption(f"{views.EXPLAINED[view].capitalize()}.{_part(layer, view)}")
-    st.altair_chart(
-        charts.heatmap(
-            matrix.values,
-            matrix.rows,
-            matrix.cols,
-            row_title=matrix.row_title,
-            col_title=matrix.col_title,
-            value_title=matrix.value_title,
-            palette=matrix.palette,
-            masked=matrix.masked,
-            domain=matrix.domain,
-        ),
-        alt=f"{views.VIEWS[view]} of layer {layer.index}, head {head}",
-        key="matrix",
+    st.caption(views.VIEWS[view] + _part(layer))
+    side = int(min(max(520 / max(n_rows, n_cols), 8), 34))
+    chart = charts.heatmap(
+        matrix.values,
+        matrix.rows,
+        matrix.cols,
+        row_title=matrix.row_title,
+        col_title=matrix.col_title,
+        value_title=matrix.value_title,
+        palette=matrix.palette,
+        masked=matrix.masked,
+        domain=matrix.domain,
+        size=(side * n_cols, side * n_rows),
     )
+    with st.container(width=max(side * n_cols + 170, 260)):
+        _draw(
+            chart,
+            side * n_rows + _AXES,
+            alt=f"{view} of layer {layer.index}, head {head}",
+            key="matrix",
+        )
     st.download_button(
         "Download as CSV",
         matrix.csv,
-        file_name=f"layer{layer.index}-head{head}-{view}.csv",
+        file_name=f"layer{layer.index}-head{head}-{view.lower()}.csv",
         mime="text/csv",
         icon=":material/download:",
         on_click="ignore",
@@ -89,7 +118,13 @@ def picture(matrix: views.Matrix, layer: AttentionLayer, head: int, view: str) -
     )
 
 
-def _part(layer: AttentionLayer, view: str) -> str:
+def _draw(chart: alt.Chart, height: int, *, alt: str, key: str) -> None:
+    """A chart that takes the width it finds, labels included, and never more."""
+    chart = chart.properties(height=height, autosize={"type": "fit", "contains": "padding"})
+    st.altair_chart(chart, width="stretch", alt=alt, key=key)
+
+
+def _part(layer: AttentionLayer) -> str:
     """What is left out, where something is."""
     if max(layer.n_q, layer.n_k) <= views.WINDOW:
         return ""
@@ -99,5 +134,6 @@ def _part(layer: AttentionLayer, view: str) -> str:
     )
 
 
-def _quoted(name: str) -> str:
-    return f"**{as_text(name)}**"
+def _code(token: Token) -> str:
+    """A token's text inside Markdown's code quotes, which nothing but a back quote ends."""
+    return views.visible(token.text).replace("`", "ˋ")

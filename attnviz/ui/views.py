@@ -22,24 +22,15 @@ if TYPE_CHECKING:
 
 WINDOW = 64  # positions a side; an Altair heatmap of more cells is slow to draw
 
+# Each view's name, on the control, in links and in file names, and what it is.
 VIEWS = {
-    "weights": "Weights",
-    "scores": "Scores",
-    "q": "Q",
-    "k": "K",
-    "v": "V",
-    "output": "Output",
-    "residual": "Residual norms",
-}
-
-EXPLAINED = {
-    "weights": "softmax of the scores: how much of each key's value a query takes",
-    "scores": "scaled query · key products, biased and masked, before the softmax",
-    "q": "queries as they enter the product, after any rotation",
-    "k": "keys as they enter the product, after any rotation",
-    "v": "values",
-    "output": "weights @ V: what this head gives, before W_O",
-    "residual": "length of the stream's vector at each token, from the embedding on",
+    "Weights": "Softmax of the scores: how much of each key's value a query takes.",
+    "Scores": "Scaled query · key products, biased and masked, before the softmax.",
+    "Q": "Queries as they enter the product, after any rotation.",
+    "K": "Keys as they enter the product, after any rotation.",
+    "V": "Values.",
+    "Output": "Weights @ V: what this head gives, before W_O.",
+    "Residual": "Length of the residual stream's vector at each token, from the embedding on.",
 }
 
 
@@ -77,21 +68,21 @@ def matrix(
     """
     queries = labels(trace.row_tokens(layer.index)[rows])
     keys = labels(trace.col_tokens(layer.index)[cols])
-    if view == "residual":
+    if view == "Residual":
         return _residual_norms(trace, layer, rows, queries)
     a = trace.attention(layer.index, head)
-    if view in ("weights", "scores"):
+    if view in ("Weights", "Scores"):
         return _pairs(a, view, rows, cols, queries, keys)
     vectors: dict[str, tuple[Callable[[], Tensor], tuple[str, ...], str]] = {
-        "q": (lambda: a.q[rows], queries, "query"),
-        "k": (lambda: a.k[cols], keys, "key"),
-        "v": (lambda: a.v[cols], keys, "key"),
-        "output": (lambda: a.output(rows), queries, "query"),
+        "Q": (lambda: a.q[rows], queries, "query"),
+        "K": (lambda: a.k[cols], keys, "key"),
+        "V": (lambda: a.v[cols], keys, "key"),
+        "Output": (lambda: a.output(rows), queries, "query"),
     }
     read, names, title = vectors[view]
     values = _numpy(read())
     dimensions = tuple(str(i) for i in range(values.shape[1]))
-    return Matrix(values, names, dimensions, title, "dimension", VIEWS[view], "diverging")
+    return Matrix(values, names, dimensions, title, "dimension", view, "diverging")
 
 
 def _pairs(
@@ -102,7 +93,7 @@ def _pairs(
     queries: tuple[str, ...],
     keys: tuple[str, ...],
 ) -> Matrix:
-    if view == "scores":
+    if view == "Scores":
         values = _numpy(a.scores(rows, cols))
         return Matrix(values, queries, keys, "query", "key", "score", "diverging")
     # A dense layer may keep its scores to itself; then nothing says which zeros were masked.
