@@ -20,14 +20,16 @@ class Rotation(NamedTuple):
     sin: Tensor
 
 
-def sinusoids(positions: Tensor, d_model: int) -> Tensor:
+def sinusoids(positions: Tensor, d_model: int, dtype: torch.dtype) -> Tensor:
     """Sines (even features) and cosines (odd ones) of each position: (..., n, d_model).
 
     Vaswani et al. 2017, section 3.5. Wavelengths run from 2 pi to 10,000 * 2 pi.
     """
-    even = torch.arange(0, d_model, 2, device=positions.device, dtype=torch.float64)
+    precision = torch.promote_types(dtype, torch.float32)  # bfloat16 cannot count to 300
+    even = torch.arange(0, d_model, 2, device=positions.device, dtype=precision)
     angles = positions[..., None] * 10_000.0 ** (-even / d_model)  # (..., n, d_model / 2)
-    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)  # (..., n, d_model)
+    waves = torch.stack((angles.sin(), angles.cos()), dim=-1)  # (..., n, d_model / 2, 2)
+    return waves.flatten(-2).to(dtype)  # (..., n, d_model)
 
 
 def rotation(positions: Tensor, d_head: int, theta: float, dtype: torch.dtype) -> Rotation:
@@ -35,9 +37,10 @@ def rotation(positions: Tensor, d_head: int, theta: float, dtype: torch.dtype) -
 
     Su et al. 2021. Feature i is paired with feature i + d_head / 2, as in Llama.
     """
-    even = torch.arange(0, d_head, 2, device=positions.device, dtype=torch.float32)
+    precision = torch.promote_types(dtype, torch.float32)
+    even = torch.arange(0, d_head, 2, device=positions.device, dtype=precision)
     frequency = 1.0 / theta ** (even / d_head)  # (d_head / 2)
-    half = positions[:, None, :, None].float() * frequency  # (1 or B, 1, n, d_head / 2)
+    half = positions[:, None, :, None].to(precision) * frequency  # (1 or B, 1, n, d_head / 2)
     angles = torch.cat((half, half), dim=-1)  # (1 or B, 1, n, d_head)
     return Rotation(angles.cos().to(dtype), angles.sin().to(dtype))
 
@@ -57,7 +60,7 @@ def alibi_slopes(n_heads: int) -> Tensor:
     power = 2 ** int(math.log2(n_heads))
     slopes = [2.0 ** (-8.0 * (i + 1) / power) for i in range(power)]
     between = [2.0 ** (-4.0 * (i + 1) / power) for i in range(0, 2 * (n_heads - power), 2)]
-    return torch.tensor(slopes + between)
+    return torch.tensor(slopes + between, dtype=torch.float64)
 
 
 def t5_bucket(ahead: Tensor, bidirectional: bool, buckets: int, max_distance: int) -> Tensor:
@@ -102,7 +105,7 @@ class PositionScheme(nn.Module):
             AttnVizError: a position lies beyond the learned table.
         """
         if self.config.positions == "sinusoidal":
-            return sinusoids(positions, self.config.d_model).to(dtype)
+            return sinusoids(positions, self.config.d_model, dtype)
         if self.config.positions == "learned":
             longest = int(positions.max()) + 1 if positions.numel() else 0
             if longest > self.config.max_positions:
@@ -128,7 +131,7 @@ class PositionScheme(nn.Module):
         query = torch.arange(n_k - n_q, n_k, device=device)
         ahead = key[None, :] - query[:, None]  # (n_q, n_k)
         if self.config.positions == "alibi":
-            slopes = alibi_slopes(self.config.n_heads).to(device, dtype)
+            slopes = alibi_slopes(self.config.n_heads).to(dtype).to(device)
             return (-slopes[:, None, None] * ahead.abs())[None]  # (1, H, n_q, n_k)
         bucket = t5_bucket(
             ahead, not self.config.is_causal, self.config.t5_buckets, self.config.t5_max_distance
