@@ -276,12 +276,13 @@ class MultiHeadAttention(nn.Module):
         if placement.rotation is not None:
             q = rotate(q, placement.rotation)
         if isinstance(cache, EncoderDecoderCache) and self.is_cross_attention:
-            known = cache.is_updated.get(self.layer_idx, False)
-            cache = cache.cross_attention_cache
-            if known:  # the context's keys and values stay the same from token to token
-                layer = cache.layers[self.layer_idx]
+            if cache.is_updated.get(self.layer_idx, False):
+                # the context stays the same from token to token, so its keys and values do
+                layer = cache.cross_attention_cache.layers[self.layer_idx]
                 k, v = layer.keys, layer.values
                 return _Entering(normed, q_projected, k, q_normed, k, q, k, v)
+            cache.is_updated[self.layer_idx] = True
+            cache = cache.cross_attention_cache
         elif isinstance(cache, EncoderDecoderCache):
             cache = cache.self_attention_cache
         memory = entering if context is None else context

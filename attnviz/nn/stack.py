@@ -106,9 +106,8 @@ class TransformerModel(TransformerPreTrainedModel):
             past_key_values = self._new_cache()
         n_q = x.shape[1]
         cached = 0 if past_key_values is None else int(past_key_values.get_seq_length())
-        self._check_cache(cached)
-
         padding = _padding(attention_mask, cached + n_q)
+        self._check_cache(cached, padding)
         if position_ids is None:
             position_ids = token_positions(n_q, cached + n_q, padding, x.device)
         implementation = usable_implementation(
@@ -138,10 +137,13 @@ class TransformerModel(TransformerPreTrainedModel):
             return cache
         return EncoderDecoderCache(cache, DynamicCache(config=self.config))
 
-    def _check_cache(self, cached: int) -> None:
+    def _check_cache(self, cached: int, padding: Tensor | None) -> None:
         """Cached tokens cannot see later ones, so a mask that lets them must not be cached."""
         mask = self.positions.config.mask
-        if cached and (mask == "none" or (mask == "prefix" and cached < self.config.prefix)):
+        if cached == 0 or mask in ("causal", "sliding"):
+            return
+        real = cached if padding is None else int(padding[:, :cached].bool().sum(-1).min())
+        if mask == "none" or real < self.config.prefix:
             raise AttnVizError(
                 f"With mask = {mask!r} earlier tokens see later ones, so they cannot be cached.",
                 "Pass use_cache=False, or with a prefix begin with at least that many tokens.",

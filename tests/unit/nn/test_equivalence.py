@@ -35,6 +35,11 @@ def load(model: nn.Module, weights: dict[str, Tensor]) -> None:
     model.eval()
 
 
+def turned(weight: Tensor) -> Tensor:
+    """GPT-2 keeps its matrices (inputs, outputs); biases stay as they are."""
+    return weight.T if weight.ndim == 2 else weight
+
+
 def gpt2() -> tuple[PreTrainedModel, TransformerForCausalLM]:
     theirs = shaken(
         GPT2LMHeadModel(GPT2Config(vocab_size=99, n_embd=32, n_layer=3, n_head=4, n_positions=40))
@@ -56,14 +61,14 @@ def gpt2() -> tuple[PreTrainedModel, TransformerForCausalLM]:
     for i in range(3):
         a, b = f"transformer.h.{i}", f"model.layers.{i}"
         for kind in ("weight", "bias"):
-            joint = old[f"{a}.attn.c_attn.{kind}"]  # GPT-2 keeps its matrices transposed
+            joint = old[f"{a}.attn.c_attn.{kind}"]
             for name, part in zip("qkv", joint.chunk(3, dim=-1), strict=True):
-                new[f"{b}.self_attn.{name}_proj.{kind}"] = part.T
-            new[f"{b}.self_attn.o_proj.{kind}"] = old[f"{a}.attn.c_proj.{kind}"].T
+                new[f"{b}.self_attn.{name}_proj.{kind}"] = turned(part)
+            new[f"{b}.self_attn.o_proj.{kind}"] = turned(old[f"{a}.attn.c_proj.{kind}"])
             new[f"{b}.self_attn.norm.{kind}"] = old[f"{a}.ln_1.{kind}"]
             new[f"{b}.feed_forward.norm.{kind}"] = old[f"{a}.ln_2.{kind}"]
-            new[f"{b}.feed_forward.up_proj.{kind}"] = old[f"{a}.mlp.c_fc.{kind}"].T
-            new[f"{b}.feed_forward.down_proj.{kind}"] = old[f"{a}.mlp.c_proj.{kind}"].T
+            new[f"{b}.feed_forward.up_proj.{kind}"] = turned(old[f"{a}.mlp.c_fc.{kind}"])
+            new[f"{b}.feed_forward.down_proj.{kind}"] = turned(old[f"{a}.mlp.c_proj.{kind}"])
     load(ours, new)
     return theirs, ours
 

@@ -39,7 +39,12 @@ SEQ2SEQ: dict[str, Any] = SMALL | {
     "pad_token_id": 0,
 }
 IDS = torch.randint(3, 40, (2, 7), generator=torch.Generator().manual_seed(0))
-HOW: dict[str, Any] = {"max_new_tokens": 9, "do_sample": False, "eos_token_id": None}
+HOW: dict[str, Any] = {
+    "max_new_tokens": 9,
+    "do_sample": False,
+    "eos_token_id": None,
+    "no_repeat_ngram_size": 2,  # untrained models otherwise soon repeat one token
+}
 
 # Large tables make the tiny models' choices clear, so that equal texts mean equal logits.
 variants = st.fixed_dictionaries(
@@ -53,7 +58,7 @@ variants = st.fixed_dictionaries(
         "sink": st.booleans(),
         "feed_forward": st.booleans(),
         "window": st.just(3),
-        "prefix": st.just(4),
+        "prefix": st.just(3),
         "initializer_range": st.just(1.0),
     }
 )
@@ -95,7 +100,7 @@ def test_it_generates_the_same_with_and_without_cache(mask: str, implementation:
     plain = model.generate(IDS, pad_token_id=0, use_cache=False, **HOW)
     assert cached.shape == (2, 16)
     assert torch.equal(cached, plain)
-    assert len(set(plain[:, 7:].flatten().tolist())) > 3  # it does not repeat one token
+    assert len(set(plain[:, 7:].flatten().tolist())) > 3
 
 
 def test_a_mask_that_looks_ahead_refuses_a_cache() -> None:
@@ -103,6 +108,11 @@ def test_a_mask_that_looks_ahead_refuses_a_cache() -> None:
     begun = model(IDS[:, :3], use_cache=True)
     with pytest.raises(AttnVizError, match="use_cache=False"):
         model(IDS[:, 3:], past_key_values=begun.past_key_values)
+    padded = torch.ones_like(IDS)
+    padded[1, :2] = 0  # leaves four real tokens of the second text
+    begun = model(IDS[:, :6], attention_mask=padded[:, :6], use_cache=True)
+    with pytest.raises(AttnVizError, match="use_cache=False"):
+        model(IDS[:, 6:], attention_mask=padded, past_key_values=begun.past_key_values)
 
 
 @hypothesis_settings(max_examples=30)
@@ -259,7 +269,7 @@ def test_labels_give_the_loss_of_the_next_or_the_hidden_token() -> None:
 
 def test_it_learns() -> None:
     model = decoder(positions="rope").train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     losses = []
     for _ in range(60):
         loss = model(IDS, labels=IDS).loss
