@@ -40,6 +40,7 @@ TOKENIZER_FILES = (
     "vocab.json",
     "vocab.txt",
 )
+NO_TOKENIZER = "The checkpoint brings no tokenizer that can be read, so it takes no text."
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
 # Weights that a checkpoint may lack without anything shown here depending on them: what sums up a
@@ -304,7 +305,8 @@ def _take_generation_settings(module: PreTrainedModel, path: Path) -> None:
 
 def _tokenizer(path: Path, config: PreTrainedConfig) -> tuple[Any | None, tuple[str, ...]]:
     if not any((path / name).is_file() for name in TOKENIZER_FILES):
-        return None, ()
+        reads_text = hasattr(config.get_text_config(), "vocab_size")
+        return None, (NO_TOKENIZER,) if reads_text else ()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             path, config=config, local_files_only=True, trust_remote_code=False

@@ -301,7 +301,7 @@ def _places(runs: Sequence[_Run], source: str) -> list[tuple[int, int] | None]:
         most = position + MAX_GAP + len(text)
         wanted = (text, text.lower())
         found = [s.find(t, position, most) for s, t in zip(sources, wanted, strict=False) if t]
-        place = next((p for p in found if p >= 0), None)
+        place = min((p for p in found if p >= 0), default=None)
         if place is None:
             places.append(None)
             continue
@@ -318,9 +318,8 @@ def _part(source: str, edges: list[int] | None, start: int, end: int, k: int) ->
 
 def _span(source: str, edges: list[int] | None, start: int, end: int, k: int) -> tuple[int, int]:
     """The span of token `k` of a run: the space in front belongs to the first alone."""
-    if k > 0:
-        text = source[start:end]
-        start += len(text) - len(text.lstrip()) if text.strip() else 0
+    if k > 0 and source[start:end].strip(" "):
+        start = end - len(source[start:end].lstrip(" "))
     return _widen(edges, start, end)
 
 

@@ -45,18 +45,18 @@ def tiny_llama() -> LlamaForCausalLM:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        vocab_size=257,
+        vocab_size=258,
         max_position_embeddings=64,
         tie_word_embeddings=False,
-        bos_token_id=256,
-        eos_token_id=256,
+        bos_token_id=257,
+        eos_token_id=257,
     )
     return LlamaForCausalLM(config).eval()
 
 
 @pytest.fixture
 def tiny_gguf(tmp_path: Path, tiny_llama: LlamaForCausalLM) -> Path:
-    """`tiny_llama` as llama.cpp would store it, with a vocabulary of the 256 bytes."""
+    """`tiny_llama` as llama.cpp would store it, with a vocabulary of the bytes and one pair."""
     path = tmp_path / "tiny.gguf"
     write_gguf(path, tiny_llama)
     return path
@@ -75,11 +75,11 @@ def write_gguf(path: Path, model: LlamaForCausalLM, architecture: str = "llama")
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_vocab_size(config.vocab_size)
     writer.add_tokenizer_model("gpt2")
-    writer.add_token_list([*sorted(ByteLevel.alphabet()), "<|end|>"])
-    writer.add_token_types([gguf.TokenType.NORMAL] * 256 + [gguf.TokenType.CONTROL])
-    writer.add_token_merges([])
-    writer.add_bos_token_id(256)
-    writer.add_eos_token_id(256)
+    writer.add_token_list([*sorted(ByteLevel.alphabet()), "he", "<|end|>"])
+    writer.add_token_types([gguf.TokenType.NORMAL] * 257 + [gguf.TokenType.CONTROL])
+    writer.add_token_merges(["h e"])
+    writer.add_bos_token_id(257)
+    writer.add_eos_token_id(257)
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
