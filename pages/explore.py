@@ -10,24 +10,24 @@ from attnviz.ui.models import Question
 
 FIRST_TEXT = "When Mary and John went to the store, John gave a drink to"
 
-st.title("Explore", anchor=False)
-status = st.empty()
-status.caption("A pretrained model, your text, and every head with its exact numbers.")
+st.header("Explore", anchor=False)
+with st.container(horizontal=True):
+    about, waiting = st.empty(), st.empty()
+about.caption(
+    st.session_state.get("explore_about", "Every head of a model, with its exact numbers.")
+)
 choice, limit, beside_model = sidebar.model_controls()
 
 # The last view that worked stays on screen while a choice or a text doesn't.
-shown = st.session_state.get("explore_shown")
-model = None
-if choice:
-    report = models.waiting_line(status, f"Loading {as_text(choice.name)}")
+last = st.session_state.get("explore_last")
+report = models.waiting_line(waiting, "Loading the model")
+model = attempt(lambda: models.load(choice, report), beside_model) if choice else None
+if model is None and last:
+    choice = last[0]
     model = attempt(lambda: models.load(choice, report), beside_model)
 if model is None:
-    if shown is None:
-        status.caption("Choose a model in the sidebar.")
-        st.stop()
-    choice = shown[0]
-    report = models.waiting_line(status, f"Loading {as_text(choice.name)}")
-    model = models.load(choice, report)
+    about.caption("Choose a model in the sidebar.")
+    st.stop()
 
 kind = models.kind_of(model)
 left, right = st.columns([3, 2], gap="large")
@@ -51,24 +51,23 @@ with left:
         question = Question(text=text, target=target, pair=pair)
     beside_text = st.container()
 
-report = models.waiting_line(status, "Tracing")
-trace = None
 if question is None:
     beside_text.caption("Upload an image to see how the model attends to its patches.")
-else:
-    trace = attempt(lambda: models.trace(choice, question, limit, report), beside_text)
+    st.stop()
+report = models.waiting_line(waiting, "Tracing")
+trace = attempt(lambda: models.trace(choice, question, report, limit), beside_text)
 if trace is not None:
-    st.session_state["explore_shown"] = (choice, question)
-elif shown is not None and shown[0] == choice:
-    question = shown[1]
-    trace = models.trace(choice, question, limit, report)
-    beside_text.caption("Below is the last text that worked.")
+    st.session_state["explore_last"] = (choice, question)
+elif last:
+    choice, question = last
+    model = models.load(choice, report)
+    trace = models.trace(choice, question, report)
+    beside_text.caption("Below is the last view that worked.")
 else:
     st.stop()
 
-status.caption(
-    as_text(views.summary(choice.name, model, trace)), help=" ".join(model.notes) or None
-)
+st.session_state["explore_about"] = as_text(views.summary(choice.name, model, trace))
+about.caption(st.session_state["explore_about"], help=" ".join(model.notes) or None)
 with left:
     at = panels.token_chips(trace)
 with right:
@@ -98,6 +97,7 @@ with controls:
     rows = state.linked_window("From query", layer.n_q, views.WINDOW, key="row")
     cols = state.linked_window("From key", layer.n_k, views.WINDOW, key="col")
     panels.receipt(layer, models.fidelity(choice, question, trace, layer.index, report))
+    waiting.empty()
 with figure:
     matrix = attempt(lambda: views.matrix(trace, layer, head, view, rows, cols))
     if matrix is not None:

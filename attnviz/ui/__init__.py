@@ -1,9 +1,9 @@
 """Streamlit helpers. Streamlit is imported here, in ``app.py`` and in ``pages/``, nowhere else.
 
-With a ``pages/`` folder, Streamlit takes the very first visit to a server for its older scheme of
-pages: a link straight to ``/explore`` would run that page's script without ``app.py``. A page imports
-this package first of all then, so this is where the visit is turned to ``app.py``. (An address unlike
-any file's name, the usual advice, shows that visitor "Page not found" instead.)
+With a ``pages/`` folder, Streamlit takes the first visit to a server for its older scheme of pages:
+a link straight to ``/explore`` would run that page's script without ``app.py``. Such a page imports
+this package, and for the first time, so this is where the visit is turned over to ``app.py``. (With
+an address unlike any file's name, the usual advice, that visitor sees "Page not found" instead.)
 """
 
 from __future__ import annotations

@@ -101,14 +101,16 @@ def load(choice: ModelChoice, report: Report) -> Model:
     return shared().executor.run(key, action, shelf, report)
 
 
-def trace(choice: ModelChoice, question: Question, limit: int, report: Report) -> Trace:
+def trace(
+    choice: ModelChoice, question: Question, report: Report, limit: int | None = None
+) -> Trace:
     """The trace of one question put to one model.
 
     Args:
         choice: the model.
         question: text or image.
-        limit: longest text, in tokens.
         report: see Executor.run.
+        limit: longest text, in tokens.
 
     Raises:
         AttnVizError: the model can't be loaded, or the question doesn't suit it.
@@ -165,7 +167,7 @@ def _last_change(name: str) -> float:
         return 0.0
 
 
-def check_length(model: Model, question: Question, limit: int) -> int:
+def check_length(model: Model, question: Question, limit: int | None = None) -> int:
     """The longest text's number of tokens; refused over the limit, before anything is computed."""
     if question.image or model.tokenizer is None:
         return 0
@@ -173,7 +175,7 @@ def check_length(model: Model, question: Question, limit: int) -> int:
         raise AttnVizError("The text is empty.", "Type or paste something.")
     texts = (question.text, question.target, question.pair)
     n = max(len(model.tokenizer(words)["input_ids"]) if words else 0 for words in texts)
-    if n > limit:
+    if limit is not None and n > limit:
         raise AttnVizError(
             f"The text has {n:,} tokens and the limit is {limit:,}.",
             "Shorten it, or raise the limit in the sidebar.",

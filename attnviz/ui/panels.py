@@ -34,7 +34,8 @@ def token_chips(trace: Trace) -> int | None:
     what = "Target tokens" if trace.target_tokens else "Tokens"
     shown = "" if len(tokens) <= CHIPS else f", the first {CHIPS}"
     names = views.labels(tokens[:CHIPS])
-    return state.linked_choice(f"{what} ({len(tokens):,}{shown})", names, key="at")
+    with st.container(height=160 if len(names) > 48 else "content", border=False):
+        return state.linked_choice(f"{what} ({len(tokens):,}{shown})", names, key="at")
 
 
 def predictions(model: Model, trace: Trace, at: int | None) -> None:
@@ -42,7 +43,8 @@ def predictions(model: Model, trace: Trace, at: int | None) -> None:
     tokens = predicted(trace)
     mask = getattr(model.tokenizer, "mask_token_id", None)
     fills = any(layer.kind == "encoder" for layer in trace.layers) and not trace.target_tokens
-    if fills and mask is not None and at is None and all(token.id != mask for token in tokens):
+    guesses = fills and mask is not None and trace.logits is not None
+    if guesses and at is None and all(token.id != mask for token in tokens):
         word = model.tokenizer.mask_token if model.tokenizer else ""
         st.caption(as_text(f"Write {word} in the text, or click a token, to see what it expects."))
         return
@@ -120,7 +122,11 @@ def picture(matrix: views.Matrix, layer: AttentionLayer, head: int, view: str) -
 
 def _draw(chart: alt.Chart, height: int, *, alt: str, key: str) -> None:
     """A chart that takes the width it finds, labels included, and never more."""
-    chart = chart.properties(height=height, autosize={"type": "fit", "contains": "padding"})
+    chart = chart.properties(
+        height=height,
+        autosize={"type": "fit", "contains": "padding"},
+        padding={"left": 0, "top": 4, "right": 12, "bottom": 4},
+    )
     st.altair_chart(chart, width="stretch", alt=alt, key=key)
 
 

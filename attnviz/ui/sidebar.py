@@ -27,10 +27,13 @@ def model_controls() -> ModelControls:
     """Draw the controls in the sidebar."""
     entries = {entry.name: entry for entry in catalog.installed()}
     names = sorted(entries, key=lambda name: name != FIRST_CHOICE)
+    typed: list[str] = st.session_state.setdefault("models_typed", [])
+    if (now := st.session_state.get("model")) and now not in (*names, *typed):
+        typed.append(now)
     with st.sidebar:
         name = st.selectbox(
             "Model",
-            names,
+            [*names, *typed],
             index=0 if names else None,
             key="model",
             bind="query-params",
@@ -62,6 +65,6 @@ def model_controls() -> ModelControls:
                 bind="query-params",
                 help="A longer text is refused rather than cut off.",
             )
-    typed = (name or "").strip()
-    choice = ModelChoice(typed, device, dtype) if typed else None
+    name = (name or "").strip()
+    choice = ModelChoice(name, device, dtype) if name else None
     return ModelControls(choice, limit, beside)

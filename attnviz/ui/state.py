@@ -90,6 +90,8 @@ def linked_index(label: str, n: int, *, key: str, help: str = "") -> int:
     if n <= 1:
         st.slider(label, 0, 1, disabled=True, key=f"{key}_only", help=help or None)
         return 0
+    if st.session_state.get(key, 0) >= n:  # a smaller model than before
+        st.session_state[key] = n - 1
     return st.slider(label, 0, n - 1, key=key, help=help or None, bind="query-params")
 
 

@@ -1,0 +1,273 @@
+"""The Explore page, every control of it moved, and every kind of bad input."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+import attnviz
+from tests.app import folders
+
+ROOT = Path(__file__).parent.parent.parent
+VIEWS = ("Weights", "Scores", "Q", "K", "V", "Output", "Residual")
+
+
+def opened(**parameters: str) -> AppTest:
+    """The page as a cold link opens it."""
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=120)
+    app.run()
+    for key, value in parameters.items():
+        app.query_params[key] = value
+    app.switch_page("pages/explore.py").run()
+    assert not app.exception
+    return app
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of small models, named as their builders."""
+    root = tmp_path_factory.mktemp("models")
+    for build in (folders.encoder_decoder, folders.masked, folders.one_head, folders.vision):
+        build(root / build.__name__)
+    return root
+
+
+def captions(app: AppTest) -> str:
+    return "\n".join(caption.value for caption in app.caption).replace("\\", "")
+
+
+def choose(app: AppTest, model: Path | str) -> AppTest:
+    if str(model) not in app.selectbox(key="model").options:
+        # AppTest can't type a new name, only choose one that was typed before.
+        app.session_state["models_typed"] = [str(model)]
+        app.run()
+    app.selectbox(key="model").set_value(str(model)).run()
+    assert not app.exception
+    return app
+
+
+def says(app: AppTest, *words: str) -> None:
+    """One sentence on the page says this, and the picture is still there."""
+    assert not app.exception
+    assert len(app.error) == 1
+    sentence = app.error[0].value.replace("\\", "")
+    for word in words:
+        assert word in sentence
+    assert "Traceback" not in sentence
+
+
+def shows_a_head(app: AppTest) -> None:
+    assert not app.exception
+    assert not app.error
+    assert len(app.get("vega_lite_chart")) == 2
+    assert "Recomputed from Q, K and V" in captions(app)
+
+
+def test_the_first_view_is_alive() -> None:
+    app = opened()
+    shows_a_head(app)
+    assert app.selectbox(key="model").value == "smollm2-135m"
+    assert "30 layers of 9 heads (3 key/value)" in captions(app)
+    assert "Next token after 13" in captions(app)
+
+
+def test_every_view_of_a_head() -> None:
+    app = opened()
+    for view in VIEWS:
+        app.segmented_control(key="show").set_value(view).run()
+        shows_a_head(app)
+
+
+def test_layer_head_and_token_move() -> None:
+    app = opened()
+    app.slider(key="layer").set_value(29).run()
+    app.slider(key="head").set_value(8).run()
+    shows_a_head(app)
+    app.get_by_key("at").set_value(3).run()
+    shows_a_head(app)
+    assert "Next token after 3 “ John”" in captions(app)
+    assert app.query_params["at"] == "3"
+
+
+def test_device_precision_and_limit_move() -> None:
+    app = opened()
+    app.selectbox(key="device").set_value("cpu").run()
+    shows_a_head(app)
+    app.selectbox(key="dtype").set_value("bfloat16").run()
+    shows_a_head(app)
+    assert "bfloat16 on cpu" in captions(app)
+    app.select_slider(key="limit").set_value(256).run()
+    shows_a_head(app)
+
+
+def test_a_link_restores_the_view() -> None:
+    app = opened(text="The capital of France is", layer="4", head="2", show="Scores", at="1")
+    shows_a_head(app)
+    assert app.text_area(key="text").value == "The capital of France is"
+    assert (app.slider(key="layer").value, app.slider(key="head").value) == (4, 2)
+    assert app.segmented_control(key="show").value == "Scores"
+    assert "Next token after 1 “ capital”" in captions(app)
+
+
+def test_a_link_with_nonsense_in_it_opens() -> None:
+    app = opened(layer="999", head="-3", show="Soup", at="99999", limit="7", device="abacus")
+    shows_a_head(app)
+
+
+def test_a_long_text_is_seen_through_a_window_that_moves() -> None:
+    app = opened(text=" ".join(["word"] * 150))
+    shows_a_head(app)
+    assert "64 positions of 150 queries" in captions(app)
+    app.number_input(key="row").set_value(86).run()
+    app.number_input(key="col").set_value(32).run()
+    shows_a_head(app)
+    app.text_area(key="text").set_value("Short again.").run()
+    shows_a_head(app)
+    assert not app.number_input
+
+
+def test_a_text_too_long_for_a_link_says_so() -> None:
+    app = opened()
+    app.text_area(key="text").set_value("tired cat " * 700).run()
+    shows_a_head(app)
+    assert "Too long for a link" in captions(app)
+    assert "text" not in app.query_params
+    app.text_area(key="text").set_value("A cat").run()
+    assert app.query_params["text"] == "A cat"
+
+
+def test_a_model_without_predictions_says_so() -> None:
+    app = choose(opened(), "minilm-l6")
+    assert not app.error
+    assert "Recomputed from Q, K and V" in captions(app)
+    assert "predicts no tokens" in captions(app)
+    app.text_area(key="pair").set_value("A second sentence.").run()
+    assert not app.exception
+    assert len(app.get_by_key("at").options) == 14 + 4 + 3  # words and special tokens
+
+
+def test_a_masked_word_is_guessed(tiny: Path) -> None:
+    app = choose(opened(text="the cat sat"), tiny / "masked")
+    assert "Write [MASK] in the text" in captions(app)
+    app.text_area(key="text").set_value("the [MASK] sat").run()
+    shows_a_head(app)
+    assert "At the mask" in captions(app)
+
+
+def test_an_encoder_decoder_shows_its_three_attentions(tiny: Path) -> None:
+    app = choose(opened(text="the cat sat on a mat"), tiny / "encoder_decoder")
+    app.text_area(key="target").set_value("the old dog").run()
+    for kind in ("encoder", "decoder", "cross"):
+        app.segmented_control(key="kind").set_value(kind).run()
+        app.slider(key="layer").set_value(1).run()
+        app.slider(key="head").set_value(2).run()
+        shows_a_head(app)
+        for view in VIEWS:
+            app.segmented_control(key="show").set_value(view).run()
+            shows_a_head(app)
+    assert "Source tokens" in captions(app)
+
+
+def test_a_lone_layer_and_head(tiny: Path) -> None:
+    app = choose(opened(text="the cat sat"), tiny / "one_head")
+    shows_a_head(app)
+    assert app.slider(key="layer_only").disabled
+
+
+def test_a_smaller_model_after_a_larger_one(tiny: Path) -> None:
+    app = opened(layer="29", head="8", text="the cat sat")
+    choose(app, tiny / "masked")
+    assert not app.error
+    assert app.slider(key="layer").value <= 1
+
+
+def test_an_image_and_what_is_none(tiny: Path) -> None:
+    app = choose(opened(), tiny / "vision")
+    assert "Upload an image" in captions(app)
+    picture = io.BytesIO()
+    Image.new("RGB", (50, 40), "teal").save(picture, "PNG")
+    app.file_uploader(key="image").upload("teal.png", picture.getvalue()).run()
+    shows_a_head(app)
+    assert "16" in app.get_by_key("at").options[-1]
+    app.file_uploader(key="image").upload("broken.png", b"\x89PNG nothing more").run()
+    says(app, "not an image")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("without_a_model", ("model",)),
+        ("a_pickle", ("safetensors",)),
+        ("truncated", ("model.safetensors",)),
+        ("own_code", ("needs code",)),
+        ("larger_than_memory", ("memory",)),
+    ],
+)
+def test_a_bad_folder_is_one_sentence_and_nothing_is_lost(
+    name: str, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    app = opened(text="the cat sat")
+    choose(app, getattr(folders, name)(tmp_path / name))
+    says(app, *words)
+    assert app.text_area(key="text").value == "the cat sat"
+    assert "smollm2-135m" in captions(app)
+    assert len(app.get("vega_lite_chart")) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["no-such-org/no-such-model", "/no/such/folder", "no-such-file.gguf", "a b*c|$d"]
+)
+def test_a_name_that_leads_nowhere(name: str) -> None:
+    app = choose(opened(), name)
+    says(app)
+    assert len(app.get("vega_lite_chart")) == 2
+
+
+def test_a_cold_link_to_a_model_that_is_not_there() -> None:
+    app = opened(model="/no/such/folder")
+    says(app, "/no/such/folder")
+    assert "Choose a model" in captions(app)
+    choose(app, "smollm2-135m")
+    shows_a_head(app)
+
+
+def test_empty_text_keeps_the_last_view() -> None:
+    app = opened()
+    app.text_area(key="text").set_value("").run()
+    says(app, "empty")
+    assert "last view that worked" in captions(app)
+    assert len(app.get("vega_lite_chart")) == 2
+
+
+def test_text_over_the_limit_keeps_the_last_view() -> None:
+    app = opened(limit="256")
+    app.text_area(key="text").set_value("word " * 300).run()
+    says(app, "301 tokens", "256")
+    assert len(app.get("vega_lite_chart")) == 2
+    app.select_slider(key="limit").set_value(512).run()
+    shows_a_head(app)
+
+
+def test_token_text_is_shown_as_it_is() -> None:
+    app = opened(text="**bold** <b>x</b> $y$ :smile: [a](b) `code` 猫")
+    shows_a_head(app)
+    labels = "".join(app.get_by_key("at").options)
+    assert "<b>" not in labels.replace("\\<", "")
+    assert "猫" in labels
+
+
+def test_the_numbers_are_the_backends() -> None:
+    """What is downloaded is what the model computed."""
+    from attnviz.ui.views import matrix
+
+    trace = attnviz.load("smollm2-135m", device="cpu").trace("The cat sat")
+    shown = matrix(trace, trace.layers[5], 3, "Weights", slice(0, 64), slice(0, 64))
+    lines = shown.csv().splitlines()
+    exact = trace.attention(5, 3).weights()
+    assert lines[0] == "query \\ key,0 The,1  cat,2  sat"
+    for i, line in enumerate(lines[1:]):
+        assert [float(x) for x in line.split(",")[1:]] == pytest.approx(exact[i].tolist(), rel=1e-8)
