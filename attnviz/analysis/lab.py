@@ -1,8 +1,8 @@
 """What the Layer lab looks at: a small stack of attention layers and the text it reads.
 
-    config = AttentionConfig(d_model=32, n_heads=4, mask="causal")
-    lab = Lab(config, tokenise("The cat sat", "words"))
-    lab.steps().weights          # (1, 4, 3, 3)
+config = AttentionConfig(d_model=32, n_heads=4, mask="causal")
+lab = Lab(config, tokenise("The cat sat", "words"))
+lab.steps().weights          # (1, 4, 3, 3)
 """
 
 from __future__ import annotations

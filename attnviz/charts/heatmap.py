@@ -14,8 +14,10 @@ from attnviz.charts.palettes import HATCH, PICKED, Domain, Palette, nice_domain,
 
 Size = tuple[int, int]
 
-_CELL = (5, 26)  # px, the smallest and the largest side of a cell
-_PLOT = 300  # px, the side that a matrix is fitted into between those two
+_CELL = ("row", "column", "row label", "column label")  # what a picked cell is told by
+_PLOT = 300  # px, the side that a matrix is fitted into
+_LARGEST = 24  # px, a cell's side: more would only be empty
+_LEGIBLE, _MANY = 6, 64  # px, a cell's smallest side, where there are not too many to see them all
 
 
 def heatmap(
@@ -29,6 +31,7 @@ def heatmap(
     palette: Palette = "sequential",
     domain: Domain | None = None,
     title: str | None = None,
+    subtitle: str | None = None,
     size: Size | None = None,
     masked: np.ndarray | None = None,
     select: str | None = None,
@@ -47,7 +50,8 @@ def heatmap(
         size: (width, height) of the matrix in pixels, without labels; from its shape by default, so
             that a matrix of the same shape always takes the same room.
         masked: (n_rows, n_cols) booleans, True for a cell that is not allowed to attend.
-        select: the name of a selection parameter: a click picks ``{"row": i, "column": j}``.
+        select: the name of a selection parameter: a click picks a cell, ``{"row": i, "column": j,
+            "row label": ..., "column label": ...}``.
         picked: the cell to outline.
         legend: whether the colours and their range are shown beside the matrix.
 
@@ -62,7 +66,7 @@ def heatmap(
     width, height = size or plot_size(len(rows), len(cols))
     return alt.Chart(
         data=data,
-        title=heading(title),
+        title=heading(title, subtitle),
         width=width,
         height=height,
         **_marks(
@@ -90,6 +94,8 @@ def heatmaps(
     value_title: str = "weight",
     palette: Palette = "sequential",
     domain: Domain | None = None,
+    title: str | None = None,
+    subtitle: str | None = None,
     size: Size | None = None,
     masked: np.ndarray | None = None,
     select: str | None = None,
@@ -142,6 +148,7 @@ def heatmaps(
     }
     return alt.Chart(
         data=_table(array, rows, cols, masked, picked),
+        title=heading(title, subtitle),
         width=width,
         height=height,
         **specification,
@@ -149,10 +156,19 @@ def heatmaps(
 
 
 def plot_size(n_rows: int, n_cols: int, room: int = _PLOT) -> Size:
-    """(width, height) in pixels of a matrix with square cells, from its shape alone."""
-    smallest, largest = _CELL
-    cell = min(max(room // max(n_rows, n_cols, 1), smallest), largest)
-    return cell * max(n_cols, 1), cell * max(n_rows, 1)
+    """(width, height) in pixels of a matrix, from its shape alone.
+
+    Cells are square where the matrix is; a long row of features gets flatter ones, high enough for
+    the rows' labels.
+    """
+    across, down = _side(n_cols, room), _side(n_rows, room)
+    return min(across, 2 * down) * max(n_cols, 1), min(down, max(across, 16)) * max(n_rows, 1)
+
+
+def _side(count: int, room: int) -> int:
+    """The side of a cell so that ``count`` of them fit into ``room`` pixels, within limits."""
+    smallest = _LEGIBLE if count <= _MANY else 3
+    return min(max(room // max(count, 1), smallest), _LARGEST)
 
 
 def _table(
@@ -219,6 +235,7 @@ def _marks(
     column_pitch, row_pitch = width / max(len(cols), 1), height / max(len(rows), 1)
     specification: dict[str, Any] = {
         "autosize": "pad",  # labels take room around the matrix and never from it
+        "padding": {"top": 2, "bottom": 4, "left": 0, "right": 6},
         "view": {"stroke": "rgba(128,128,128,0.35)"},
         "mark": {
             "type": "rect",
@@ -276,7 +293,7 @@ def _marks(
         specification["params"] = [
             {
                 "name": select,
-                "select": {"type": "point", "fields": ["row", "column"], "toggle": False},
+                "select": {"type": "point", "fields": list(_CELL), "toggle": False},
             }
         ]
     return specification
@@ -294,7 +311,7 @@ def _legend(domain: Domain, height: int) -> dict[str, Any]:
         "title": None,
         "orient": "right",
         "values": ends,
-        "format": "~g",
+        "labelExpr": "format(datum.value, '.6~g')",  # as it is: a tick's own format rounds it
         "gradientLength": max(min(height, 110), 40),
         "gradientThickness": 8,
         "offset": 10,

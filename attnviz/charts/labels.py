@@ -43,11 +43,19 @@ def _crowded(slanted: bool, longest: float) -> bool:
     return slanted and longest <= 3 * _CHARACTER
 
 
-def heading(title: str | None) -> Any:
-    """A small title above the picture, or none."""
+def heading(title: str | None, subtitle: str | None = None) -> Any:
+    """A small title above the picture with a quieter line below it, or none."""
     if title is None:
         return alt.Undefined
-    return {"text": title, "anchor": "start", "fontSize": 13, "offset": 8}
+    return {
+        "text": title,
+        "subtitle": subtitle or "",
+        "anchor": "start",
+        "fontSize": 13,
+        "subtitleFontSize": 12,
+        "subtitleColor": "gray",
+        "offset": 8,
+    }
 
 
 def positioned(labels: Sequence[str]) -> list[str]:

@@ -1,0 +1,1 @@
+"""The Layer lab's pieces: its controls, the layer as a flow, one cell's arithmetic."""

@@ -1,0 +1,357 @@
+"""The Layer lab's controls. Every one is in the link, under the name that the code has for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Literal, get_args
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from attnviz.analysis.lab import Architecture, Lab, Part, Unit, tokenise
+from attnviz.nn import AttentionConfig
+from attnviz.nn.config import Activation, Mask, Norm, NormKind, Positions
+from attnviz.ui.state import linked_text
+
+TEXT: Final = "The cat sat on the mat because it was tired"
+CONTEXT: Final = "Le chat était fatigué"
+
+# What is shown until there is something to keep: the view that all controls' defaults make.
+FIRST: Final = Lab(
+    AttentionConfig(d_model=32, n_heads=4, bias=False, mask="causal"), tokenise(TEXT, "words")
+)
+
+_linked: Final[dict[str, Any]] = {"bind": "query-params"}
+
+_UNITS: Final[dict[Unit | Literal["random"], str]] = {
+    "words": "Words",
+    "characters": "Characters",
+    "random": "Vectors",
+}
+_MASKS: Final[dict[Mask, str]] = {
+    "none": "None: every query sees every key",
+    "causal": "Causal: only itself and earlier tokens",
+    "sliding": "Sliding window: a few tokens back",
+    "prefix": "Prefix: the first tokens are seen by all",
+}
+_POSITIONS: Final[dict[Positions, str]] = {
+    "none": "None",
+    "sinusoidal": "Sinusoidal, added to X",
+    "learned": "Learned, added to X",
+    "rope": "RoPE, turns Q and K",
+    "alibi": "ALiBi, biases the scores",
+    "t5": "T5 relative, biases the scores",
+}
+_SCALES: Final = {"sqrt": "1/√d_head", "none": "none", "value": "a value"}
+_NORMS: Final[dict[Norm, str]] = {"post": "after", "pre": "before", "none": "none"}
+_NORM_KINDS: Final[dict[NormKind, str]] = {"layer": "LayerNorm", "rms": "RMSNorm"}
+_ARCHITECTURES: Final[dict[Architecture, str]] = {
+    "decoder": "Decoder",
+    "encoder": "Encoder",
+    "encoder-decoder": "Encoder-decoder",
+}
+_PARTS: Final[dict[Part, str]] = {
+    "cross": "Cross-attention",
+    "decoder": "Decoder's own",
+    "encoder": "Encoder's own",
+}
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What the sidebar says, not yet checked, and the place for what contradicts."""
+
+    layer: dict[str, Any]  # arguments of AttentionConfig
+    stack: dict[str, Any]  # arguments of Lab
+    head: int | None  # None: all of them side by side
+    beside: DeltaGenerator
+
+    def lab(self, tokens: tuple[str, ...], context: tuple[str, ...]) -> Lab:
+        """The stack asked for. Raises AttnVizError where the settings contradict each other."""
+        return Lab(AttentionConfig(**self.layer), tokens, context, **self.stack)
+
+
+def sidebar() -> Controls:
+    """All controls but the text, the most used first."""
+    with st.sidebar:
+        layer = _shape()
+        beside = st.container()
+        head = _head(layer["n_heads"])
+        stack = _stack()
+        layer |= _visibility(stack)
+        with st.expander("Scores", icon=":material/calculate:"):
+            layer |= _scores()
+        with st.expander("Residual, norm, feed-forward", icon=":material/merge:"):
+            layer |= _around()
+        with st.expander("Weights", icon=":material/casino:"):
+            layer |= _weights()
+    return Controls(layer, stack, head, beside)
+
+
+def read_text(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The text boxes. Calling the result gives the tokens and the context's, or AttnVizError."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        unit = st.segmented_control(
+            "Tokens",
+            list(_UNITS),
+            default="words",
+            required=True,
+            key="unit",
+            format_func=_UNITS.__getitem__,
+            help="What one row of X is: a word, a character, or just a random vector. A word's "
+            "vector is drawn from the seed and the word, so the same word has the same one.",
+            **_linked,
+        )
+        if unit == "random":
+            count = st.slider(
+                "Number of vectors", 2, 64, 8, key="vectors", help="Rows of X.", **_linked
+            )
+    if unit == "random":
+        labels = tuple(f"x{i}" for i in range(count))
+        return lambda: (labels, tuple(f"c{i}" for i in range(count)) if paired else ())
+    box = partial(linked_text, height=68, help="The lab shows at most 64 tokens.")
+    with st.container(horizontal=True):
+        text = box("Text of the decoder" if paired else "Text", key="text_lab", default=TEXT)
+        context = box("Text of the encoder", key="context_lab", default=CONTEXT) if paired else ""
+    return lambda: (tokenise(text, unit), tokenise(context, unit) if paired else ())
+
+
+def _shape() -> dict[str, Any]:
+    d_model = st.slider(
+        "d_model", 4, 64, 32, 4, key="d_model", help="Width of the residual stream.", **_linked
+    )
+    n_heads = st.slider(
+        "Heads", 1, 16, 4, key="n_heads", help="How many patterns attend side by side.", **_linked
+    )
+    left, right = st.columns(2)
+    kv_heads = left.number_input(
+        "Key/value heads",
+        1,
+        16,
+        None,
+        key="n_kv_heads",
+        placeholder="as heads",
+        help="Fewer than heads is grouped-query attention, and 1 is multi-query attention.",
+        **_linked,
+    )
+    d_head = right.number_input(
+        "d_head",
+        1,
+        32,
+        None,
+        key="d_head",
+        placeholder="d_model/heads",
+        help="Width of one head. Set it to free it from d_model / heads.",
+        **_linked,
+    )
+    return {"d_model": d_model, "n_heads": n_heads, "n_kv_heads": kv_heads, "d_head": d_head}
+
+
+def _head(n_heads: int) -> int | None:
+    together = st.toggle(
+        "All heads side by side", key="together", help="Instead of one head at a time.", **_linked
+    )
+    last = n_heads - 1
+    head = 0
+    if last:
+        if st.session_state.get("head_lab", 0) > last:
+            st.session_state["head_lab"] = last
+        head = st.slider(
+            "Head shown", 0, last, key="head_lab", disabled=together, help="From 0.", **_linked
+        )
+    return None if together else head
+
+
+def _stack() -> dict[str, Any]:
+    architecture = st.selectbox(
+        "Architecture",
+        list(_ARCHITECTURES),
+        key="architecture",
+        format_func=_ARCHITECTURES.__getitem__,
+        help="A decoder is causal at first and an encoder sees everything; the mask below can "
+        "say otherwise. A decoder beside an encoder also attends to what that has read.",
+        **_linked,
+    )
+    stack: dict[str, Any] = {"architecture": architecture}
+    if architecture == "encoder-decoder":
+        stack["part"] = st.segmented_control(
+            "Attention shown",
+            list(_PARTS),
+            default="cross",
+            required=True,
+            key="part",
+            format_func=_PARTS.__getitem__,
+            help="Cross-attention takes its queries from the decoder, keys and values from the "
+            "encoder. Mask and relative positions do not reach it.",
+            **_linked,
+        )
+    left, right = st.columns(2)
+    layers = left.number_input(
+        "Layers", 1, 12, 1, key="layers", help="How many layers are stacked.", **_linked
+    )
+    if st.session_state.get("layer_lab", 0) >= layers:
+        st.session_state["layer_lab"] = layers - 1
+    shown = right.number_input(
+        "Layer shown", 0, layers - 1, key="layer_lab", help="From 0, nearest the text.", **_linked
+    )
+    return stack | {"layers": layers, "layer": shown}
+
+
+def _visibility(stack: dict[str, Any]) -> dict[str, Any]:
+    """Mask and positions; padding goes to ``stack``."""
+    own = "none" if stack["architecture"] == "encoder" else "causal"
+    chosen = st.selectbox(
+        "Mask",
+        ["own", *get_args(Mask)],
+        key="mask",
+        format_func=lambda mask: _MASKS.get(mask, f"The architecture's own ({own})"),
+        help="Which keys a query may see. Hidden cells are hatched.",
+        **_linked,
+    )
+    layer: dict[str, Any] = {"mask": own if chosen == "own" else chosen}
+    if chosen == "sliding":
+        layer["window"] = st.slider(
+            "Window", 1, 16, 4, key="window", help="Itself and those before it.", **_linked
+        )
+    if chosen == "prefix":
+        layer["prefix"] = st.slider(
+            "Prefix", 0, 16, 3, key="prefix", help="Tokens that everybody sees.", **_linked
+        )
+    stack["padding"] = st.slider(
+        "Padding",
+        0,
+        8,
+        0,
+        key="padding",
+        help="Empty tokens after the text, as in a batch of texts of unequal length.",
+        **_linked,
+    )
+    layer["positions"] = st.selectbox(
+        "Positions",
+        list(_POSITIONS),
+        key="positions",
+        format_func=_POSITIONS.__getitem__,
+        help="Without positions attention cannot tell one order of the tokens from another.",
+        **_linked,
+    )
+    return layer
+
+
+def _scores() -> dict[str, Any]:
+    scale: str | float = st.segmented_control(
+        "Scale",
+        list(_SCALES),
+        default="sqrt",
+        required=True,
+        key="scale",
+        format_func=_SCALES.__getitem__,
+        help="What the dot products are multiplied by: 1/√d_head keeps their spread at 1.",
+        **_linked,
+    )
+    if scale == "value":
+        scale = st.slider("Scale's value", 0.05, 2.0, 0.5, 0.05, key="scale_value", **_linked)
+    temperature = st.slider(
+        "Temperature",
+        0.1,
+        5.0,
+        1.0,
+        0.1,
+        key="temperature",
+        help="Divides the scores: below 1 sharpens the weights, above 1 flattens them.",
+        **_linked,
+    )
+    softcap = st.number_input(
+        "Softcap",
+        0.1,
+        100.0,
+        None,
+        0.5,
+        key="softcap",
+        placeholder="off",
+        help="Bends the scores so that none exceeds this (Gemma 2).",
+        **_linked,
+    )
+    qk_norm = st.toggle(
+        "QK-norm", key="qk_norm", help="RMSNorm on every query and key (Qwen 3).", **_linked
+    )
+    sink = st.toggle(
+        "Attention sink",
+        key="sink",
+        help="One more score a head that takes weight and gives nothing (gpt-oss).",
+        **_linked,
+    )
+    return {
+        "scale": scale,
+        "temperature": temperature,
+        "softcap": softcap,
+        "qk_norm": qk_norm,
+        "sink": sink,
+    }
+
+
+def _around() -> dict[str, Any]:
+    residual = st.toggle(
+        "Residual", True, key="residual", help="Adds the input back to the output.", **_linked
+    )
+    choose = partial(st.segmented_control, required=True, **_linked)
+    norm = choose(
+        "Norm",
+        list(_NORMS),
+        default="post",
+        key="norm",
+        format_func=_NORMS.__getitem__,
+        help="Before the layer (GPT-2, Llama), after the sum (BERT), or nowhere.",
+    )
+    kind = choose(
+        "Kind of norm",
+        list(_NORM_KINDS),
+        default="layer",
+        key="norm_kind",
+        format_func=_NORM_KINDS.__getitem__,
+        disabled=norm == "none",
+        help="RMSNorm neither subtracts the mean nor adds a bias.",
+    )
+    feed_forward = st.toggle(
+        "Feed-forward",
+        key="feed_forward",
+        help="Two linear maps after the attention, each token alone.",
+        **_linked,
+    )
+    activation = "gelu"
+    if feed_forward:
+        activation = st.selectbox(
+            "Activation",
+            list(get_args(Activation)),
+            key="activation",
+            help="Between the two maps; swiglu has a third as a gate.",
+            **_linked,
+        )
+    return {
+        "residual": residual,
+        "norm": norm,
+        "norm_kind": kind,
+        "feed_forward": feed_forward,
+        "activation": activation,
+    }
+
+
+def _weights() -> dict[str, Any]:
+    seed = st.number_input(
+        "Seed", 0, 9999, 0, key="seed", help="Decides all weights and token vectors.", **_linked
+    )
+    bias = st.toggle(
+        "Bias", key="bias", help="Every linear map adds a vector, random here.", **_linked
+    )
+    dropout = st.slider(
+        "Dropout",
+        0.0,
+        0.9,
+        0.0,
+        0.1,
+        key="dropout",
+        help="Chance that a weight is dropped, as in training.",
+        **_linked,
+    )
+    return {"seed": seed, "bias": bias, "dropout": dropout}

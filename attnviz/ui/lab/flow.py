@@ -1,0 +1,190 @@
+"""The layer from top to bottom: every matrix between the text and the layer's output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import altair as alt
+import streamlit as st
+
+from attnviz.analysis.export import stage_labels
+from attnviz.analysis.lab import Lab
+from attnviz.charts import Palette, heatmap, heatmaps, nice_domain
+from attnviz.nn import AttentionConfig, AttentionSteps, Stage
+
+_FROM_ZERO: Final = ("weights", "weights_dropped", "sink_weights", "mask")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A step of the layer: the stages it shows and how it is explained."""
+
+    title: str
+    line: str
+    formula: str
+    stages: tuple[str, ...]
+
+
+def sections(config: AttentionConfig, crossing: bool) -> tuple[Section, ...]:
+    """The steps of a layer with these settings, in order."""
+    source = r"\hat X" if config.norm == "pre" else "X"
+    memory = "C" if crossing else source
+    plus = "+b" if config.bias else ""
+    norm = r"\operatorname{RMSNorm}" if config.norm_kind == "rms" else r"\operatorname{LayerNorm}"
+    entering = {
+        "pre": rf"\hat X = {norm}(X)",
+        "post": r"X \in \mathbb{R}^{n \times d_{model}}",
+        "none": r"X \in \mathbb{R}^{n \times d_{model}}",
+    }[config.norm]
+    scale = {"sqrt": r"\frac{QK^T}{\sqrt{d_{head}}}", "none": "QK^T"}.get(
+        str(config.scale), rf"{config.scale} \cdot QK^T"
+    )
+    if config.temperature != 1:
+        scale = rf"\frac{{1}}{{{config.temperature:g}}} \cdot {scale}"
+    if config.softcap is not None:
+        cap = f"{config.softcap:g}"
+        scale = rf"{cap}\tanh\!\left({scale} \,/\, {cap}\right)"
+    if config.positions in ("alibi", "t5") and not crossing:
+        scale += " + B"
+    leaving = "X + Y" if config.residual else "Y"
+    if config.norm == "post":
+        leaving = rf"{norm}({leaving})"
+    return (
+        Section(
+            "Input",
+            "One row for each token.",
+            entering,
+            ("x", "position_vectors", "embedded", "normed", "context"),
+        ),
+        Section(
+            "Queries, keys, values",
+            "Each head projects every row three times: what it looks for, what it offers, "
+            "what it gives.",
+            rf"Q = {source}W_Q{plus} \quad K = {memory}W_K{plus} \quad V = {memory}W_V{plus}",
+            ("q_projected", "q_normed", "q", "k_projected", "k_normed", "k", "v"),
+        ),
+        Section(
+            "Scores",
+            "Every query against every key.",
+            f"S = {scale}",
+            ("scores_raw", "scores_scaled", "scores_capped", "bias"),
+        ),
+        Section(
+            "Mask",
+            "What a query may not see becomes −∞.",
+            r"S_{ij} \leftarrow -\infty \;\text{ where hidden}",
+            ("mask", "scores"),
+        ),
+        Section(
+            "Weights",
+            "Softmax makes each row positive with a sum of 1: how a query shares its attention.",
+            r"A_{ij} = \frac{e^{S_{ij}}}{\sum_k e^{S_{ik}}" + ("+ e^{s}}" if config.sink else "}"),
+            ("sink_weights", "weights_dropped", "weights"),
+        ),
+        Section(
+            "Head outputs",
+            "Each query's mixture of the values.",
+            "O = AV",
+            ("heads",),
+        ),
+        Section(
+            "Heads together",
+            "The heads' outputs side by side, mixed by one more linear map.",
+            rf"Y = [O_0; \dots; O_{{{config.n_heads - 1}}}]\,W_O{plus}",
+            ("concat", "projected"),
+        ),
+        Section(
+            "Residual and norm",
+            "What the attention found is added to what was there.",
+            rf"Z = {leaving}",
+            ("residual_sum", "post_normed"),
+        ),
+        Section(
+            "Feed-forward",
+            "Two linear maps, each token alone.",
+            r"F = \operatorname{act}(Z W_{up})\,W_{down}",
+            tuple(
+                f"feed_forward.{name}"
+                for name in ("normed", "hidden", "projected", "residual_sum", "post_normed")
+            ),
+        ),
+    )
+
+
+def show(section: Section, number: int, steps: AttentionSteps, lab: Lab, head: int | None) -> bool:
+    """A section's heading and its matrices; False, and nothing drawn, where it has none."""
+    stages = [stage for stage in steps.stages if stage.name in section.stages]
+    if not stages:
+        return False
+    heading(section, number)
+    with st.container(horizontal=True, gap="medium"):
+        for stage in stages:
+            chart(picture(stage, steps, lab, head), stage)
+    return True
+
+
+def heading(section: Section, number: int) -> None:
+    """A section's name, its one line and its formula."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{number} · {section.title}** — {section.line}")
+        st.latex(section.formula, width="content")
+
+
+def chart(drawing: alt.Chart, stage: Stage) -> None:
+    """One matrix, in place of the same matrix of the run before."""
+    st.altair_chart(
+        drawing, width="content", key=f"chart_{stage.name}", alt=f"{stage.title}: {stage.formula}"
+    )
+
+
+def picture(
+    stage: Stage,
+    steps: AttentionSteps,
+    lab: Lab,
+    head: int | None,
+    *,
+    select: str | None = None,
+    picked: tuple[int, int, int] | None = None,
+) -> alt.Chart:
+    """One stage as a heatmap of one head, or of all of them side by side.
+
+    Args:
+        head: which head, None for all; a stage that the heads share is drawn once.
+        select: name of the selection that a click on a cell makes.
+        picked: (head, query, key) to outline.
+    """
+    values = stage.value[0].float().numpy()  # (rows, columns), or (heads, rows, columns)
+    palette: Palette = "sequential" if stage.name in _FROM_ZERO else "diverging"
+    rows, columns = stage_labels(stage, lab)
+    hidden = None
+    if stage.name in _FROM_ZERO and stage.name != "sink_weights" and steps.mask is not None:
+        hidden = ~steps.mask[0, 0].numpy()  # (n_q, n_k)
+    # Over all heads, so that colours mean the same from one head to the next.
+    domain = (0.0, 1.0) if stage.name == "mask" else nice_domain(values, palette)
+    options: dict[str, Any] = {
+        "row_title": _title(stage.rows),
+        "col_title": _title(stage.columns),
+        "value_title": stage.title,
+        "palette": palette,
+        "domain": domain,
+        "title": stage.title,
+        "subtitle": stage.formula,
+        "masked": hidden,
+        "select": select,
+        "legend": stage.name != "mask",
+    }
+    if not stage.per_head:
+        return heatmap(values, rows, columns, **options)
+    if head is None:
+        names = [f"head {h}" for h in range(len(values))]
+        if stage.heads == "key" and len(values) < lab.config.n_heads:
+            names = [f"key/value head {h}" for h in range(len(values))]
+        return heatmaps(values, rows, columns, names, picked=picked, **options)
+    own = head * len(values) // lab.config.n_heads  # heads may share keys and values
+    cell = None if picked is None else picked[1:]
+    return heatmap(values[own], rows, columns, picked=cell, **options)
+
+
+def _title(axis: str) -> str | None:
+    return {"query": "query", "key": "key", "sink": None}.get(axis, "dimension")

@@ -1,0 +1,125 @@
+"""Layer lab's rerun in the browser, from a key press on a slider to the new picture.
+
+    python -m benchmarks.lab_rerun
+
+The yardstick is a bare Streamlit page with one slider and one text, served and measured in the same
+run: both pay for the slider's own delay, the way to the server and back, and Streamlit's frontend.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.browser import chromium
+
+ROOT = Path(__file__).parent.parent
+PRESSES = 12
+QUIET_MS = 900  # nothing has been painted for this long: the answer is complete
+BARE_PAGE = """import streamlit as st
+n = st.slider("Number", 0, 100, 50)
+st.text(f"The number is {n}")
+"""
+
+# Notes when the last change inside the watched elements was painted, and when a key went down.
+WATCH = """(selector) => {
+    window.__pressed = 0; window.__painted = 0;
+    document.addEventListener('keydown', () => { window.__pressed = performance.now(); }, true);
+    const painted = () => { window.__painted = performance.now(); };
+    const inside = ({target}) =>
+        (target.nodeType === 1 ? target : target.parentElement)?.closest(selector);
+    new MutationObserver((changes) => {
+        if (changes.some(inside)) requestAnimationFrame(painted);
+    }).observe(document.body,
+        {subtree: true, childList: true, attributes: true, characterData: true});
+}"""
+ANSWERED = """(quiet) => window.__painted > window.__pressed
+    && performance.now() - window.__painted > quiet"""
+
+
+def run() -> dict[str, float]:
+    """Milliseconds (medians of ``PRESSES``) and their ratios to the bare page's.
+
+    ``head`` turns the slider of the shown head, which changes numbers; ``d_model`` also changes
+    the matrices' shapes.
+    """
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        bare = Path(folder) / "bare.py"
+        bare.write_text(BARE_PAGE)
+        browser = playwright.chromium.launch(
+            executable_path=chromium.find(), args=chromium.launch_arguments()
+        )
+        with _served(bare) as plain, _served(ROOT / "app.py") as app:
+            page = browser.new_page(viewport={"width": 1440, "height": 1000})
+            page.goto(plain)
+            figures = {"bare_ms": _median(page, "Number", '[data-testid="stText"]')}
+            for name, label in (("head", "Head shown"), ("d_model", "d_model")):
+                page = browser.new_page(viewport={"width": 1440, "height": 1000})
+                page.goto(app)
+                figures[f"{name}_ms"] = _median(page, label, '[data-testid="stVegaLiteChart"]')
+        browser.close()
+    for name in ("head", "d_model"):
+        figures[f"{name}_ratio"] = figures[f"{name}_ms"] / figures["bare_ms"]
+    return {name: round(figure, 2) for name, figure in figures.items()}
+
+
+def _median(page: Page, label: str, watched: str) -> float:
+    slider = page.locator(f'input[type=range][aria-label="{label}"]')
+    slider.wait_for(state="attached", timeout=120_000)
+    page.locator(watched).last.wait_for(timeout=120_000)
+    page.wait_for_timeout(3_000)
+    page.evaluate(WATCH, watched)
+    slider.focus()
+    times = []
+    for press in range(PRESSES + 2):
+        page.keyboard.press("ArrowRight" if press % 2 == 0 else "ArrowLeft")
+        page.wait_for_function(ANSWERED, arg=QUIET_MS, timeout=120_000)
+        times.append(page.evaluate("window.__painted - window.__pressed"))
+    return statistics.median(times[2:])  # the first two warm caches up
+
+
+@contextmanager
+def _served(script: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(script)]
+    command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
+    process = subprocess.Popen(
+        [*command, "--server.headless", "true"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/_stcore/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait_for(address: str) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise TimeoutError(f"{address} does not answer")
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(), indent=2))

@@ -1,0 +1,43 @@
+"""Layer lab: one attention layer, every knob of it, and every matrix on its way."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from attnviz.analysis.export import to_csv, to_npz
+from attnviz.analysis.snippet import code
+from attnviz.ui.errors import attempt
+from attnviz.ui.lab import cell, controls, flow
+
+st.markdown("## Layer lab")
+asked = controls.sidebar()
+read = controls.read_text(paired=asked.stack["architecture"] == "encoder-decoder")
+beside_text = st.container()
+
+# A text or a setting that cannot be leaves the last picture that could.
+texts = attempt(read, beside_text)
+lab = attempt(lambda: asked.lab(*texts), asked.beside) if texts else None
+if lab is None:
+    lab = st.session_state.get("_lab") or controls.FIRST
+st.session_state["_lab"] = lab
+
+steps = lab.steps()
+head = None if asked.head is None else min(asked.head, lab.config.n_heads - 1)
+number = 1
+for section in flow.sections(lab.config, crossing=steps.context is not None):
+    if "weights" in section.stages:
+        cell.weights_and_cell(section, number, steps, lab, head)
+        number += 1
+    elif flow.show(section, number, steps, lab, head):
+        number += 1
+
+with st.expander("Copy as code", icon=":material/code:"):
+    st.caption("The same numbers, with attnviz alone.")
+    st.code(code(lab, head or 0), language="python")
+with st.container(horizontal=True):
+    # Made when somebody asks for them, not on every run.
+    save = partial(st.download_button, on_click="ignore", icon=":material/download:")
+    save("Matrices as CSV", lambda: to_csv(steps, lab), "layer.csv", "text/csv")
+    save("Matrices as NPZ", lambda: to_npz(steps), "layer.npz", "application/octet-stream")
