@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     OfflineModeIsEnabled,
@@ -93,24 +93,24 @@ def fetch(name: str, revision: str | None = None) -> Fetched:
         ) from None
     except Exception as error:  # no network has many faces, and they change with the library
         return _cached(name, revision, error)
-    return _download(name, info)
+    return _download(name, revision, info)
 
 
 def _cached(name: str, revision: str | None, cause: Exception) -> Fetched:
     """The copy that an earlier download left on this machine."""
     offline = isinstance(cause, OfflineModeIsEnabled)
     why = "offline mode is set (HF_HUB_OFFLINE)" if offline else "the hub could not be reached"
-    try:
-        path = Path(snapshot_download(name, revision=revision, local_files_only=True))
-    except Exception:
+    config = try_to_load_from_cache(name, "config.json", revision=revision)
+    if not isinstance(config, str):
         raise AttnVizError(
             f"The model '{name}' is not on this machine, and {why}.",
             "Check the network, or choose an installed model, a folder or a .gguf file.",
-        ) from None
+        )
+    path = Path(config).parent
     return Fetched(path, path.name, (f"From the cache on this machine, because {why}.",))
 
 
-def _download(name: str, info: ModelInfo) -> Fetched:
+def _download(name: str, revision: str | None, info: ModelInfo) -> Fetched:
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
     weights = _weights(name, sizes)
     side = [n for n, size in sizes.items() if _SIDE.fullmatch(n) and size <= MAX_SIDE_FILE]
@@ -126,8 +126,10 @@ def _download(name: str, info: ModelInfo) -> Fetched:
     bars_were_off = are_progress_bars_disabled()
     disable_progress_bars()
     try:
-        path = snapshot_download(
-            name, revision=info.sha, allow_patterns=[*weights, *side], etag_timeout=TIMEOUT
+        path = Path(
+            snapshot_download(
+                name, revision=revision, allow_patterns=[*weights, *side], etag_timeout=TIMEOUT
+            )
         )
     except Exception as error:
         raise AttnVizError(
@@ -137,7 +139,7 @@ def _download(name: str, info: ModelInfo) -> Fetched:
     finally:
         if not bars_were_off:
             enable_progress_bars()
-    return Fetched(Path(path), info.sha or Path(path).name, ())
+    return Fetched(path, path.name, ())
 
 
 def _weights(name: str, sizes: dict[str, int]) -> list[str]:
