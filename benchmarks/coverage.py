@@ -30,11 +30,12 @@ def document(rows: Sequence[Row]) -> str:
         "# Coverage",
         "",
         "What a trace makes of every text, seq2seq and image-classification type that "
-        f"transformers {transformers.__version__} can build: all of its tables of causal and masked language "
-        "models, text-to-text models and image classifiers, and text and image encoders that exist "
-        "only as a base class. Each is built tiny and random (`tests/tiny_models`), traced, and "
-        "compared with its own eager attention, every weight of every head and item. Made by "
-        "`python -m benchmarks.coverage`; `tests/unit/trace/test_coverage.py` holds every row.",
+        f"transformers {transformers.__version__} can build: all of its tables of causal and "
+        "masked language models, text-to-text models and image classifiers, and text and image "
+        "encoders that exist only as a base class. Each is built tiny and random "
+        "(`tests/tiny_models`), traced, and compared with its own eager attention, every weight of "
+        "every head and item. Made by `python -m benchmarks.coverage`; "
+        "`tests/unit/trace/test_coverage.py` holds every row.",
         "",
         f"**{whole.types} types** in {len(rows)} classes, {whole.with_attention} with softmax "
         f"attention: **{whole.exact:.1%} exact, {whole.shown:.1%} exact or dense**, the rest "

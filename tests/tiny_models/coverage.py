@@ -122,6 +122,7 @@ def _compared(trace: Trace, truth: Truth) -> _Comparison:
     found = _Comparison([], [], [])
     left = [(kind, weights) for kind, tensors in truth.returned.items() for weights in tensors]
     unseen = list(truth.softmaxes)
+    told: set[str] = set()  # modules whose returned weights have been found
     for layer in trace.layers:
         place = f"layer {layer.index} ({layer.name}, {layer.kind})"
         if layer.source not in ("exact", "dense", "refused"):
@@ -145,6 +146,10 @@ def _compared(trace: Trace, truth: Truth) -> _Comparison:
         if error <= TOLERANCE:
             del unseen[nearest]
         best = min([error, *(near[i][0] for i in [*whole, *parts])])
+        if whole or parts:
+            told.add(layer.name)
+        elif layer.name in told and best <= TOLERANCE:
+            found.problems.append(f"{place} is shown again, though the eager model returns it once")
         for i in sorted({*whole, *parts}, reverse=True):
             del left[i]
         found.errors.append(best)

@@ -104,6 +104,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "gemma4_unified": {
         "vision_config": {"mm_embed_dim": 32, "mm_posemb_size": 16, "output_proj_dims": 32}
     },
+    "glpn": {**_REDUCED, "sr_ratios": (2, 1)},
     "glm4v_text": _THREE_AXES,
     "glm_image_text": _THREE_AXES,
     "glm_ocr_text": _THREE_AXES,
