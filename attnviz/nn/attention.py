@@ -87,7 +87,7 @@ class MultiHeadAttention(nn.Module):
         self.layer_idx = layer_idx
         self.is_cross_attention = cross
         # read by transformers' attention functions and by whoever records them
-        self.is_causal = config.mask == "causal" and not cross
+        self.is_causal = config.mask == "causal"
         self.num_key_value_groups = config.n_heads // config.kv_heads
         self.head_dim = config.head_dim
         self.scaling = config.scaling

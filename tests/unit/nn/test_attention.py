@@ -17,6 +17,8 @@ from transformers.models.t5 import modeling_t5
 from attnviz.errors import AttnVizError
 from attnviz.nn import AttentionConfig, AttentionSteps, MultiHeadAttention
 from attnviz.nn.explicit import attend, explicit_attention
+from attnviz.nn.masks import token_positions
+from attnviz.nn.positions import rotate, rotation
 from tests.unit.nn.layers import calls, head_outputs, settings, unsettle
 
 
@@ -119,13 +121,28 @@ def test_every_step_follows_from_those_before(data: st.DataObject) -> None:
         entering = start if s.normed is None else s.normed
         if s.normed is not None:
             close(s.normed, layer.norm(start))
-        first = s.q if s.q_projected is None else s.q_projected
+        memory = entering if s.context is None else s.context
         width = config.head_dim
+        for name, source in (("q", entering), ("k", memory), ("v", memory)):
+            projection = getattr(layer, f"{name}_proj")
+            joint = source @ projection.weight.T
+            if config.bias:
+                joint = joint + projection.bias
+            made = torch.stack(joint.split(width, dim=-1), dim=1)  # (B, heads, n, d_head)
+            if name != "v":
+                shown = [getattr(s, f"{name}_projected"), getattr(s, f"{name}_normed")]
+                if config.qk_norm:
+                    close(shown[0], made)
+                    size = (made.square().mean(-1, keepdim=True) + config.norm_eps).sqrt()
+                    made = made / size * getattr(layer, f"{name}_norm").weight
+                if config.positions == "rope" and s.context is None:
+                    close(shown[config.qk_norm], made)
+                    n = made.shape[2]
+                    places = token_positions(n, n, call["padding"], made.device)
+                    made = rotate(made, rotation(places, width, config.rope_theta, made.dtype))
+            close(getattr(s, name), made)
         for h in range(config.n_heads):
-            rows = slice(h * width, (h + 1) * width)
-            bias = 0 if layer.q_proj.bias is None else layer.q_proj.bias[rows]
-            close(first[:, h], entering @ layer.q_proj.weight[rows].T + bias)
-            close(s.concat[:, :, rows], s.heads[:, h])
+            close(s.concat[:, :, h * width : (h + 1) * width], s.heads[:, h])
         close(s.scores_scaled, s.scores_raw * config.scaling)
         close(s.projected, layer.o_proj(s.concat))
         y = s.projected

@@ -34,7 +34,7 @@ def listing(layer: MultiHeadAttention, x: Tensor, mistake: str = "") -> Tensor:
 
 @pytest.fixture
 def layer() -> MultiHeadAttention:
-    return MultiHeadAttention(CONFIG)
+    return MultiHeadAttention(CONFIG).requires_grad_(False)
 
 
 def text(n: int) -> Tensor:

@@ -73,11 +73,15 @@ def seq2seq(**options: Any) -> TransformerForSeq2SeqLM:
 
 
 @hypothesis_settings(max_examples=40)
-@given(options=variants, mask=st.sampled_from(("causal", "sliding", "prefix")))
-def test_a_cache_changes_nothing(options: dict[str, Any], mask: str) -> None:
+@given(
+    options=variants,
+    mask=st.sampled_from(("causal", "sliding", "prefix")),
+    filler=st.sampled_from((0, 2)),
+)
+def test_a_cache_changes_nothing(options: dict[str, Any], mask: str, filler: int) -> None:
     model = decoder(mask=mask, **options)
     padded = torch.ones_like(IDS)
-    padded[0, :2] = 0
+    padded[0, :filler] = 0
     with torch.no_grad():
         whole = model(IDS, attention_mask=padded).logits
         begun = model(IDS[:, :-2], attention_mask=padded[:, :-2], use_cache=True)
@@ -240,7 +244,7 @@ def test_the_seed_decides_the_weights_and_global_randomness_stays() -> None:
     assert not torch.equal(one.model.embed_tokens.weight, other.model.embed_tokens.weight)
     first, second = (layer.self_attn.q_proj.weight for layer in one.model.layers)
     assert not torch.equal(first, second)
-    assert float(one.model.embed_tokens.weight.std()) == pytest.approx(0.02, rel=0.1)
+    assert float(one.model.embed_tokens.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
 
 
 def test_labels_give_the_loss_of_the_next_or_the_hidden_token() -> None:
@@ -353,6 +357,20 @@ def test_sdpa_and_eager_agree_through_a_whole_model() -> None:
         one = model(IDS).logits
         model.set_attn_implementation("eager")
         torch.testing.assert_close(model(IDS).logits, one, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_an_encoder_looks_both_ways_and_its_decoder_only_back(implementation: str) -> None:
+    model = seq2seq(attn_implementation=implementation, initializer_range=1.0)
+    other = IDS.clone()
+    other[:, -1] = (IDS[:, -1] + 1) % 40
+    with torch.no_grad():
+        first = model.encoder(IDS).last_hidden_state[:, 0]
+        moved = model.encoder(other).last_hidden_state[:, 0]
+        assert float((moved - first).abs().amax(-1).min()) > 1e-2
+        before = model(IDS, decoder_input_ids=IDS).logits[:, :-1]
+        after = model(IDS, decoder_input_ids=other).logits[:, :-1]
+    torch.testing.assert_close(after, before, rtol=0, atol=2e-5)
 
 
 def test_linear_maps_have_the_names_that_adapters_look_for() -> None:
