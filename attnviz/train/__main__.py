@@ -1,0 +1,76 @@
+"""``python -m attnviz.train FOLDER/job.json``: waits for the device, then trains.
+
+``accelerate launch -m attnviz.train FOLDER/job.json`` runs the same on several devices: the first
+process stands in line and writes the folder, the others follow it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from attnviz.errors import AttnVizError
+from attnviz.train import events, queue
+from attnviz.train.job import ALIVE, REQUEST, Job
+
+LOOK_SECONDS = 0.3  # between two looks at the line
+LOCK_SECONDS = 10.0  # somebody who asks whether we live holds the lock for a moment
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one job; 0 when it ended as it should, paused and cancelled included."""
+    if len(arguments) != 1:
+        print("usage: python -m attnviz.train FOLDER/job.json", file=sys.stderr)
+        return 2
+    job = Job(Path(arguments[0]).resolve().parent)
+    try:
+        device = job.settings.device
+    except AttnVizError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if int(os.environ.get("RANK", "0")) > 0:
+        return _follow(job)
+    try:
+        with FileLock(job.folder / ALIVE, timeout=LOCK_SECONDS):
+            with queue.ticket(job.folder.parent, device, job.name):
+                while queue.ahead(job.folder.parent, device, job.name):
+                    if request := requested(job.folder):
+                        state = "cancelled" if request == "cancel" else "paused"
+                        step = job.status.step
+                        events.append(job.folder, "state", step, state=state, sentence="")
+                        (job.folder / REQUEST).unlink(missing_ok=True)
+                        return 0
+                    time.sleep(LOOK_SECONDS)
+                return _run(job)
+    except Timeout:
+        print("Another process works on this job.", file=sys.stderr)
+        return 1
+
+
+def requested(folder: Path) -> str:
+    """What somebody asked of the job: "pause", "cancel" or ""."""
+    try:
+        return (folder / REQUEST).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _follow(job: Job) -> int:
+    """Another process of the same job: waits until the first one's turn has come."""
+    while (state := job.status.state) == "queued":
+        time.sleep(LOOK_SECONDS)
+    return _run(job) if state == "running" else 0
+
+
+def _run(job: Job) -> int:
+    from attnviz.train.run import run  # torch: only once the device is free
+
+    return run(job)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

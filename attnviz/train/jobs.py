@@ -1,0 +1,104 @@
+"""All jobs of this user."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from attnviz.errors import AttnVizError
+from attnviz.train import events
+from attnviz.train.job import FILE, Job, write
+from attnviz.train.settings import JobSettings
+
+
+def folder() -> Path:
+    """Where jobs are kept: $ATTNVIZ_JOBS, else `attnviz/jobs` in the user's data folder."""
+    if chosen := os.environ.get("ATTNVIZ_JOBS"):
+        return Path(chosen).expanduser().resolve()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        base = Path(local) if local else Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        xdg = os.environ.get("XDG_DATA_HOME", "")
+        base = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".local" / "share"
+    return base / "attnviz" / "jobs"
+
+
+def submit(settings: JobSettings) -> Job:
+    """Makes the job's folder and starts its process, which waits until its device is free.
+
+    Raises:
+        AttnVizError: the device is not there, or the folder cannot be written.
+    """
+    job = create(settings)
+    job.start()
+    return job
+
+
+def create(settings: JobSettings) -> Job:
+    """Makes the job's folder and starts nothing: for ``accelerate launch -m attnviz.train``."""
+    settings = replace(settings, device=_resolved(settings.device))
+    words = re.sub(r"[^a-z0-9]+", "-", settings.title.lower()).strip("-")[:40] or "training"
+    root = folder()
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(1, 1000):
+        path = root / f"{stamp}-{words}{'' if number == 1 else f'-{number}'}"
+        try:
+            path.mkdir(parents=True)
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise AttnVizError(
+                f"The jobs folder {root} cannot be written ({error.strerror}).",
+                "Point ATTNVIZ_JOBS at a folder of yours.",
+            ) from error
+    write(path / FILE, settings.to_json())
+    events.append(path, "state", 0, state="queued", sentence="")
+    return Job(path)
+
+
+def all() -> tuple[Job, ...]:
+    """Every job, the newest first."""
+    found = sorted(folder().glob(f"*/{FILE}"), reverse=True)
+    return tuple(Job(path.parent) for path in found)
+
+
+def find(name: str) -> Job:
+    """The job called ``name``.
+
+    Raises:
+        AttnVizError: there is none.
+    """
+    for job in all():
+        if job.name == name:
+            return job
+    raise AttnVizError(f"There is no job '{name[:80]}'.", "It may have been deleted.")
+
+
+def delete(job: Job) -> None:
+    """Removes a job's folder with all that it learned.
+
+    Raises:
+        AttnVizError: it is at work.
+    """
+    if job.is_alive:
+        raise AttnVizError("The job is at work.", "Cancel it first.")
+    shutil.rmtree(job.folder)
+
+
+def _resolved(device: str) -> str:
+    """A device's whole name, so that everyone means the same line. The CPU needs no torch."""
+    if device == "cpu":
+        return device
+    from attnviz.models.devices import resolve_device
+
+    found = resolve_device(device)
+    return f"cuda:{found.index or 0}" if found.type == "cuda" else found.type

@@ -1,0 +1,196 @@
+"""The probe's attention at one step, kept as Q, K, V and score rules, and reopened as a trace.
+
+    snapshot = snapshots.read(job.snapshots()[-1])
+    snapshot.trace.attention(layer=1, head=2).weights()      # (n_q, n_k), as from a live trace
+
+One safetensors file a step: tensors of O(n) (a layer that could not be recomputed keeps its own
+weights), what they are in the header. A tensor that layers share, as masks often are, is there once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from attnviz.errors import AttnVizError
+from attnviz.models.tokens import Token
+from attnviz.trace import Prediction, Trace
+from attnviz.trace.compute import Pattern, Products, Recorded
+from attnviz.trace.recorder import Call
+from attnviz.trace.rules import DenseTerm, IntervalMask, RelativeBias, ScoreRules, Term
+
+TOP = 8  # predictions kept
+FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The probe at one step.
+
+    Attributes:
+        step: after how many steps.
+        trace: its tokens, layers and attention; no residual stream and no logits.
+        predictions: the likeliest next tokens (masked tokens, classes), as the trace gave them.
+    """
+
+    step: int
+    trace: Trace
+    predictions: tuple[Prediction, ...]
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Where the snapshot of a step is kept in a job's folder."""
+    return folder / "snapshots" / f"step-{step:07d}.safetensors"
+
+
+def step_of(path: Path) -> int:
+    """The step that a snapshot's file name tells."""
+    return int(path.name.removeprefix("step-").split(".")[0])
+
+
+def write(path: Path, step: int, trace: Trace) -> None:
+    """Keeps a trace's attention, whole or not at all."""
+    tensors: dict[str, Tensor] = {}
+    names: dict[tuple[Any, ...], str] = {}
+
+    def keep(name: str, tensor: Tensor | None) -> str | None:
+        if tensor is None:
+            return None
+        tensor = tensor.detach()[:1] if tensor.ndim == 4 else tensor.detach()
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if key not in names:
+            names[key] = name
+            tensors[name] = tensor.cpu().contiguous().clone()
+        return names[key]
+
+    layers = []
+    for about, call in zip(trace.layers, trace._calls, strict=True):
+        layers.append({**asdict(about), "kept": _pack(call.layer, f"{about.index}", keep)})
+    header = {
+        "step": step,
+        "layers": layers,
+        "tokens": [asdict(token) for token in trace.tokens],
+        "target_tokens": [asdict(token) for token in trace.target_tokens],
+        "predictions": [asdict(p) for p in _predictions(trace)],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".draft-{path.name}")
+    try:
+        save_file(tensors, draft, {"format": FORMAT, "snapshot": json.dumps(header)})
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read(path: Path) -> Snapshot:
+    """The snapshot in a file.
+
+    Raises:
+        AttnVizError: it is no snapshot, or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["snapshot"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        layers = header["layers"]
+        calls = [_call(about, tensors) for about in layers]
+        trace = Trace(
+            calls=calls,
+            names=[about["name"] for about in layers],
+            kinds=[about["kind"] for about in layers],
+            residuals={},
+            tokens=tuple(Token(**token) for token in header["tokens"]),
+            target_tokens=tuple(Token(**token) for token in header["target_tokens"]),
+        )
+        predictions = tuple(Prediction(**p) for p in header["predictions"])
+        return Snapshot(header["step"], trace, predictions)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise AttnVizError(
+            f"The snapshot {path.name} cannot be read: {error}.", "Choose another step."
+        ) from error
+
+
+def _predictions(trace: Trace) -> tuple[Prediction, ...]:
+    try:
+        return trace.predictions(k=TOP)
+    except AttnVizError:  # a model without a head predicts nothing
+        return ()
+
+
+def _pack(
+    layer: Recorded | None, prefix: str, keep: Callable[[str, Tensor | None], str | None]
+) -> dict[str, Any] | None:
+    """Names of a layer's tensors, with the plain values beside them."""
+    if layer is None:
+        return None
+    if isinstance(layer, Pattern):
+        parts = ("values", "made_of", "q", "k", "v")
+        return {"form": "pattern"} | {p: keep(f"{prefix}.{p}", getattr(layer, p)) for p in parts}
+    if not isinstance(layer, Products):
+        raise AttnVizError("An edited trace is not kept as a snapshot.", "Trace without edits.")
+    rules = layer.rules
+    return {
+        "form": "products",
+        **{part: keep(f"{prefix}.{part}", getattr(layer, part)) for part in ("q", "k", "v")},
+        "scaling": rules.scaling,
+        "softcap": rules.softcap,
+        "sinks": keep(f"{prefix}.sinks", rules.sinks),
+        "sink_gates_output": rules.sink_gates_output,
+        "terms": [_pack_term(t, f"{prefix}.term{i}", keep) for i, t in enumerate(rules.terms)],
+    }
+
+
+def _pack_term(
+    term: Term, prefix: str, keep: Callable[[str, Tensor | None], str | None]
+) -> dict[str, Any]:
+    if isinstance(term, IntervalMask):
+        fill = "-inf" if term.fill == -torch.inf else term.fill  # JSON has no infinity
+        lo, hi = keep(f"{prefix}.lo", term.lo), keep(f"{prefix}.hi", term.hi)
+        return {"form": "interval", "lo": lo, "hi": hi, "fill": fill}
+    if isinstance(term, RelativeBias):
+        by_distance = keep(f"{prefix}.by_distance", term.by_distance)
+        return {"form": "relative", "by_distance": by_distance, "n_q": term.n_q}
+    return {"form": "dense", "values": keep(f"{prefix}.values", term.values)}
+
+
+def _call(about: dict[str, Any], tensors: dict[str, Tensor]) -> Call:
+    layer = _unpack(about["kept"], tensors)
+    # there is no module any more, and nothing of a trace asks it for anything but its name
+    return Call(nn.Identity(), layer, None, about["source"], about["reason"], about["index"])
+
+
+def _unpack(kept: dict[str, Any] | None, tensors: dict[str, Tensor]) -> Recorded | None:
+    if kept is None:
+        return None
+
+    def tensor(name: str | None) -> Tensor | None:
+        return None if name is None else tensors[name]
+
+    if kept["form"] == "pattern":
+        made_of, q, k, v = (tensor(kept[part]) for part in ("made_of", "q", "k", "v"))
+        return Pattern(tensors[kept["values"]], made_of, q, k, v)
+    rules = ScoreRules(
+        kept["scaling"],
+        kept["softcap"],
+        tuple(_unpack_term(term, tensors) for term in kept["terms"]),
+        tensor(kept["sinks"]),
+        kept["sink_gates_output"],
+    )
+    return Products(tensors[kept["q"]], tensors[kept["k"]], tensors[kept["v"]], rules)
+
+
+def _unpack_term(kept: dict[str, Any], tensors: dict[str, Tensor]) -> Term:
+    if kept["form"] == "interval":
+        return IntervalMask(tensors[kept["lo"]], tensors[kept["hi"]], float(kept["fill"]))
+    if kept["form"] == "relative":
+        return RelativeBias(tensors[kept["by_distance"]], kept["n_q"])
+    return DenseTerm(tensors[kept["values"]])

@@ -1,0 +1,64 @@
+"""Modular addition: a + b modulo p, which is memorised first and understood late (grokking)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from attnviz.errors import AttnVizError
+from attnviz.train.evaluation import IGNORED
+from attnviz.train.material import Probe, shuffled
+from attnviz.train.settings import Schedule
+from attnviz.train.tasks.task import Lesson, Task
+from attnviz.train.tasks.vocabulary import SPECIAL, by_word
+
+ANSWER = 4  # where the sum stands in "a + b = c"
+
+
+def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> Lesson:
+    p, share = options["modulus"], options["trained"]
+    if not (3 <= p <= 199 and 0.05 <= share <= 0.95):
+        raise AttnVizError(
+            f"The modulus {p} with a share of {share} cannot be.",
+            "Choose a modulus of 3 to 199, and 0.05 to 0.95 of the sums to train on.",
+        )
+    tokenizer = by_word(["+", "=", *map(str, range(p))])
+    plus, equals, zero = len(SPECIAL), len(SPECIAL) + 1, len(SPECIAL) + 2
+    a, b = torch.arange(p).repeat_interleave(p), torch.arange(p).repeat(p)
+    signs = torch.ones_like(a)
+    columns = [a + zero, signs * plus, b + zero, signs * equals, (a + b) % p + zero]
+    ids = torch.stack(columns, dim=1)  # (p * p, 5)
+    labels = torch.full_like(ids, IGNORED)
+    labels[:, ANSWER] = ids[:, ANSWER]
+    order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(schedule.seed))
+    cut = round(len(ids) * share)
+    train, held_out = ids[order[:cut]], order[cut:]
+    probe = ids[held_out[0], :ANSWER]
+    return Lesson(
+        tokenizer,
+        shuffled({"input_ids": train, "labels": labels[order[:cut]]}, schedule.seed),
+        tuple({"input_ids": ids[part], "labels": labels[part]} for part in held_out.split(512)),
+        Probe(str(tokenizer.decode(probe))),
+    )
+
+
+MODULAR = Task(
+    name="modular",
+    title="Modular addition",
+    description="Adds modulo a prime: 17 + 50 = 8 (mod 59). Right on unseen sums late, at once.",
+    goal=0.99,
+    measure="exact",
+    options={"modulus": 59, "trained": 0.5},
+    model={"d_model": 128, "n_heads": 4, "n_layers": 1, "positions": "learned", "norm": "none"},
+    schedule=Schedule(
+        steps=4000,
+        batch_size=512,
+        learning_rate=1e-3,
+        weight_decay=1.0,
+        decay="constant",
+        evaluations=40,
+        snapshots=40,
+    ),
+    lesson=_lesson,
+)

@@ -1,0 +1,174 @@
+"""What a task is, and the transformer that learns it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from attnviz.errors import AttnVizError
+from attnviz.nn import TransformerConfig, TransformerForCausalLM, TransformerForSeq2SeqLM
+from attnviz.train.material import Batch, Material, Predicts, Probe
+from attnviz.train.settings import JobSettings, Schedule, TaskWork
+
+HELD_OUT_BATCHES = 8
+HELD_OUT_SEED = 2**31  # training seeds are below
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A task's data, once its options are known.
+
+    Attributes:
+        tokenizer: None where images are read.
+        draw, held_out: see `Material`.
+        probe: an example that is not trained on.
+        module: the model, where it is not a transformer of ours.
+    """
+
+    tokenizer: PreTrainedTokenizerFast | None
+    draw: Callable[[Any], Batch]
+    held_out: tuple[Batch, ...]
+    probe: Probe
+    predicts: Predicts = "next"
+    module: PreTrainedModel | None = None
+    processor: Any | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to learn.
+
+    Attributes:
+        name: in job.json. title, description: what a person reads.
+        goal: the accuracy that the defaults reach on held-out data; None where there is no bound.
+        measure: "exact" (whole answers) or "accuracy" (tokens): what the goal is about.
+        options: of the data, with their defaults.
+        model: of the transformer, over TransformerConfig's defaults.
+        schedule: of the training.
+        lesson: (options, model settings, schedule) -> the data.
+    """
+
+    name: str
+    title: str
+    description: str
+    goal: float | None
+    measure: str
+    options: Mapping[str, Any]
+    model: Mapping[str, Any]
+    schedule: Schedule
+    lesson: Callable[[dict[str, Any], dict[str, Any], Schedule], Lesson] = field(repr=False)
+
+
+def settings_for(
+    task: Task,
+    *,
+    options: Mapping[str, Any] | None = None,
+    model: Mapping[str, Any] | None = None,
+    **rest: Any,
+) -> JobSettings:
+    """A job that learns ``task``, its defaults filled in; ``rest`` goes to `JobSettings`."""
+    work = TaskWork(task.name, dict(options or {}), dict(model or {}))
+    return JobSettings(**{"title": task.title, "work": work, "schedule": task.schedule, **rest})
+
+
+def prepare(task: Task, settings: JobSettings) -> Material:
+    """Data and a fresh transformer.
+
+    Raises:
+        AttnVizError: an unknown option, or a configuration that cannot learn this.
+    """
+    work = settings.work
+    assert isinstance(work, TaskWork)
+    if unknown := sorted(set(work.options) - set(task.options)):
+        raise AttnVizError(
+            f"The task {task.name} has no option {unknown[0]!r}.",
+            f"It has {', '.join(task.options) or 'none'}.",
+        )
+    options = {**task.options, **work.options}
+    model = {"seed": settings.schedule.seed, **task.model, **work.model}
+    lesson = task.lesson(options, model, settings.schedule)
+    probe = lesson.probe
+    if settings.probe and lesson.tokenizer is not None:
+        probe = Probe(settings.probe, settings.probe_target or None)
+    module = lesson.module or build(model, lesson.tokenizer)
+    return Material(
+        module=module,
+        tokenizer=lesson.tokenizer,
+        processor=lesson.processor,
+        draw=lesson.draw,
+        held_out=lesson.held_out,
+        probe=probe,
+        predicts=lesson.predicts,
+        about={"title": settings.title, "description": task.description},
+    )
+
+
+def build(model: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast | None) -> PreTrainedModel:
+    """A transformer of ours for a tokenizer.
+
+    Raises:
+        AttnVizError: settings that contradict each other, or with which nothing is learned.
+    """
+    assert tokenizer is not None
+    try:
+        config = TransformerConfig(
+            vocab_size=len(tokenizer),
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            decoder_start_token_id=tokenizer.bos_token_id,
+            **model,
+        )
+    except TypeError as error:
+        raise AttnVizError(f"The transformer has no such setting: {error}.") from error
+    if config.architecture != "encoder" and config.mask == "none":
+        raise AttnVizError(
+            "Without a mask the decoder reads the answer it should find.",
+            "Choose the mask causal, sliding or prefix.",
+        )
+    if config.architecture == "encoder-decoder":
+        return TransformerForSeq2SeqLM(config)
+    if config.architecture == "decoder":
+        return TransformerForCausalLM(config)
+    raise AttnVizError(
+        "An encoder alone does not write answers.", "Choose a decoder for this task."
+    )
+
+
+def is_held_out(content: Tensor) -> Tensor:
+    """(n,) which rows of (n, length) ids are kept for evaluation: one in eight, by their content.
+
+    Decided by what an example is and not by chance, so that no held-out one is ever trained on.
+    """
+    powers = torch.tensor([pow(31, i, 65_521) for i in range(content.shape[1])])
+    return (content * powers).sum(1) * 2_654_435_761 // 65_536 % 8 == 0
+
+
+def of_part(
+    sample: Callable[[torch.Generator, int], Tensor],
+    generator: torch.Generator,
+    n: int,
+    held_out: bool,
+) -> Tensor:
+    """(n, length): samples of the training part or of the held-out part."""
+    kept: list[Tensor] = []
+    found = 0
+    while found < n:
+        content = sample(generator, 2 * n if not held_out else 12 * n)
+        content = content[is_held_out(content) == held_out]
+        kept.append(content)
+        found += len(content)
+    return torch.cat(kept)[:n]
+
+
+def held_out_batches(
+    make: Callable[[torch.Generator, int], Batch], batch_size: int = 64
+) -> tuple[Batch, ...]:
+    """The same held-out batches for every training of a task."""
+    generator = torch.Generator().manual_seed(HELD_OUT_SEED)
+    return tuple(make(generator, batch_size) for _ in range(HELD_OUT_BATCHES))

@@ -1,0 +1,182 @@
+"""transformers' Trainer, with our data order, evaluation and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from attnviz.models.limits import require_disk
+from attnviz.train.checkpoint import (
+    TRAINING,
+    folder_bytes,
+    load_optimizer,
+    load_randomness,
+    save_model,
+    save_optimizer,
+    save_randomness,
+    write_folder,
+)
+from attnviz.train.evaluation import evaluate
+from attnviz.train.failures import not_finite
+from attnviz.train.material import Examples, Material, as_drawn, n_tokens
+from attnviz.train.settings import JobSettings
+from attnviz.train.watching import Watch
+
+_DECAYS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+_STATE = "trainer_state.json"  # transformers looks for it under this name
+_CLOCK = "clock.json"
+
+
+class Training(Trainer):
+    """One sitting of a training.
+
+    Args:
+        folder: the job's. material: what it is made of.
+    """
+
+    def __init__(self, folder: Path, settings: JobSettings, material: Material) -> None:
+        arguments = _arguments(folder, settings)
+        schedule = settings.schedule
+        a_step = schedule.batch_size * schedule.accumulation * arguments.world_size
+        self.watch = Watch(folder, settings, material, arguments.process_index == 0)
+        super().__init__(
+            model=material.module,
+            args=arguments,
+            data_collator=as_drawn,
+            train_dataset=Examples(material.draw, schedule.steps * a_step),
+            callbacks=[self.watch],
+        )
+        self.remove_callback(PrinterCallback)
+        # a batch's loss is the mean over its own tokens, and steps the mean over batches
+        self.model_accepts_loss_kwargs = False
+        self._folder = folder
+        self._settings = settings
+        self._material = material
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
+        """One batch forward and backward."""
+        self.watch.saw(n_tokens(inputs))
+        return super().training_step(model, inputs, num_items_in_batch)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Loss and accuracy on the held-out batches; each process computes the same."""
+        if not self._material.held_out:
+            return {}
+        score = evaluate(
+            self._material.module,
+            self._material.held_out,
+            self._material.predicts,
+            self.args.device,
+        )
+        metrics = {
+            "eval_loss": score.loss,
+            "eval_accuracy": score.accuracy,
+            "eval_exact": score.exact,
+        }
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Not counted: it would walk through all parameters at each step."""
+        return 0
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        step = self.state.global_step
+        module = self._material.module
+        if not all(bool(torch.isfinite(p).all()) for p in module.parameters() if p.requires_grad):
+            raise not_finite(step, self._settings.schedule.learning_rate)
+        parent = self._folder / "checkpoint"
+        drafts = parent / ".ranks"
+        rank = self.args.process_index
+        if rank > 0:
+            drafts.mkdir(parents=True, exist_ok=True)
+            save_randomness(drafts, rank)
+        _wait_for_all()
+        if rank == 0:
+            older = sorted(parent.glob("step-*"))
+            if older:
+                require_disk(folder_bytes(older[-1]), parent, "The next checkpoint")
+            target = parent / f"step-{step:07d}"
+            write_folder(target, self._fill)
+            for folder in older:
+                if folder != target:
+                    shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(drafts, ignore_errors=True)
+        _wait_for_all()
+
+    def _fill(self, folder: Path) -> None:
+        save_model(self._material.module, self._material, folder)
+        training = folder / TRAINING
+        training.mkdir()
+        assert self.optimizer is not None and self.lr_scheduler is not None
+        save_optimizer(training, self.optimizer.state_dict(), self.lr_scheduler.state_dict())
+        save_randomness(training, 0)
+        for path in (self._folder / "checkpoint" / ".ranks").glob("random-*"):
+            shutil.copy(path, training)
+        self.state.log_history = []  # the events have it, and it grows
+        self.state.save_to_json(str(training / _STATE))
+        (training / _CLOCK).write_text(json.dumps(self.watch.total_seconds), encoding="utf-8")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """The module was already read from the checkpoint, see `attnviz.train.run`."""
+        clock = Path(resume_from_checkpoint) / _CLOCK
+        self.watch.seconds = float(json.loads(clock.read_text(encoding="utf-8")))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        assert self.optimizer is not None and self.lr_scheduler is not None
+        optimizer, scheduler = load_optimizer(Path(checkpoint))
+        self.optimizer.load_state_dict(optimizer)
+        self.lr_scheduler.load_state_dict(scheduler)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_randomness(Path(checkpoint), self.args.process_index)
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        """Full precision has no gradient scaler."""
+
+
+def _arguments(folder: Path, settings: JobSettings) -> TrainingArguments:
+    schedule = settings.schedule
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=schedule.steps,
+        per_device_train_batch_size=schedule.batch_size,
+        gradient_accumulation_steps=schedule.accumulation,
+        learning_rate=schedule.learning_rate,
+        warmup_steps=min(schedule.warmup, schedule.steps // 2),
+        lr_scheduler_type=_DECAYS[schedule.decay],
+        weight_decay=schedule.weight_decay,
+        adam_beta2=schedule.beta2,
+        max_grad_norm=schedule.max_grad_norm,
+        optim="adamw_torch",
+        seed=schedule.seed,
+        use_cpu=settings.device == "cpu",
+        train_sampling_strategy="sequential",  # the order is the dataset's own
+        logging_strategy="no",
+        eval_strategy="no",
+        save_strategy="no",
+        logging_nan_inf_filter=False,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def _wait_for_all() -> None:
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        dist.barrier()
