@@ -1,0 +1,192 @@
+"""What each head does, as numbers: how sharply it looks, how far, and at what.
+
+Every number is a mean over the map's rows and exact: weights are read block by block, all heads of a
+layer at once, and never held whole. ``w[i, j]`` is the weight of query i on key j; ``p(i)`` is the
+position of query i among the keys, ``i + n_k - n_q`` where fewer queries than keys were computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attnviz.analysis import overviews
+from attnviz.trace import Trace
+from attnviz.trace.structure import Kind
+
+_LEAST = 1e-38  # float32's smallest normal number: 0 · log 0 counts as 0
+
+
+@dataclass(frozen=True)
+class HeadMetric:
+    """One head in numbers. None where a number has no meaning: distances in cross-attention.
+
+    Attributes:
+        layer: index into ``trace.layers``. kind: that layer's.
+        entropy: mean over i of -Σ_j w[i, j] log2 w[i, j], in bits; 0 looks at one key,
+            log2(n_k) at all alike.
+        distance: mean over i of Σ_j w[i, j] |p(i) - j|, in tokens.
+        first: mean over i of w[i, 0].
+        itself: mean over i of w[i, p(i)].
+        previous: mean over i with p(i) > 0 of w[i, p(i) - 1].
+        max_weight: mean over i of max_j w[i, j].
+        induction: mean of Σ_j w[i, j] over the keys j <= p(i) that follow an earlier occurrence of
+            token i (Olsson et al. 2022), over the rows i that have one; None if none has.
+    """
+
+    layer: int
+    head: int
+    kind: Kind
+    entropy: float
+    distance: float | None
+    first: float
+    itself: float | None
+    previous: float | None
+    max_weight: float
+    induction: float | None
+
+
+# Each metric's name to a reader, and what it says; the order of the choices on screen.
+METRICS: dict[str, tuple[str, str]] = {
+    "entropy": ("Entropy", "bits a row: 0 looks at one key, more spreads out"),
+    "distance": ("Distance", "tokens between a query and what it looks at"),
+    "first": ("To the first token", "mean weight on key 0"),
+    "itself": ("To itself", "mean weight on the query's own position"),
+    "previous": ("To the previous token", "mean weight on the position before"),
+    "max_weight": ("Largest weight", "mean over rows of the row's largest weight"),
+    "induction": ("Induction", "mean weight on what followed the same token before"),
+}
+
+
+@dataclass(frozen=True)
+class TokenMetric:
+    """A head (or the mean of a layer's heads), token by token.
+
+    Attributes:
+        received: (n_k,) Σ_i w[i, j]: how much attention each key gets.
+        entropy: (n_q,) -Σ_j w[i, j] log2 w[i, j] in bits: how widely each query looks.
+    """
+
+    received: Tensor
+    entropy: Tensor
+
+
+def head_metrics(trace: Trace, item: int = 0) -> tuple[HeadMetric, ...]:
+    """Every head of every layer that was not refused."""
+    return tuple(metric for _, _, found in survey(trace, 1, item) for metric in found)
+
+
+def survey(
+    trace: Trace, size: int = 64, item: int = 0
+) -> Iterator[tuple[int, Tensor, tuple[HeadMetric, ...]]]:
+    """Thumbnails and metrics from one reading of the weights, layer by layer.
+
+    Yields:
+        A layer's index, its (H, <= size, <= size) thumbnails, its heads' metrics.
+    """
+    for layer in trace.layers:
+        if layer.source == "refused":
+            continue
+        held = overviews.recorded(trace, layer.index, item)
+        side = overviews.side_for(layer.n_q, layer.n_k, size)
+        small = overviews.canvas_for(held, side)
+        sums = _Sums(trace, layer.index)
+        for block in overviews.blocks(held, slice(0, layer.n_heads), item, side):
+            overviews.pool_into(small, block, side)
+            sums.add(block)
+        yield layer.index, small, sums.means()
+
+
+def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int = 0) -> TokenMetric:
+    """Attention received and sent, token by token.
+
+    Args:
+        head: by default the mean over the layer's heads.
+    """
+    held = overviews.recorded(trace, layer, item)
+    _, H, n_q, n_k = held.shape
+    if head is not None:
+        trace.attention(layer, head, item=item)  # says so if there is no such head
+    heads = slice(0, H) if head is None else slice(head, head + 1)
+    received = torch.zeros(n_k, dtype=torch.float64)
+    entropy = torch.zeros(n_q, dtype=torch.float64)
+    for block in overviews.blocks(held, heads, item):
+        w = block.weights
+        received[block.lo : block.hi] += w.sum(dim=1).mean(dim=0).double().cpu()
+        entropy[block.rows] = _row_entropy(w).mean(dim=0).double().cpu()
+    return TokenMetric(received, entropy)
+
+
+class _Sums:
+    """Sums over the rows of one layer, for all of its heads."""
+
+    def __init__(self, trace: Trace, layer: int) -> None:
+        self._layer = trace.layers[layer]
+        self._own = self._layer.kind != "cross"  # queries and keys are the same tokens
+        self._offset = self._layer.n_k - self._layer.n_q
+        self._total: dict[str, Tensor] = {}
+        self._before = self._repeats = 0  # rows with a token before them; with a repeated token
+        ids = [token.id for token in trace.col_tokens(layer)]
+        known = self._own and len(set(ids)) < len(ids) and min(ids) >= 0
+        self._ids = torch.tensor(ids) if known else None
+
+    def add(self, block: overviews.Block) -> None:
+        w, lo = block.weights, block.lo
+        self._plus("entropy", _row_entropy(w).sum(dim=1))
+        self._plus("max_weight", w.amax(dim=2).sum(dim=1))
+        self._plus("first", w[:, :, 0].sum(dim=1) if lo == 0 else w.new_zeros(len(w)))
+        if not self._own:
+            return
+        p = torch.arange(block.rows.start, block.rows.stop, device=w.device) + self._offset
+        j = torch.arange(lo, block.hi, device=w.device)
+        away = (p[:, None] - j).abs_()  # (r, c)
+        self._plus("distance", _weighted(w, away))
+        self._plus("itself", _weighted(w, away == 0))
+        self._plus("previous", _weighted(w, p[:, None] - 1 == j))
+        self._before += int((p > 0).sum())
+        if self._ids is not None:
+            ids = self._ids.to(w.device)
+            same = ids[p][:, None] == ids[(j - 1).clamp(min=0)]  # (r, c)
+            follows = same & (j > 0) & (j <= p[:, None])
+            self._plus("induction", _weighted(w, follows))
+            seen = ids[p][:, None] == ids[: int(p[-1]) + 1]
+            earlier = torch.arange(int(p[-1]) + 1, device=w.device) < p[:, None]
+            self._repeats += int((seen & earlier).any(dim=1).sum())
+
+    def means(self) -> tuple[HeadMetric, ...]:
+        n_q = self._layer.n_q
+        rows = dict.fromkeys(METRICS, n_q) | {"previous": self._before, "induction": self._repeats}
+        columns = {
+            name: (self._total[name] / rows[name]).tolist()
+            if name in self._total and rows[name]
+            else [None] * self._layer.n_heads
+            for name in METRICS
+        }
+        return tuple(
+            HeadMetric(
+                self._layer.index,
+                h,
+                self._layer.kind,
+                **{name: columns[name][h] for name in METRICS},
+            )
+            for h in range(self._layer.n_heads)
+        )
+
+    def _plus(self, name: str, values: Tensor) -> None:
+        values = values.double().cpu()
+        self._total[name] = self._total[name] + values if name in self._total else values
+
+
+def _row_entropy(w: Tensor) -> Tensor:
+    """(h, r) bits."""
+    logs = w.clamp_min(_LEAST).log_()
+    return torch.linalg.vecdot(w, logs).div_(-math.log(2)).clamp_min_(0.0)
+
+
+def _weighted(w: Tensor, by: Tensor) -> Tensor:
+    """(h,): Σ over rows and keys of w[h, r, c] · by[r, c]."""
+    return w.reshape(len(w), -1) @ by.to(w.dtype).reshape(-1)

@@ -1,0 +1,228 @@
+"""A whole map at a glance: all heads of a layer as thumbnails, one head as a pooled picture.
+
+Weights exist block by block only, so a map of any length is seen in bounded memory. Every picture is
+made of maxima over squares of cells, which are exact: a single strong weight among thousands of weak
+ones stays visible, as it would not in a mean.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from attnviz.trace import Trace
+from attnviz.trace.compute import CELLS, Recorded
+
+Quantity = Literal["weights", "scores"]
+
+KEPT = 32  # pictures kept for one trace; one is at most 4 MB
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of some heads, with the keys outside of which their weights are 0.
+
+    Attributes:
+        rows: the queries. lo, hi: the keys.
+        weights: (h, r, hi - lo).
+    """
+
+    rows: slice
+    lo: int
+    hi: int
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One head's map, pooled.
+
+    Attributes:
+        cells: (ceil(n_q / side), ceil(n_k / side)) maxima of squares; for scores, -inf where a
+            square is masked all over.
+        side: cells of the map along one side of a square.
+        row_max: (n_q,) the largest of each row. col_max: (n_k,) of each column.
+    """
+
+    cells: Tensor
+    side: int
+    row_max: Tensor
+    col_max: Tensor
+
+
+def recorded(trace: Trace, layer: int, item: int = 0) -> Recorded:
+    """What was recorded of a layer, for reading all of its heads in one pass.
+
+    Raises:
+        AttnVizError: no such layer, or one that was refused.
+    """
+    return trace.attention(layer, 0, item=item)._layer
+
+
+def blocks(layer: Recorded, heads: slice, item: int = 0, side: int = 1) -> Iterator[Block]:
+    """A layer's weights from the first row to the last, in bounded memory.
+
+    Args:
+        side: a block ends where a square of this side ends, or lies within one row of squares.
+    """
+    _, _, n_q, n_k = layer.shape
+    for rows in _strips(n_q, CELLS // (n_k * (heads.stop - heads.start)), side):
+        lo, hi = layer.key_range(item, rows)
+        lo = lo // side * side  # whole squares
+        yield Block(rows, lo, hi, layer.weights(item, heads, rows, lo, hi))
+
+
+def thumbnails(trace: Trace, layer: int, size: int = 64, item: int = 0) -> Tensor:
+    """(H, <= size, <= size): every head of a layer, each cell the largest weight of a square."""
+    held = recorded(trace, layer, item)
+    _, H, n_q, n_k = held.shape
+    side = side_for(n_q, n_k, size)
+    out = canvas_for(held, side)
+    for block in blocks(held, slice(0, H), item, side):
+        pool_into(out, block, side)
+    return out
+
+
+def side_for(n_q: int, n_k: int, size: int) -> int:
+    """The side of the squares that leave at most ``size`` of them along either edge."""
+    return max(1, -(-max(n_q, n_k) // size))
+
+
+def canvas_for(layer: Recorded, side: int) -> Tensor:
+    """(H, R, C) zeros for ``pool_into``."""
+    _, H, n_q, n_k = layer.shape
+    held = layer.q if layer.q is not None else layer.values  # type: ignore[union-attr]
+    return torch.zeros(H, -(-n_q // side), -(-n_k // side), device=held.device)
+
+
+def pool_into(out: Tensor, block: Block, side: int) -> None:
+    """The block's maxima into (H, R, C) ``out``, in place."""
+    pooled = _pool(block.weights, side)  # (h, R', C')
+    i, j = block.rows.start // side, block.lo // side
+    part = out[:, i : i + pooled.shape[1], j : j + pooled.shape[2]]
+    torch.maximum(part, pooled, out=part)
+
+
+def picture(
+    trace: Trace,
+    layer: int,
+    head: int,
+    quantity: Quantity = "weights",
+    size: int = 1024,
+    item: int = 0,
+) -> Picture:
+    """One head's whole map with at most ``size`` cells a side; kept while the trace is."""
+    key = (layer, head, quantity, size, item)
+    with _LOCK:
+        held = _PICTURES.setdefault(trace, {})
+        if key in held:
+            held[key] = held.pop(key)  # the last one used
+            return held[key]
+    made = _picture(trace, layer, head, quantity, size, item)
+    with _LOCK:
+        held[key] = made
+        while len(held) > KEPT:
+            del held[next(iter(held))]
+    return made
+
+
+def tile(
+    trace: Trace,
+    layer: int,
+    head: int,
+    rows: slice,
+    cols: slice,
+    side: int = 1,
+    quantity: Quantity = "weights",
+    item: int = 0,
+) -> Tensor:
+    """Part of one head's map: (ceil(r / side), ceil(c / side)) maxima, the cells where side is 1.
+
+    Args:
+        rows, cols: with a start that is a multiple of ``side``.
+    """
+    a = trace.attention(layer, head, item=item)
+    read = a.weights if quantity == "weights" else a.scores
+    n_k = a.n_k if quantity == "weights" else cols.stop - cols.start
+    parts = []
+    for strip in _strips(rows.stop - rows.start, CELLS // max(1, n_k), side):
+        cells = read(slice(rows.start + strip.start, rows.start + strip.stop), cols)
+        parts.append((strip.start // side, _pool(cells[None], side)[0]))
+    out = parts[0][1].new_full(
+        (-(-(rows.stop - rows.start) // side), parts[0][1].shape[1]), -torch.inf
+    )
+    for i, pooled in parts:
+        part = out[i : i + len(pooled)]
+        torch.maximum(part, pooled, out=part)
+    return out
+
+
+def _picture(
+    trace: Trace, layer: int, head: int, quantity: Quantity, size: int, item: int
+) -> Picture:
+    held = recorded(trace, layer, item)
+    trace.attention(layer, head, item=item)  # says so if there is no such head
+    _, _, n_q, n_k = held.shape
+    side = side_for(n_q, n_k, size)
+    heads = slice(head, head + 1)
+    out = canvas_for(held, side)[:1]
+    row_max, col_max = out.new_zeros(n_q), out.new_zeros(n_k)
+    if quantity == "scores":
+        for t in (out, row_max, col_max):
+            t.fill_(-torch.inf)
+    for block in (
+        _score_blocks(trace, layer, head, side, item)
+        if quantity == "scores"
+        else blocks(held, heads, item, side)
+    ):
+        row_max[block.rows] = block.weights[0].amax(dim=1)
+        part = col_max[block.lo : block.hi]
+        torch.maximum(part, block.weights[0].amax(dim=0), out=part)
+        pool_into(out, block, side)
+    return Picture(out[0], side, row_max, col_max)
+
+
+def _score_blocks(trace: Trace, layer: int, head: int, side: int, item: int) -> Iterator[Block]:
+    a = trace.attention(layer, head, item=item)
+    for rows in _strips(a.n_q, CELLS // a.n_k, side):
+        yield Block(rows, 0, a.n_k, a.scores(rows)[None])
+
+
+def _strips(n: int, step: int, side: int) -> Iterator[slice]:
+    """Rows in strips of about ``step``, none of which ends inside a square unless it must."""
+    step = max(1, step)
+    if step >= side:
+        step = step // side * side
+    start = 0
+    while start < n:
+        stop = min(start + step, n)
+        if step < side:
+            stop = min(stop, (start // side + 1) * side)
+        yield slice(start, stop)
+        start = stop
+
+
+def _pool(cells: Tensor, side: int) -> Tensor:
+    """(h, ceil(r / side), ceil(c / side)) maxima of squares."""
+    if side == 1:
+        return cells
+    h, r, c = cells.shape
+    if c % side:
+        cells = F.pad(cells, (0, -c % side), value=-torch.inf)
+    across = cells.view(h, r, -1, side).amax(dim=3)  # (h, r, C)
+    if r % side:
+        across = F.pad(across, (0, 0, 0, -r % side), value=-torch.inf)
+    return across.view(h, -1, side, across.shape[2]).amax(dim=2)  # (h, R, C)
+
+
+_LOCK = threading.Lock()
+_PICTURES: weakref.WeakKeyDictionary[Trace, dict[tuple[object, ...], Picture]] = (
+    weakref.WeakKeyDictionary()
+)

@@ -1,0 +1,31 @@
+"""One canvas for every way of looking at a trace: grid, map, lines and neuron.
+
+    state = canvas_state("map")                                   # what the person did last
+    payload = map_payload(trace, layer, head, view=state.view)    # what is sent
+    canvas(payload, key="map", height=640)
+
+Numbers travel as quantised bytes and are drawn by plain JavaScript modules in ``js/``.
+"""
+
+from attnviz.ui.canvas.component import canvas, canvas_state
+from attnviz.ui.canvas.grid import GridPayload, grid_payload
+from attnviz.ui.canvas.lines import LinesPayload, lines_payload
+from attnviz.ui.canvas.map import MapPayload, map_payload
+from attnviz.ui.canvas.neuron import NeuronPayload, neuron_payload
+from attnviz.ui.canvas.state import CanvasState, TokenAt, View
+
+__all__ = [
+    "CanvasState",
+    "GridPayload",
+    "LinesPayload",
+    "MapPayload",
+    "NeuronPayload",
+    "TokenAt",
+    "View",
+    "canvas",
+    "canvas_state",
+    "grid_payload",
+    "lines_payload",
+    "map_payload",
+    "neuron_payload",
+]

@@ -1,0 +1,385 @@
+// Every head at a glance: thumbnails by layer, or in the order of a number.
+
+import { codecOf, MASKED, shortNumber } from "./numbers.js";
+import { colourTable } from "./colours.js";
+import { dropdown, slider } from "./dom.js";
+import { asImage } from "./pictures.js";
+import { fitted } from "./stage.js";
+
+const GAP = 4;
+const MARGIN = 34; // px, for the layers' numbers
+const HEADING = 22;
+const LEAST = 30; // px a thumbnail
+const MOST = 112;
+const KINDS = { encoder: "Encoder self-attention", decoder: "Decoder self-attention", cross: "Cross-attention" };
+
+/**
+ * @typedef {object} Head
+ * @property {number} layer
+ * @property {number} head
+ * @property {any} block its layer
+ * @property {number} at where its cells begin
+ * @property {Float32Array} numbers its metrics
+ * @property {number} x @property {number} y @property {number} w @property {number} h
+ * @property {boolean} faded not in the filter
+ * @property {HTMLCanvasElement | null} image
+ */
+
+export class GridMode {
+  /** @param {import("./stage.js").Stage} stage @param {(name: string, value: any) => void} send */
+  constructor(stage, send) {
+    this.stage = stage;
+    this.send = send;
+    this.order = "layers";
+    this.metric = 0;
+    this.least = 0; // share of the metric's range below which heads are left out
+    this.scaleKind = "log";
+    /** @type {Head[]} */
+    this.heads = [];
+    this.shown = [];
+    this.hovered = null;
+    this.selected = null;
+    this.tools = [];
+    this.label = "All heads";
+  }
+
+  /** @param {import("./payload.js").Payload} payload */
+  receive({ header, arrays }) {
+    const same = this.header?.id === header.id;
+    this.header = header;
+    this.selected = header.selected ?? null;
+    if (same) {
+      this.stage.repaint();
+      return;
+    }
+    this.cells = arrays.cells;
+    this.heads = [];
+    const width = header.metrics.length;
+    for (const block of header.layers) {
+      for (let h = 0; h < (block.heads ?? 0); h++) {
+        const i = this.heads.length;
+        this.heads.push({
+          layer: block.index, head: h, block, at: block.at + h * block.rows * block.cols,
+          numbers: arrays.values.subarray(i * width, (i + 1) * width),
+          x: 0, y: 0, w: 0, h: 0, faded: false, image: null,
+        });
+      }
+    }
+    this.label = `${this.heads.length} heads of ${header.layers.length} layers. Arrow keys move, Enter selects.`;
+    this._build();
+    this.stage.resize();
+  }
+
+  _build() {
+    const metrics = this.header.metrics.map((m, i) => [String(i), m.title]);
+    const metric = dropdown("Metric", metrics, String(this.metric), (i) => {
+      this.metric = Number(i);
+      metric.title = this.header.metrics[this.metric].help;
+      this._moveFilter();
+    });
+    metric.title = this.header.metrics[this.metric].help;
+    const order = dropdown("Order",
+      [["layers", "By layer"], ["down", "Highest first"], ["up", "Lowest first"]],
+      this.order, (value) => { this.order = value; this._arrange(); });
+    const scale = dropdown("Colour scale", [["log", "Log colours"], ["linear", "Linear colours"]],
+      this.scaleKind, (kind) => { this.scaleKind = kind; this.themed(); });
+    this.filter = slider("At least", { min: 0, max: 100, step: 1, value: this.least * 100 },
+      () => this._leastText(), (value) => { this.least = value / 100; this._arrange(); });
+    this.stage.tools.replaceChildren(order, metric, this.filter.group, scale);
+    this.tools = [...this.stage.tools.children];
+  }
+
+  _moveFilter() {
+    this.filter.shown.textContent = this._leastText();
+    this._arrange();
+  }
+
+  _range() {
+    const known = this.heads.map((h) => h.numbers[this.metric]).filter(Number.isFinite);
+    return known.length ? [Math.min(...known), Math.max(...known)] : [0, 0];
+  }
+
+  _leastValue() {
+    const [low, high] = this._range();
+    return this.least ? low + this.least * (high - low) : -Infinity;
+  }
+
+  _leastText() {
+    const least = this._leastValue();
+    return Number.isFinite(least) ? shortNumber(least) : "any";
+  }
+
+  // ---- where things are ----------------------------------------------------------------------
+
+  layout() {
+    const least = this._leastValue();
+    for (const head of this.heads) head.faded = !(head.numbers[this.metric] >= least) && least > -Infinity;
+    this.headings = [];
+    this.marks = []; // numbers of layers and heads
+    if (this.order === "layers") this._byLayer();
+    else this._byNumber();
+  }
+
+  _arrange() {
+    this.stage.resize();
+    const kept = this.heads.filter((h) => !h.faded).length;
+    this.stage.status(kept === this.heads.length ? "" : `${kept} of ${this.heads.length} heads`);
+    this.stage.fillTable();
+  }
+
+  /** Layers in rows, or in columns where that leaves more room for each head. */
+  _byLayer() {
+    const kinds = [...new Set(this.header.layers.map((b) => b.kind))];
+    const room = this.stage.height / kinds.length - HEADING - 16;
+    let y = 0;
+    this.shown = [];
+    for (const kind of kinds) {
+      const layers = this.header.layers.filter((b) => b.kind === kind);
+      const most = Math.max(1, ...layers.map((b) => b.heads ?? 0));
+      const wide = this.stage.width - MARGIN - 6;
+      const size = (across, down) => Math.min(wide / across, Math.max(room / down, LEAST + GAP)) - GAP;
+      const turned = size(layers.length, most) > size(most, layers.length);
+      const side = Math.floor(Math.max(LEAST, Math.min(MOST, turned ? size(layers.length, most) : size(most, layers.length))));
+      const perLine = Math.max(1, Math.floor(wide / (side + GAP)));
+      this.headings.push({ y: y + HEADING / 2, text: kinds.length > 1 || kind === "cross" ? KINDS[kind] : `${KINDS[kind]}` });
+      y += HEADING + 14;
+      const place = (head, i, j) => {
+        head.x = MARGIN + i * (side + GAP);
+        head.y = y + j * (side + GAP);
+        this._fill(head, side);
+      };
+      const top = y;
+      let lines = 0;
+      layers.forEach((block, n) => {
+        const heads = this.heads.filter((h) => h.block === block);
+        if (turned) {
+          const line = Math.floor(n / perLine);
+          const from = line * (most + 0.4);
+          heads.forEach((head, i) => place(head, n % perLine, from + i));
+          this.marks.push({ x: MARGIN + (n % perLine) * (side + GAP) + side / 2, y: top + from * (side + GAP) - 7, text: String(block.index), align: "center" });
+          lines = Math.max(lines, from + most);
+        } else {
+          heads.forEach((head, i) => place(head, i % perLine, lines + Math.floor(i / perLine)));
+          this.marks.push({ x: MARGIN - 8, y: top + lines * (side + GAP) + side / 2, text: String(block.index), align: "right" });
+          if (!heads.length) this.marks.push({ x: MARGIN, y: top + lines * (side + GAP) + side / 2, text: `not shown: ${block.reason}`, align: "left" });
+          lines += Math.max(1, Math.ceil(heads.length / perLine));
+        }
+        this.shown.push(...heads);
+      });
+      for (let h = 0; h < Math.min(most, turned ? most : perLine); h++) {
+        const mark = turned
+          ? { x: MARGIN - 8, y: top + h * (side + GAP) + side / 2, text: String(h), align: "right" }
+          : { x: MARGIN + h * (side + GAP) + side / 2, y: top - 7, text: String(h), align: "center" };
+        this.marks.push(mark);
+      }
+      this.headings[this.headings.length - 1].text += turned ? " · layers →, heads ↓" : " · layers ↓, heads →";
+      y = top + lines * (side + GAP) + 10;
+    }
+    this.content = y;
+  }
+
+  _byNumber() {
+    const sign = this.order === "down" ? -1 : 1;
+    const number = (h) => (Number.isFinite(h.numbers[this.metric]) ? h.numbers[this.metric] : -sign * -Infinity);
+    this.shown = this.heads.filter((h) => !h.faded && Number.isFinite(h.numbers[this.metric]))
+      .sort((a, b) => sign * (number(a) - number(b)) || a.layer - b.layer || a.head - b.head);
+    const wide = this.stage.width - 8;
+    const line = 30; // two lines of text under each
+    let side = 72;
+    for (let s = MOST; s >= 56; s -= 4) {
+      side = s;
+      if (Math.ceil(this.shown.length / Math.floor(wide / (s + 10))) * (s + line + 6) <= this.stage.height) break;
+    }
+    const perLine = Math.max(1, Math.floor(wide / (side + 10)));
+    this.shown.forEach((head, i) => {
+      head.x = 4 + (i % perLine) * (side + 10);
+      head.y = 4 + Math.floor(i / perLine) * (side + line + 6);
+      this._fill(head, side);
+      this.marks.push({ x: head.x, y: head.y + side + 9, text: `L${head.layer} H${head.head}`, align: "left", room: side });
+      this.marks.push({ x: head.x, y: head.y + side + 22, text: shortNumber(head.numbers[this.metric]), align: "left", strong: true });
+    });
+    this.content = 8 + Math.ceil(this.shown.length / perLine) * (side + line + 6);
+  }
+
+  /** A thumbnail keeps its shape inside its square. */
+  _fill(head, side) {
+    const { rows, cols } = head.block;
+    head.w = Math.max(6, Math.round(side * Math.min(1, cols / rows)));
+    head.h = Math.max(6, Math.round(side * Math.min(1, rows / cols)));
+  }
+
+  contentHeight() {
+    return this.content ?? 0;
+  }
+
+  _headAt(x, y) {
+    const down = y + this.stage.top;
+    return this.shown.find((h) => x >= h.x - 1 && x < h.x + h.w + 2 && down >= h.y - 1 && down < h.y + h.h + 2) ?? null;
+  }
+
+  // ---- the hand ------------------------------------------------------------------------------
+
+  hover(x, y) {
+    const head = this._headAt(x, y);
+    this.stage.picture.style.cursor = head ? "pointer" : "";
+    if (head !== this.hovered) {
+      this.hovered = head;
+      this.stage.repaintOver();
+    }
+    if (head) this.stage.tip(x, y, this.describe(head));
+    else this.stage.hideTip();
+  }
+
+  leave() {
+    this.hovered = null;
+    this.stage.hideTip();
+    this.stage.repaintOver();
+  }
+
+  click(x, y) {
+    const head = this._headAt(x, y);
+    if (head) this.choose(head);
+  }
+
+  choose(head) {
+    this.selected = [head.layer, head.head];
+    this.stage.repaint();
+    this.stage.say(`Selected layer ${head.layer}, head ${head.head}`);
+    this.send("selected", this.selected);
+  }
+
+  key(event) {
+    const { key } = event;
+    if (!["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "Enter", " "].includes(key)) return false;
+    const now = this.hovered ?? this.shown.find((h) => this._isSelected(h)) ?? null;
+    if (key === "Enter" || key === " ") {
+      if (now) this.choose(now);
+      return true;
+    }
+    const next = now ? this._nearest(now, key) : this.shown[0];
+    if (next) {
+      this.hovered = next;
+      const { scroll, height } = this.stage;
+      if (next.y < this.stage.top || next.y + next.h > this.stage.top + height) {
+        scroll.scrollTop = next.y - height / 2;
+      }
+      this.hovered = next;
+      const rows = this.describe(next);
+      this.stage.tip(next.x + next.w, next.y + next.h - this.stage.top, rows);
+      this.stage.say(rows.map(([name, text]) => `${name} ${text}`).join(", "));
+      this.stage.repaintOver();
+    }
+    return true;
+  }
+
+  _nearest(from, key) {
+    const [dx, dy] = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[key];
+    let best = null;
+    let least = Infinity;
+    for (const head of this.shown) {
+      const [x, y] = [head.x - from.x, head.y - from.y];
+      const ahead = x * dx + y * dy;
+      const aside = Math.abs(x * dy) + Math.abs(y * dx);
+      if (ahead > 0 && ahead + 3 * aside < least) [best, least] = [head, ahead + 3 * aside];
+    }
+    return best ?? from;
+  }
+
+  _isSelected(head) {
+    return this.selected && this.selected[0] === head.layer && this.selected[1] === head.head;
+  }
+
+  /** @param {Head} head @returns {[string, string][]} */
+  describe(head) {
+    const rows = /** @type {[string, string][]} */ ([["", `Layer ${head.layer}, head ${head.head}`]]);
+    this.header.metrics.forEach((metric, i) => {
+      if (Number.isFinite(head.numbers[i])) rows.push([metric.title, shortNumber(head.numbers[i])]);
+    });
+    return rows;
+  }
+
+  table() {
+    const text = (value) => (Number.isFinite(value) ? shortNumber(value) : "–");
+    return {
+      caption: "Heads and their metrics",
+      columns: ["head", ...this.header.metrics.map((m) => m.title)],
+      rows: this.shown.map((h) => [`Layer ${h.layer}, head ${h.head}`, ...[...h.numbers].map(text)]),
+    };
+  }
+
+  // ---- drawing -------------------------------------------------------------------------------
+
+  themed() {
+    for (const head of this.heads) head.image = null;
+    this.colours = null;
+    this.stage.repaint();
+  }
+
+  _image(head) {
+    const table = (this.colours ??= this._table());
+    const { rows, cols } = head.block;
+    const pixels = new Uint32Array(rows * cols);
+    for (let i = 0; i < pixels.length; i++) pixels[i] = table[this.cells[head.at + i]];
+    return asImage(pixels, cols, rows);
+  }
+
+  /** A colour for each upper byte of a code. */
+  _table() {
+    const high = 1;
+    const scale = { kind: this.scaleKind, low: this.scaleKind === "log" ? 1e-3 : 0, high, ranks: null };
+    const full = colourTable(codecOf({ kind: "significant" }), scale, this.stage.theme.sequential);
+    const table = new Uint32Array(256);
+    for (let i = 0; i < 255; i++) table[i] = full[Math.min(MASKED - 1, i * 256 + 128)];
+    table[0] = 0;
+    return table;
+  }
+
+  draw(ctx) {
+    const { theme, top, height } = this.stage;
+    ctx.translate(0, -top);
+    ctx.fillStyle = theme.faint;
+    for (const heading of this.headings ?? []) {
+      ctx.font = this.stage.font(12, "600");
+      ctx.textAlign = "left";
+      ctx.fillText(heading.text, 2, heading.y);
+    }
+    for (const mark of this.marks ?? []) {
+      if (mark.y < top - 20 || mark.y > top + height + 20) continue;
+      ctx.font = this.stage.font(11, mark.strong ? "600" : "400");
+      ctx.fillStyle = mark.strong ? theme.text : theme.faint;
+      ctx.textAlign = mark.align;
+      ctx.fillText(mark.room ? fitted(ctx, mark.text, mark.room + 8) : mark.text, mark.x, mark.y);
+    }
+    ctx.strokeStyle = theme.border;
+    ctx.lineWidth = 1;
+    ctx.imageSmoothingEnabled = true;
+    for (const head of this.shown) {
+      if (head.y + head.h < top || head.y > top + height) continue;
+      head.image ??= this._image(head);
+      ctx.globalAlpha = head.faded ? 0.12 : 1;
+      ctx.imageSmoothingEnabled = head.w < head.block.cols;
+      ctx.drawImage(head.image, head.x, head.y, head.w, head.h);
+      ctx.strokeRect(head.x - 0.5, head.y - 0.5, head.w + 1, head.h + 1);
+      if (this._isSelected(head)) {
+        ctx.globalAlpha = 1;
+        ctx.strokeStyle = theme.mark;
+        ctx.lineWidth = 2.5;
+        ctx.strokeRect(head.x - 2, head.y - 2, head.w + 4, head.h + 4);
+        ctx.strokeStyle = theme.border;
+        ctx.lineWidth = 1;
+      }
+    }
+    ctx.globalAlpha = 1;
+  }
+
+  drawOver(ctx) {
+    const head = this.hovered;
+    if (!head) return;
+    ctx.translate(0, -this.stage.top);
+    ctx.strokeStyle = this.stage.theme.primary;
+    ctx.lineWidth = 2;
+    ctx.strokeRect(head.x - 2, head.y - 2, head.w + 4, head.h + 4);
+  }
+
+  destroy() {}
+}

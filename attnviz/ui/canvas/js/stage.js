@@ -1,0 +1,316 @@
+// What the four modes stand on: a toolbar, a sharp canvas that scrolls, a tooltip, a table.
+
+import { element, fileName, plainButton, saveFile } from "./dom.js";
+import { readTheme } from "./colours.js";
+
+/**
+ * One way of looking. All coordinates are CSS pixels on the canvas.
+ * @typedef {object} Mode
+ * @property {string} label what a screen reader says the picture is
+ * @property {HTMLElement[]} tools for the toolbar
+ * @property {() => number} contentHeight of what can be scrolled; 0 if nothing
+ * @property {() => void} [layout] after a change of size
+ * @property {() => void} [themed] after a change of colours
+ * @property {(ctx: CanvasRenderingContext2D) => void} draw
+ * @property {(ctx: CanvasRenderingContext2D) => void} drawOver what follows the pointer
+ * @property {(x: number, y: number, event: PointerEvent) => void} hover
+ * @property {() => void} leave
+ * @property {(x: number, y: number, event: PointerEvent) => void} click
+ * @property {(event: KeyboardEvent) => boolean} key whether it was for us
+ * @property {() => {caption: string, columns: string[], rows: string[][]}} table
+ * @property {() => Element} [svg]
+ * @property {(x: number, y: number, event: PointerEvent) => void} [press]
+ * @property {(x: number, y: number, event: PointerEvent) => void} [move] while pressed
+ * @property {(event: PointerEvent) => void} [release]
+ * @property {(x: number, y: number, event: WheelEvent) => boolean} [wheel]
+ * @property {(x: number, y: number) => void} [doubleClick]
+ */
+
+const CLICK_TRAVEL = 4; // px that a pointer may move and still have clicked
+
+export class Stage {
+  /** @param {HTMLElement} root */
+  constructor(root) {
+    this.root = root;
+    this.tools = element("div", { class: "tools", role: "toolbar", "aria-label": "View settings" });
+    this.common = element("div", { class: "tools" });
+    this.picture = element("canvas", { class: "picture", tabindex: "0", role: "application" });
+    this.over = element("canvas", { class: "over", "aria-hidden": "true" });
+    this.tipBox = element("div", { class: "tip", hidden: true });
+    this.pane = element("div", { class: "pane" }, [this.picture, this.over, this.tipBox]);
+    this.tall = element("div", { class: "tall" }, [this.pane]);
+    this.scroll = element("div", { class: "scroll" }, [this.tall]);
+    this.note = element("div", { class: "note" });
+    this.live = element("div", { class: "unseen", "aria-live": "polite" });
+    this.tablePanel = element("div", { class: "table", hidden: true, tabindex: "0" });
+    this.frame = element("div", { class: "frame" }, [
+      element("div", { class: "bar" }, [this.tools, this.common]), this.scroll, this.note, this.live]);
+    root.replaceChildren(this.frame, this.tablePanel);
+    this.theme = readTheme(root);
+    this.width = this.height = 0;
+    this.dpr = 1;
+    this.title = "";
+    /** @type {Mode | null} */
+    this.mode = null;
+    this.painted = 0; // frames drawn; read by tests and benchmarks, as are the next two
+    this.drawMs = 0;
+    this.overMs = 0;
+    this._frame = 0;
+    this._dirty = false;
+    this._listen();
+    this._observer = new ResizeObserver(() => this.resize());
+    this._observer.observe(this.scroll);
+  }
+
+  /** @param {Mode} mode */
+  show(mode) {
+    this.mode = mode;
+    this.tools.replaceChildren(...mode.tools);
+    const buttons = [
+      plainButton("Table", "Show the numbers in view as a table", () => this.toggleTable()),
+      plainButton("PNG", "Save the picture as PNG", () => this.savePng()),
+    ];
+    if (mode.svg) buttons.push(plainButton("SVG", "Save the picture as SVG", () => this.saveSvg()));
+    buttons[0].setAttribute("aria-expanded", "false");
+    this.tableButton = buttons[0];
+    this.common.replaceChildren(...buttons);
+    this.tablePanel.hidden = true;
+    this.scroll.scrollTop = 0;
+    this.hideTip();
+    this.status("");
+  }
+
+  /** @param {number} height of the toolbar and the picture together */
+  setHeight(height) {
+    this.frame.style.height = `${height}px`;
+  }
+
+  /** Take up the page's colours and sizes again. */
+  refresh() {
+    this.theme = readTheme(this.root);
+    this.mode?.themed?.();
+    this.resize();
+  }
+
+  resize() {
+    const width = this.scroll.clientWidth;
+    const height = this.scroll.clientHeight;
+    if (!width || !height || !this.mode) return;
+    this.width = width;
+    this.height = height;
+    this.dpr = window.devicePixelRatio || 1;
+    this.pane.style.height = `${height}px`;
+    for (const canvas of [this.picture, this.over]) {
+      const [w, h] = [Math.round(width * this.dpr), Math.round(height * this.dpr)];
+      if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
+    }
+    this.mode.layout?.();
+    this.fitContent();
+    this.picture.setAttribute("aria-label", this.mode.label);
+    this.repaint();
+  }
+
+  /** Let the content be as tall as the mode says. */
+  fitContent() {
+    const content = this.mode?.contentHeight() ?? 0;
+    this.tall.style.height = `${Math.max(content, this.height)}px`;
+    if (this.scroll.clientWidth !== this.width) requestAnimationFrame(() => this.resize());
+  }
+
+  get top() {
+    return this.scroll.scrollTop;
+  }
+
+  repaint() {
+    this._dirty = true;
+    this.repaintOver();
+  }
+
+  repaintOver() {
+    if (!this._frame) this._frame = requestAnimationFrame(() => this._paint());
+  }
+
+  _paint() {
+    this._frame = 0;
+    if (!this.mode || !this.width) return;
+    if (this.dpr !== (window.devicePixelRatio || 1)) this.resize();
+    const start = performance.now();
+    if (this._dirty) {
+      this._dirty = false;
+      this._on(this.picture, (ctx) => {
+        ctx.fillStyle = this.theme.background;
+        ctx.fillRect(0, 0, this.width, this.height);
+        this.mode?.draw(ctx);
+      });
+      this.painted++;
+      this.drawMs = performance.now() - start;
+    }
+    const then = performance.now();
+    this._on(this.over, (ctx) => this.mode?.drawOver(ctx));
+    this.overMs = performance.now() - then;
+  }
+
+  _on(canvas, draw) {
+    const ctx = canvas.getContext("2d");
+    ctx.setTransform(this.dpr, 0, 0, this.dpr, 0, 0);
+    ctx.clearRect(0, 0, this.width, this.height);
+    ctx.textBaseline = "middle";
+    ctx.save();
+    draw(ctx);
+    ctx.restore();
+  }
+
+  /** @param {number} size @param {string} [weight] */
+  font(size, weight = "400") {
+    return `${weight} ${size}px ${this.theme.font}`;
+  }
+
+  /**
+   * The tooltip: rows of a name and a text, each text a token or a number.
+   * @param {number} x @param {number} y
+   * @param {[string, string][]} rows
+   */
+  tip(x, y, rows) {
+    this.tipBox.replaceChildren(...rows.map(([name, text]) =>
+      element("div", {}, [element("span", {}, [name]), element("bdi", {}, [text])])));
+    this.tipBox.hidden = false;
+    const { offsetWidth: w, offsetHeight: h } = this.tipBox;
+    const left = x + 16 + w > this.width ? Math.max(4, x - w - 12) : x + 16;
+    const below = y + 16 + h > this.height ? Math.max(4, y - h - 12) : y + 16;
+    this.tipBox.style.transform = `translate(${Math.round(left)}px, ${Math.round(below)}px)`;
+  }
+
+  hideTip() {
+    this.tipBox.hidden = true;
+  }
+
+  /** For screen readers, at once. @param {string} text */
+  say(text) {
+    this.live.textContent = text;
+  }
+
+  /** One line under the picture. @param {string} text */
+  status(text) {
+    this.note.textContent = text;
+  }
+
+  toggleTable(open = this.tablePanel.hidden) {
+    this.tablePanel.hidden = !open;
+    this.tableButton.setAttribute("aria-expanded", String(open));
+    if (open) this.fillTable();
+  }
+
+  fillTable() {
+    if (this.tablePanel.hidden || !this.mode) return;
+    const { caption, columns, rows } = this.mode.table();
+    const cell = (tag, scope) => (text) => element(tag, scope ? { scope } : {}, [element("bdi", {}, [text])]);
+    const body = rows.map(([first, ...rest]) =>
+      element("tr", {}, [cell("th", "row")(first), ...rest.map(cell("td", ""))]));
+    this.tablePanel.replaceChildren(element("table", {}, [
+      element("caption", {}, [caption]),
+      element("thead", {}, [element("tr", {}, columns.map(cell("th", "col")))]),
+      element("tbody", {}, body)]));
+  }
+
+  savePng() {
+    this.picture.toBlob((blob) => blob && saveFile(`${fileName(this.title)}.png`, blob), "image/png");
+  }
+
+  saveSvg() {
+    if (!this.mode?.svg) return;
+    const text = new XMLSerializer().serializeToString(this.mode.svg());
+    saveFile(`${fileName(this.title)}.svg`, new Blob([text], { type: "image/svg+xml" }));
+  }
+
+  _at(event) {
+    const box = this.picture.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  }
+
+  _listen() {
+    const target = this.picture;
+    let pressed = null;
+    target.addEventListener("pointerdown", (event) => {
+      const [x, y] = this._at(event);
+      pressed = { x, y, moved: false, id: event.pointerId };
+      target.setPointerCapture(event.pointerId);
+      this.mode?.press?.(x, y, event);
+    });
+    target.addEventListener("pointermove", (event) => {
+      const [x, y] = this._at(event);
+      if (pressed && event.buttons) {
+        pressed.moved ||= Math.hypot(x - pressed.x, y - pressed.y) > CLICK_TRAVEL;
+        this.mode?.move?.(x, y, event);
+        if (this.mode?.move) return;
+      }
+      this.mode?.hover(x, y, event);
+    });
+    target.addEventListener("pointerup", (event) => {
+      const [x, y] = this._at(event);
+      const clicked = pressed && !pressed.moved && pressed.id === event.pointerId;
+      pressed = null;
+      this.mode?.release?.(event);
+      if (clicked && event.button === 0) this.mode?.click(x, y, event);
+    });
+    target.addEventListener("pointercancel", (event) => {
+      pressed = null;
+      this.mode?.release?.(event);
+    });
+    target.addEventListener("pointerleave", () => this.mode?.leave());
+    target.addEventListener("dblclick", (event) => {
+      const [x, y] = this._at(event);
+      this.mode?.doubleClick?.(x, y);
+    });
+    target.addEventListener("wheel", (event) => {
+      const [x, y] = this._at(event);
+      if (this.mode?.wheel?.(x, y, event)) event.preventDefault();
+    }, { passive: false });
+    target.addEventListener("keydown", (event) => {
+      if (event.altKey || event.metaKey || (event.ctrlKey && event.key !== "Home")) return;
+      if (this.mode?.key(event)) {
+        event.preventDefault();
+        event.stopPropagation(); // Streamlit has keys of its own
+      }
+    });
+    this.scroll.addEventListener("scroll", () => {
+      this.mode?.leave();
+      this.repaint();
+    });
+  }
+
+  destroy() {
+    this._observer.disconnect();
+    cancelAnimationFrame(this._frame);
+  }
+}
+
+/**
+ * A text cut to fit, with an ellipsis. Widths are remembered for the font in use.
+ * @param {CanvasRenderingContext2D} ctx @param {string} text @param {number} room
+ */
+export function fitted(ctx, text, room) {
+  if (room <= 8) return "";
+  const key = `${ctx.font}|${Math.round(room)}|${text}`;
+  let found = fittedTexts.get(key);
+  if (found === undefined) {
+    found = text;
+    if (ctx.measureText(text).width > room) {
+      const letters = [...text];
+      while (letters.length && ctx.measureText(letters.join("") + "…").width > room) letters.pop();
+      found = letters.join("") + "…";
+    }
+    if (fittedTexts.size > 20_000) fittedTexts.clear();
+    fittedTexts.set(key, found);
+  }
+  return found;
+}
+
+/** @type {Map<string, string>} */
+const fittedTexts = new Map();
+
+/** A step of 1, 2, 5, 10, ... that leaves at least `least` pixels. @param {number} pitch @param {number} least */
+export function labelStep(pitch, least) {
+  for (let unit = 1; ; unit *= 10) {
+    for (const step of [1, 2, 5]) if (step * unit * pitch >= least) return step * unit;
+  }
+}

@@ -1,0 +1,29 @@
+"""Names for what a canvas shows: traces, and tokens on its axes."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Sequence
+
+from attnviz.models.tokens import Token
+from attnviz.trace import Trace
+from attnviz.ui.views import visible
+
+LONGEST = 80  # characters of one token that are sent; more than an axis or a tooltip shows
+
+
+def names(tokens: Sequence[Token]) -> list[str]:
+    """Tokens as they are written on a canvas. They are text there and never HTML."""
+    return [visible(token.text)[:LONGEST] for token in tokens]
+
+
+def trace_id(trace: Trace) -> str:
+    """A name for a trace that no other trace of this process has."""
+    if trace not in _IDS:
+        _IDS[trace] = f"t{next(_COUNT)}"
+    return _IDS[trace]
+
+
+_COUNT = itertools.count(1)
+_IDS: weakref.WeakKeyDictionary[Trace, str] = weakref.WeakKeyDictionary()

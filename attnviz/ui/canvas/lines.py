@@ -1,0 +1,116 @@
+"""Several heads of a layer as lines from each query to the keys it looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from attnviz.analysis import overviews
+from attnviz.errors import AttnVizError
+from attnviz.trace import Trace
+from attnviz.ui.canvas import wire
+from attnviz.ui.canvas.labels import names, trace_id
+from attnviz.ui.canvas.numbers import Significant
+
+FLOOR = 0.01  # a line of less weight can't be seen; a row has at most 100 above it
+MOST = 1_500_000  # lines sent at once: 9 MB
+
+
+@dataclass(frozen=True)
+class LinesPayload:
+    """All weights from a floor up, row after row.
+
+    Attributes:
+        heads: which heads. floor: the least weight sent; everything above it is there.
+        starts: (heads, n_q + 1) uint32, where each row's lines begin in ``keys`` and ``codes``.
+        keys: (lines,) uint32. codes: (lines,) uint16.
+        token: ("row" | "col", index) whose lines are shown alone.
+    """
+
+    id: str
+    title: str
+    heads: tuple[int, ...]
+    floor: float
+    starts: np.ndarray
+    keys: np.ndarray
+    codes: np.ndarray
+    row_names: tuple[str, ...]
+    col_names: tuple[str, ...]
+    token: tuple[str, int] | None
+
+    def encode(self, **display: object) -> bytes:
+        """The message for the browser. display: how it is shown, such as ``height``."""
+        header = {
+            "mode": "lines",
+            "id": self.id,
+            "title": self.title,
+            "heads": self.heads,
+            "floor": self.floor,
+            "codec": Significant().header(),
+            "rowNames": self.row_names,
+            "colNames": self.col_names,
+            "token": self.token,
+        }
+        arrays = {"starts": self.starts, "keys": self.keys, "codes": self.codes}
+        return wire.pack({**header, **display}, arrays)
+
+
+def lines_payload(
+    trace: Trace,
+    layer: int,
+    heads: Sequence[int] | None = None,
+    *,
+    floor: float = FLOOR,
+    most: int = MOST,
+    token: tuple[str, int] | None = None,
+    item: int = 0,
+) -> LinesPayload:
+    """Heads of one layer; all of them by default.
+
+    Args:
+        floor: the least weight that is a line. most: lines at most; the floor rises to hold it,
+            and the payload says where it is.
+        token: ("row" | "col", index) whose lines are shown alone at first.
+
+    Raises:
+        AttnVizError: no such layer or head, or a layer that was refused.
+    """
+    found = trace.layers[layer] if 0 <= layer < len(trace.layers) else None
+    chosen = tuple(range(found.n_heads)) if heads is None and found else tuple(heads or ())
+    if not chosen:
+        raise AttnVizError("No head is chosen.", "Choose at least one head of this layer.")
+    for head in chosen:
+        trace.attention(layer, head, item=item)
+    held = overviews.recorded(trace, layer, item)
+    _, _, n_q, _ = held.shape
+    where, keys, weights = [], [], []  # of each line: its head and row as one number
+    for place, head in enumerate(chosen):
+        for block in overviews.blocks(held, slice(head, head + 1), item):
+            w = block.weights[0]
+            i, j = torch.nonzero(w >= floor, as_tuple=True)
+            where.append((i + (block.rows.start + place * n_q)).cpu().numpy())
+            keys.append((j + block.lo).cpu().numpy())
+            weights.append(w[i, j].float().cpu().numpy())
+    row, key, weight = (np.concatenate(parts) for parts in (where, keys, weights))
+    if len(weight) > most:
+        floor = float(np.partition(weight, len(weight) - most)[len(weight) - most])
+        kept = weight >= floor
+        row, key, weight = row[kept], key[kept], weight[kept]
+    counts = np.bincount(row, minlength=len(chosen) * n_q)
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    starts = np.stack([ends[h * n_q : (h + 1) * n_q + 1] for h in range(len(chosen))])
+    return LinesPayload(
+        id=f"{trace_id(trace)}/{layer}/{','.join(map(str, chosen))}/{floor}/{item}",
+        title=f"Layer {layer}",
+        heads=chosen,
+        floor=floor,
+        starts=starts.astype(np.uint32),
+        keys=key.astype(np.uint32),
+        codes=Significant().encode(weight),
+        row_names=tuple(names(trace.row_tokens(layer))),
+        col_names=tuple(names(trace.col_tokens(layer))),
+        token=token,
+    )

@@ -1,0 +1,209 @@
+"""One head's map: a picture of the whole, and the cells themselves of what is on screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from attnviz.analysis import overviews
+from attnviz.analysis.overviews import Quantity
+from attnviz.trace import Trace
+from attnviz.ui.canvas import wire
+from attnviz.ui.canvas.labels import names, trace_id
+from attnviz.ui.canvas.numbers import Codec, Fixed, Significant
+from attnviz.ui.canvas.state import View
+
+SIDE = 1024  # cells along one side of a picture that is sent; 2 MB at most
+MARGIN = 0.25  # of what is on screen, sent around it so that a small move needs no question
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A rectangle of a map.
+
+    Attributes:
+        codes: (R, C) uint16, of numbers that ``codec`` reads.
+        rows, cols: the cells it covers. side: cells along a square's side.
+    """
+
+    codes: np.ndarray
+    codec: Codec
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+    side: int
+
+    def header(self) -> dict[str, object]:
+        """What a reader of the codes needs to know."""
+        place = {"rows": self.rows, "cols": self.cols, "side": self.side}
+        return {**place, "codec": self.codec.header()}
+
+
+@dataclass(frozen=True)
+class MapPayload:
+    """One head's map.
+
+    Attributes:
+        id: of this map; space: of all maps with the same rows and columns.
+        base: the whole, pooled where it is larger than ``SIDE``; None if the browser has it.
+        tile: part of it in more detail, if the base is pooled and a view was asked for.
+        row_max, col_max: (n_q,), (n_k,) for normalising; None without a base.
+    """
+
+    id: str
+    space: str
+    title: str
+    quantity: Quantity
+    shape: tuple[int, int]
+    base: Sheet | None
+    tile: Sheet | None
+    row_names: tuple[str, ...]
+    col_names: tuple[str, ...]
+    row_max: np.ndarray | None
+    col_max: np.ndarray | None
+    view: View | None
+    cell: tuple[int, int] | None
+    report: bool
+
+    def encode(self, **display: object) -> bytes:
+        """The message for the browser. display: how it is shown, such as ``height``."""
+        header: dict[str, object] = {
+            "mode": "map",
+            "id": self.id,
+            "space": self.space,
+            "title": self.title,
+            "quantity": self.quantity,
+            "shape": self.shape,
+            "view": None if self.view is None else {"rows": self.view.rows, "cols": self.view.cols},
+            "cell": self.cell,
+            "report": self.report,
+        }
+        arrays: dict[str, np.ndarray] = {}
+        for name, sheet in (("base", self.base), ("tile", self.tile)):
+            if sheet is not None:
+                header[name] = sheet.header()
+                arrays[name] = sheet.codes
+        if self.row_max is not None and self.col_max is not None:
+            header |= {"rowNames": self.row_names, "colNames": self.col_names}
+            arrays |= {"rowMax": self.row_max, "colMax": self.col_max}
+        return wire.pack({**header, **display}, arrays)
+
+
+def map_payload(
+    trace: Trace,
+    layer: int,
+    head: int,
+    view: View | None = None,
+    *,
+    quantity: Quantity = "weights",
+    cell: tuple[int, int] | None = None,
+    report: bool = False,
+    size: int = SIDE,
+    item: int = 0,
+) -> MapPayload:
+    """One head of one layer.
+
+    Args:
+        view: what is on screen (``CanvasState.view``), or what to show first.
+        cell: (query, key) to be marked.
+        report: whether every move is told to the page, for its link; otherwise only moves that
+            need cells from the server.
+        size: cells along a picture's longer side.
+
+    Raises:
+        AttnVizError: no such layer or head, or one that was refused or hides its scores.
+    """
+    found = trace.attention(layer, head, item=item)
+    shape = (found.n_q, found.n_k)
+    space = f"{trace_id(trace)}/{trace.layers[layer].kind}/{shape[0]}x{shape[1]}"
+    id = f"{trace_id(trace)}/{layer}/{head}/{quantity}/{size}/{item}"
+    whole = overviews.picture(trace, layer, head, quantity, size, item)
+    base = row_max = col_max = None
+    if view is None or view.have != id:
+        everything = (slice(0, shape[0]), slice(0, shape[1]))
+        base = _sheet(trace, layer, head, quantity, item, *everything, whole.side, whole.cells)
+        row_max, col_max = _numpy(whole.row_max), _numpy(whole.col_max)
+    return MapPayload(
+        id=id,
+        space=space,
+        title=f"Layer {layer}, head {head}: {quantity}",
+        quantity=quantity,
+        shape=shape,
+        base=base,
+        tile=_tile(trace, layer, head, quantity, item, view, whole.side, size),
+        row_names=() if base is None else tuple(names(trace.row_tokens(layer))),
+        col_names=() if base is None else tuple(names(trace.col_tokens(layer))),
+        row_max=row_max,
+        col_max=col_max,
+        view=view,
+        cell=cell,
+        report=report,
+    )
+
+
+def tile_bounds(
+    view: View, shape: tuple[int, int], size: int = SIDE
+) -> tuple[tuple[int, int], tuple[int, int], int]:
+    """Rows, columns and square side of the tile for a view: at most ``size`` squares a side.
+
+    Sides are powers of two, so that tiles of one zoom have their squares at the same places.
+    """
+    spans = []
+    for (start, stop), n in zip((view.rows, view.cols), shape, strict=True):
+        start, stop = min(start, n - 1), min(stop, n)
+        margin = round((stop - start) * MARGIN)
+        spans.append((max(0, start - margin), min(n, max(stop, start + 1) + margin)))
+    side = 1
+    while max(-(-stop // side) - start // side for start, stop in spans) > size:
+        side *= 2
+    (r0, r1), (c0, c1) = ((start // side * side, stop) for start, stop in spans)
+    return (r0, r1), (c0, c1), side
+
+
+def _tile(
+    trace: Trace,
+    layer: int,
+    head: int,
+    quantity: Quantity,
+    item: int,
+    view: View | None,
+    base_side: int,
+    size: int,
+) -> Sheet | None:
+    if view is None or base_side == 1:
+        return None
+    found = trace.layers[layer]
+    rows, cols, side = tile_bounds(view, (found.n_q, found.n_k), size)
+    if side >= base_side:
+        return None
+    r, c = slice(*rows), slice(*cols)
+    cells = overviews.tile(trace, layer, head, r, c, side, quantity, item)
+    return _sheet(trace, layer, head, quantity, item, r, c, side, cells)
+
+
+def _sheet(
+    trace: Trace,
+    layer: int,
+    head: int,
+    quantity: Quantity,
+    item: int,
+    rows: slice,
+    cols: slice,
+    side: int,
+    cells: Tensor,
+) -> Sheet:
+    values, covers = _numpy(cells), ((rows.start, rows.stop), (cols.start, cols.stop))
+    if quantity == "scores":  # masked ones are -inf
+        fixed = Fixed.over(values)
+        return Sheet(fixed.encode(values), fixed, *covers, side)
+    a = trace.attention(layer, head, item=item)
+    masked = None
+    if side == 1 and a.scaling is not None:  # a dense layer may keep its scores to itself
+        masked = np.isneginf(_numpy(a.scores(rows, cols)))
+    codec = Significant()
+    return Sheet(codec.encode(values, masked), codec, *covers, side)
+
+
+def _numpy(t: Tensor) -> np.ndarray:
+    return t.float().cpu().numpy()

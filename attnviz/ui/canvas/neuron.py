@@ -1,0 +1,108 @@
+"""How a query meets each key: q, k, their product element by element, its sum, the weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from attnviz.errors import AttnVizError
+from attnviz.trace import Trace
+from attnviz.ui.canvas import wire
+from attnviz.ui.canvas.labels import names, trace_id
+from attnviz.ui.canvas.numbers import Fixed, Significant
+
+BYTES = 2 << 20  # up to here every query is sent, and choosing one needs no question
+KEYS = 4096  # keys sent; in a longer text, those around the query
+
+
+@dataclass(frozen=True)
+class NeuronPayload:
+    """Queries against keys.
+
+    Attributes:
+        query: the one chosen. queries, keys: first and one past the last that are here.
+        q: (Q, d_head) float32. k: (K, d_head) float32.
+        dots: (Q, K) float32, q · k. scores: (Q, K) float32, scaled, biased, -inf where masked.
+        weights: (Q, K) float32.
+        scaling: the factor from dots to scores, where nothing else is added.
+    """
+
+    id: str
+    title: str
+    query: int
+    queries: tuple[int, int]
+    keys: tuple[int, int]
+    q: np.ndarray
+    k: np.ndarray
+    dots: np.ndarray
+    scores: np.ndarray
+    weights: np.ndarray
+    scaling: float
+    row_names: tuple[str, ...]
+    col_names: tuple[str, ...]
+
+    def encode(self, **display: object) -> bytes:
+        """The message for the browser. display: how it is shown, such as ``height``."""
+        dots, scores = Fixed.over(self.dots), Fixed.over(self.scores)
+        header = {
+            "mode": "neuron",
+            "id": self.id,
+            "title": self.title,
+            "query": self.query,
+            "queries": self.queries,
+            "keys": self.keys,
+            "scaling": self.scaling,
+            "dots": dots.header(),
+            "scores": scores.header(),
+            "weights": Significant().header(),
+            "rowNames": self.row_names,
+            "colNames": self.col_names,
+        }
+        codes = {
+            "dotCodes": dots.encode(self.dots),
+            "scoreCodes": scores.encode(self.scores),
+            "weightCodes": Significant().encode(self.weights, np.isneginf(self.scores)),
+        }
+        return wire.pack({**header, **display}, {"q": self.q, "k": self.k, **codes})
+
+
+def neuron_payload(
+    trace: Trace, layer: int, head: int, query: int | None = None, *, item: int = 0
+) -> NeuronPayload:
+    """One head, from the side of one query.
+
+    Args:
+        query: a row, by default the last; where the text is short, all others come along.
+
+    Raises:
+        AttnVizError: no such layer, head or query, or a layer that hides its Q, K or scores.
+    """
+    a = trace.attention(layer, head, item=item)
+    query = a.n_q - 1 if query is None else query
+    if not 0 <= query < a.n_q:
+        raise AttnVizError(f"There is no query {query}.", f"They run from 0 to {a.n_q - 1}.")
+    q, k = a.q.float(), a.k.float()
+    if a.scaling is None:
+        a.scores(slice(0, 1))  # says that they stay inside the module
+        raise AttnVizError("This layer keeps its Q and K to itself.", "Look at its weights.")
+    everything = (a.n_q + a.n_k) * q.shape[1] * 4 + a.n_q * a.n_k * 6
+    rows = slice(0, a.n_q) if everything <= BYTES else slice(query, query + 1)
+    first = min(max(0, query + a.n_k - a.n_q + KEYS // 8 - KEYS), max(0, a.n_k - KEYS))
+    cols = slice(0, a.n_k) if a.n_k <= KEYS else slice(first, first + KEYS)
+    q, k = q[rows], k[cols]
+    return NeuronPayload(
+        id=f"{trace_id(trace)}/{layer}/{head}/{rows.start}/{cols.start}/{item}",
+        title=f"Layer {layer}, head {head}",
+        query=query,
+        queries=(rows.start, rows.stop),
+        keys=(cols.start, cols.stop),
+        q=q.cpu().numpy(),
+        k=k.cpu().numpy(),
+        dots=(q.double() @ k.double().T).float().cpu().numpy(),
+        scores=a.scores(rows, cols).float().cpu().numpy(),
+        weights=a.weights(rows, cols).float().cpu().numpy(),
+        scaling=float(a.scaling),
+        row_names=tuple(names(trace.row_tokens(layer))),
+        col_names=tuple(names(trace.col_tokens(layer))),
+    )

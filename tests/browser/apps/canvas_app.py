@@ -1,0 +1,141 @@
+"""The canvas alone on a page, over a small model with random weights.
+
+Its query parameters choose what is shown: ``?mode=map&n=300&layer=1&head=2``. Tests import ``trace_of``
+to compare what is on screen with the backend's own numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+import streamlit as st
+import torch
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
+from transformers import (
+    BertConfig,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+import attnviz
+from attnviz.trace import Trace
+from attnviz.ui.canvas import (
+    CanvasState,
+    canvas,
+    canvas_state,
+    grid_payload,
+    lines_payload,
+    map_payload,
+    neuron_payload,
+)
+
+# Words that must appear as themselves: markup, right to left, Chinese, emoji, white space.
+ODD = (
+    "<img src=x onerror=alert(1)>", "שלום", "مرحبا", "中文", "👩‍🚀", "\n", " the", "naïve", "&amp;",
+    "a word that is much longer than any label has room for", "العربية", "🙂", "</script>", "漢字",
+)  # fmt: skip
+PLAIN = tuple(f"w{i}" for i in range(50))
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Words between bars, each one a token."""
+    words = {word: i for i, word in enumerate((*ODD, *PLAIN, "[UNK]"))}
+    made = Tokenizer(WordLevel(words, unk_token="[UNK]"))
+    made.pre_tokenizer = Split(Regex(r"\|"), "removed")
+    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="[UNK]")
+
+
+def text_of(n: int) -> str:
+    """n words; every odd one is among the first."""
+    words = (*ODD, *PLAIN)
+    return "|".join(words[(i * 7) % len(words) if i >= len(ODD) else i] for i in range(n))
+
+
+def model_of(kind: str, n: int) -> Any:
+    torch.manual_seed(3)
+    vocabulary = len(ODD) + len(PLAIN) + 1
+    if kind == "encoder-decoder":
+        config = T5Config(
+            vocab_size=vocabulary, d_model=48, d_kv=12, d_ff=64, num_layers=2, num_heads=4
+        )
+        config.decoder_start_token_id = 0
+        return T5ForConditionalGeneration(config).eval()
+    if kind == "encoder":
+        shape = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
+        module = BertModel(
+            BertConfig(
+                vocab_size=vocabulary, intermediate_size=64, max_position_embeddings=n, **shape
+            )
+        )
+        return module.eval()
+    layers, heads, width = (12, 12, 768) if kind == "gpt2" else (3, 4, 64)
+    module = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=vocabulary, n_layer=layers, n_head=heads, n_embd=width,
+            n_positions=max(n, 8), bos_token_id=0, eos_token_id=0,
+        )  # fmt: skip
+    ).eval()
+    for block in module.transformer.h:  # random weights attend evenly: make them pick
+        block.attn.c_attn.weight.data[:, : 2 * width] *= 6
+    return module
+
+
+@functools.lru_cache(8)
+def trace_of(kind: str, n: int) -> Trace:
+    """A trace of n tokens, the same in every process."""
+    model = attnviz.wrap(model_of(kind, n), tokenizer())
+    target = text_of(max(2, n // 2)) if kind == "encoder-decoder" else None
+    return model.trace(text_of(n), target=target)
+
+
+@st.cache_resource(max_entries=8)
+def shared_trace(kind: str, n: int) -> Trace:
+    return trace_of(kind, n)
+
+
+def show() -> None:
+    asked = st.query_params
+    mode, kind, n = asked.get("mode", "grid"), asked.get("kind", "decoder"), int(asked.get("n", 64))
+    trace = shared_trace(kind, n)
+    layer, head = int(asked.get("layer", 1)), int(asked.get("head", 2))
+    state = canvas_state("canvas")
+    payload: Any
+    if mode == "grid":
+        payload = grid_payload(trace, selected=state.selected)
+    elif mode == "map":
+        head = head if not st.toggle("another head") else head - 1
+        quantity: Any = asked.get("quantity", "weights")
+        report = "report" in asked
+        payload = map_payload(trace, layer, head, state.view, quantity=quantity, report=report)
+    elif mode == "lines":
+        payload = lines_payload(trace, layer)
+    else:
+        payload = neuron_payload(trace, layer, head, state.query)
+    message = len(payload.encode())
+    st.session_state["runs"] = st.session_state.get("runs", 0) + 1
+    done = canvas(payload, key="canvas", height=int(asked.get("height", 640)))
+    st.code(json.dumps({"runs": st.session_state["runs"], "bytes": message, **_plain(done)}))
+
+
+def _plain(state: CanvasState) -> dict[str, Any]:
+    view, token = state.view, state.token
+    return {
+        "selected": state.selected,
+        "cell": state.cell,
+        "query": state.query,
+        "view": None if view is None else [view.rows, view.cols],
+        "token": None if token is None else [token.side, token.index],
+    }
+
+
+if __name__ == "__main__":
+    st.set_page_config(page_title="canvas", layout="wide")
+    show()
