@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from attnviz.errors import AttnVizError
 from attnviz.train import events, queue
-from attnviz.train.job import ALIVE, REQUEST, Job
+from attnviz.train.job import ALIVE, REQUEST, Job, requested
 
 LOOK_SECONDS = 0.3  # between two looks at the line
 LOCK_SECONDS = 10.0  # somebody who asks whether we live holds the lock for a moment
@@ -35,28 +35,26 @@ def main(arguments: list[str]) -> int:
     if int(os.environ.get("RANK", "0")) > 0:
         return _follow(job)
     try:
-        with FileLock(job.folder / ALIVE, timeout=LOCK_SECONDS):
-            with queue.ticket(job.folder.parent, device, job.name):
-                while queue.ahead(job.folder.parent, device, job.name):
-                    if request := requested(job.folder):
-                        state = "cancelled" if request == "cancel" else "paused"
-                        step = job.status.step
-                        events.append(job.folder, "state", step, state=state, sentence="")
-                        (job.folder / REQUEST).unlink(missing_ok=True)
-                        return 0
-                    time.sleep(LOOK_SECONDS)
-                return _run(job)
+        with (
+            FileLock(job.folder / ALIVE, timeout=LOCK_SECONDS),
+            queue.ticket(job.folder.parent, device, job.name),
+        ):
+            return _run(job) if _my_turn(job, device) else 0
     except Timeout:
         print("Another process works on this job.", file=sys.stderr)
         return 1
 
 
-def requested(folder: Path) -> str:
-    """What somebody asked of the job: "pause", "cancel" or ""."""
-    try:
-        return (folder / REQUEST).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return ""
+def _my_turn(job: Job, device: str) -> bool:
+    """Waits in line; False if somebody took the job out of it."""
+    while queue.ahead(job.folder.parent, device, job.name):
+        if request := requested(job.folder):
+            state = "cancelled" if request == "cancel" else "paused"
+            (job.folder / REQUEST).unlink(missing_ok=True)
+            events.append(job.folder, "state", job.status.step, state=state, sentence="")
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True
 
 
 def _follow(job: Job) -> int:

@@ -43,7 +43,10 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
 
 def save_model(module: Any, material: Material, folder: Path) -> None:
     """The model (or adapter) with what is needed to feed it and to list it."""
-    module.save_pretrained(folder, max_shard_size="2GB")
+    if hasattr(module, "peft_config"):
+        module.save_pretrained(folder, save_embedding_layers=False)  # "auto" would ask the hub
+    else:
+        module.save_pretrained(folder)
     for part in (material.tokenizer, material.processor):
         if part is not None:
             part.save_pretrained(folder)

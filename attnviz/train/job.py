@@ -13,6 +13,7 @@ from typing import Literal
 
 from attnviz.errors import AttnVizError
 from attnviz.train import events, queue
+from attnviz.train.events import Event
 from attnviz.train.settings import JobSettings, Limits, read, with_limits
 
 State = Literal[
@@ -74,7 +75,7 @@ class Job:
         """What it was told."""
         return read(self.folder / FILE)
 
-    def events(self) -> tuple[events.Event, ...]:
+    def events(self) -> tuple[Event, ...]:
         """Everything that happened, see `attnviz.train.events`."""
         return events.read(self.folder)
 
@@ -83,12 +84,12 @@ class Job:
         """Where it stands now."""
         return self.status_from(self.events())
 
-    def status_from(self, happened: tuple[events.Event, ...]) -> Status:
+    def status_from(self, happened: tuple[Event, ...]) -> Status:
         """Where it stands, from events that were already read."""
         settings = self.settings
         states = events.of_kind(happened, "state")
         steps = events.of_kind(happened, "step")
-        last = states[-1] if states else {"state": "queued", "sentence": "", "time": 0.0}
+        last: Event = states[-1] if states else {"state": "queued", "sentence": "", "time": 0.0}
         done = max((e["step"] for e in happened), default=0)
         loss = steps[-1]["loss"] if steps else None
         state: State = last["state"]
@@ -192,3 +193,11 @@ def write(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     draft.write_text(text, encoding="utf-8")
     os.replace(draft, path)
+
+
+def requested(folder: Path) -> str:
+    """What somebody asked of the job: "pause", "cancel" or ""."""
+    try:
+        return (folder / REQUEST).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""

@@ -13,7 +13,7 @@ from pathlib import Path
 from attnviz.errors import AttnVizError
 from attnviz.train import events
 from attnviz.train.job import FILE, Job, write
-from attnviz.train.settings import JobSettings
+from attnviz.train.settings import FinetuneWork, JobSettings
 
 
 def folder() -> Path:
@@ -31,20 +31,26 @@ def folder() -> Path:
     return base / "attnviz" / "jobs"
 
 
-def submit(settings: JobSettings) -> Job:
+def submit(settings: JobSettings, data: bytes | None = None) -> Job:
     """Makes the job's folder and starts its process, which waits until its device is free.
+
+    Args:
+        data: an uploaded file, which is kept in the folder under the work's ``data`` name.
 
     Raises:
         AttnVizError: the device is not there, or the folder cannot be written.
     """
-    job = create(settings)
+    job = create(settings, data)
     job.start()
     return job
 
 
-def create(settings: JobSettings) -> Job:
+def create(settings: JobSettings, data: bytes | None = None) -> Job:
     """Makes the job's folder and starts nothing: for ``accelerate launch -m attnviz.train``."""
     settings = replace(settings, device=_resolved(settings.device))
+    if data is not None and isinstance(settings.work, FinetuneWork):
+        name = f"data{Path(settings.work.data).suffix.lower()}"
+        settings = replace(settings, work=replace(settings.work, data=name))
     words = re.sub(r"[^a-z0-9]+", "-", settings.title.lower()).strip("-")[:40] or "training"
     root = folder()
     stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -60,6 +66,8 @@ def create(settings: JobSettings) -> Job:
                 f"The jobs folder {root} cannot be written ({error.strerror}).",
                 "Point ATTNVIZ_JOBS at a folder of yours.",
             ) from error
+    if data is not None and isinstance(settings.work, FinetuneWork):
+        (path / settings.work.data).write_bytes(data)
     write(path / FILE, settings.to_json())
     events.append(path, "state", 0, state="queued", sentence="")
     return Job(path)

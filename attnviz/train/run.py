@@ -33,7 +33,7 @@ def run(job: Job) -> int:
         step = snapshots.step_of(resumed) if resumed else 0
         if main:
             _begin(job, step)
-        material = prepare(settings)
+        material = prepare(settings, job.folder)
         if resumed:
             material = replace(material, module=reloaded(material, resumed))
         training = Training(job.folder, settings, material)
@@ -51,8 +51,11 @@ def run(job: Job) -> int:
     return 0
 
 
-def prepare(settings: JobSettings) -> Material:
+def prepare(settings: JobSettings, folder: Path) -> Material:
     """What the job's work is made of.
+
+    Args:
+        folder: the job's, where a data file without a path of its own lies.
 
     Raises:
         AttnVizError: settings or data that cannot be.
@@ -60,7 +63,7 @@ def prepare(settings: JobSettings) -> Material:
     work = settings.work
     if isinstance(work, TaskWork):
         return prepare_task(tasks.find(work.task), settings)
-    return finetune.prepare(work, settings)
+    return finetune.prepare(settings, folder)
 
 
 def reloaded(material: Material, checkpoint: Path) -> torch.nn.Module:

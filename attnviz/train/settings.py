@@ -89,7 +89,7 @@ class Schedule:
         return self._marks(self.snapshots) | {0} if self.snapshots else frozenset()
 
     def _marks(self, count: int) -> frozenset[int]:
-        """``count`` steps, evenly apart, each a point of the loss curve, the last step among them."""
+        """``count`` steps, evenly apart, each a point of the loss curve, the last among them."""
         every = self.log_every
         marks = (-(-self.steps * i // (count * every)) * every for i in range(1, count + 1))
         return frozenset(min(mark, self.steps) for mark in marks)

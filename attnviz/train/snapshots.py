@@ -4,7 +4,8 @@
     snapshot.trace.attention(layer=1, head=2).weights()      # (n_q, n_k), as from a live trace
 
 One safetensors file a step: tensors of O(n) (a layer that could not be recomputed keeps its own
-weights), what they are in the header. A tensor that layers share, as masks often are, is there once.
+weights), what they are in the header. A tensor that layers share, as masks often are, is there
+once.
 """
 
 from __future__ import annotations

@@ -82,9 +82,7 @@ class Training(Trainer):
             "eval_accuracy": score.accuracy,
             "eval_exact": score.exact,
         }
-        self.control = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:

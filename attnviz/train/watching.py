@@ -18,10 +18,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from attnviz.models.checkpoint import describe
 from attnviz.trace import Model, Trace
 from attnviz.train import events, snapshots
-from attnviz.train.__main__ import requested
 from attnviz.train.checkpoint import folder_bytes
 from attnviz.train.failures import not_finite
-from attnviz.train.job import State
+from attnviz.train.job import State, requested
 from attnviz.train.material import Material, Probe
 from attnviz.train.settings import JobSettings
 

@@ -1,0 +1,149 @@
+"""Reading a person's data: each mistake is named with its line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from attnviz.errors import AttnVizError
+
+MAX_BYTES = 512 * 2**20
+SUFFIXES = (".txt", ".jsonl", ".csv")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example. line: where it begins in the file, from 1. values: by column."""
+
+    line: int
+    values: dict[str, str]
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> tuple[Row, ...]:
+    """The rows of a .csv or .jsonl file, or a .txt file as one row of the first column.
+
+    Args:
+        columns: those that every row must have.
+
+    Raises:
+        AttnVizError: which line is wrong, and how.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise AttnVizError(
+            f"{path.name} is neither {', '.join(SUFFIXES[:-1])} nor {SUFFIXES[-1]}.",
+            "Save the data as one of these.",
+        )
+    text = read_text(path)
+    if suffix == ".txt":
+        if len(columns) > 1:
+            raise AttnVizError(
+                f"A text file has no columns, and this needs {' and '.join(columns)}.",
+                "Use a .csv or .jsonl file.",
+            )
+        rows: tuple[Row, ...] = (Row(1, {columns[0]: text}),)
+    elif suffix == ".csv":
+        rows = tuple(_csv(path.name, text, columns))
+    else:
+        rows = tuple(_jsonl(path.name, text, columns))
+    if not rows:
+        raise AttnVizError(f"{path.name} has no rows.", "Add some examples.")
+    return rows
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file as text.
+
+    Raises:
+        AttnVizError: it is missing, too big, empty, or not UTF-8 (with the line).
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise AttnVizError(
+                f"{path.name} has {path.stat().st_size / 2**20:,.0f} MB, and at most "
+                f"{MAX_BYTES // 2**20} are read.",
+                "Use a part of it.",
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise AttnVizError(f"{path.name} cannot be read ({error.strerror}).") from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise AttnVizError(
+            f"Line {line} of {path.name} is not UTF-8 (byte 0x{data[error.start]:02x}).",
+            "Save the file with the encoding UTF-8.",
+        ) from None
+    if not text.strip():
+        raise AttnVizError(f"{path.name} is empty.", "Add some examples.")
+    return text
+
+
+def _csv(name: str, text: str, columns: Sequence[str]) -> Iterator[Row]:
+    csv.field_size_limit(MAX_BYTES)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [column.strip() for column in next(reader)]
+        for column in columns:
+            if column not in header:
+                raise AttnVizError(
+                    f"Line 1 of {name} names no column '{column}'; it has {', '.join(header)}.",
+                    "Rename a column, or say which one to read.",
+                )
+        line = reader.line_num + 1
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                if len(cells) != len(header):
+                    raise AttnVizError(
+                        f"Line {line} of {name} has {len(cells)} columns instead of {len(header)}.",
+                        "Put text that holds commas or line breaks in double quotes.",
+                    )
+                values = dict(zip(header, cells, strict=True))
+                yield _complete(name, Row(line, {c: values[c] for c in columns}))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise AttnVizError(
+            f"Line {reader.line_num} of {name} is not sound CSV: {error}.",
+            "Check the quotes there.",
+        ) from error
+
+
+def _jsonl(name: str, text: str, columns: Sequence[str]) -> Iterator[Row]:
+    for line, words in enumerate(text.split("\n"), start=1):
+        if not words.strip():
+            continue
+        try:
+            value = json.loads(words)
+        except (ValueError, RecursionError) as error:
+            what = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            raise AttnVizError(
+                f"Line {line} of {name} is not JSON: {what}.",
+                'Each line is one object, such as {"text": "..."}.',
+            ) from None
+        if not isinstance(value, dict):
+            raise AttnVizError(
+                f"Line {line} of {name} is no JSON object.",
+                'Each line is one object, such as {"text": "..."}.',
+            )
+        for column in columns:
+            if not isinstance(value.get(column), (str, int, float)):
+                have = ", ".join(map(str, value)) or "nothing"
+                raise AttnVizError(
+                    f"Line {line} of {name} has no text '{column}'; it has {have}.",
+                    "Add it, or say which entry to read.",
+                )
+        yield _complete(name, Row(line, {c: str(value[c]) for c in columns}))
+
+
+def _complete(name: str, row: Row) -> Row:
+    for column, value in row.values.items():
+        if not value.strip():
+            raise AttnVizError(
+                f"Line {row.line} of {name} has an empty '{column}'.", "Fill it in or remove it."
+            )
+    return row
