@@ -40,11 +40,16 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the app, served as ``streamlit run app.py`` serves it."""
+    """The address of the app."""
+    yield from serve(tmp_path_factory.mktemp("server"))
+
+
+def serve(folder: Path) -> Iterator[str]:
+    """The app as ``streamlit run app.py`` serves it, on a free port; its log is in ``folder``."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log.txt"
+    log = folder / "log.txt"
     command = [sys.executable, "-m", "streamlit", "run", "app.py"]
     command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
     with log.open("w") as out:
@@ -144,10 +149,12 @@ def visit(browser: Browser, server: str) -> Iterator[Callable[..., Visit]]:
     contexts: list[BrowserContext] = []
     visits: list[Visit] = []
 
-    def begin(width: int = 1440, height: int = 1000, scheme: str = "light") -> Visit:
+    def begin(
+        width: int = 1440, height: int = 1000, scheme: str = "light", server: str = server
+    ) -> Visit:
         context = browser.new_context(
             viewport={"width": width, "height": height},
-            color_scheme=scheme,  # type: ignore[arg-type]
+            color_scheme=scheme,
             accept_downloads=True,
         )
         contexts.append(context)

@@ -127,7 +127,8 @@ def _draw(chart: alt.Chart, height: int, *, alt: str, key: str) -> None:
         autosize={"type": "fit", "contains": "padding"},
         padding={"left": 0, "top": 4, "right": 12, "bottom": 4},
     )
-    st.altair_chart(chart, width="stretch", alt=alt, key=key)
+    # Without Streamlit's chart theme labels have the page's own text colour; its grey is too pale.
+    st.altair_chart(chart, width="stretch", theme=None, alt=alt, key=key)
 
 
 def _part(layer: AttentionLayer) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from torch import Tensor
 
-from attnviz.charts import Palette
+from attnviz.charts import Palette, nice_domain
 
 if TYPE_CHECKING:
     from attnviz.models.tokens import Token
@@ -111,9 +111,9 @@ def _residual_norms(
     norms = [trace.residual(i, kind=kind)[rows].float().norm(dim=-1) for i in depths]
     values = np.stack([_numpy(n) for n in norms], axis=1)
     # A first token's norm is often a hundred times the others': colours end where most do.
-    top = float(np.quantile(values, 0.95)) or 1.0
+    domain = nice_domain(np.quantile(values, [0.0, 0.95]), "sequential")
     blocks = ("embedding", *(f"block {i}" for i in depths[:-1]))
-    return Matrix(values, names, blocks, "token", "after", "norm", "sequential", domain=(0.0, top))
+    return Matrix(values, names, blocks, "token", "after", "norm", "sequential", domain=domain)
 
 
 def labels(tokens: Sequence[Token]) -> tuple[str, ...]:

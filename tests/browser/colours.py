@@ -1,0 +1,15 @@
+"""Whether text can be read on its ground, as WCAG measures it."""
+
+from __future__ import annotations
+
+
+def luminance(colour: str) -> float:
+    """0 for black, 1 for white, of a CSS colour."""
+    parts = [float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: float, other: float) -> float:
+    """1 to 21, as WCAG defines it for two luminances."""
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)

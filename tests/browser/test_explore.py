@@ -1,0 +1,173 @@
+"""Explore in a real browser: numbers under the cursor, links, and input as a person types it."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+import attnviz
+from attnviz.trace.model import Model
+from tests.browser.colours import contrast, luminance
+from tests.conftest import Visit
+
+Begin = Callable[..., Visit]
+TEXT = "The capital of France is"
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return attnviz.load("smollm2-135m", device="cpu")
+
+
+def matrix(page: Page) -> Locator:
+    return page.get_by_test_id("stVegaLiteChart").nth(1)
+
+
+def hover(page: Page, cell: int) -> list[str]:
+    """What the tooltip says over one cell, cells counted along the rows: row, column, value."""
+    page.mouse.move(0, 0)  # the last tooltip must not lie in between
+    expect(page.locator("#vg-tooltip-element.visible")).to_have_count(0)
+    path = matrix(page).locator(".mark-rect path").nth(cell)
+    path.scroll_into_view_if_needed()
+    box = path.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tooltip = page.locator("#vg-tooltip-element.visible")
+    tooltip.wait_for()
+    return tooltip.locator("td.value").all_inner_texts()
+
+
+def slider(page: Page, name: str) -> Locator:
+    return page.get_by_role("group", name=name, exact=True).locator("input")
+
+
+def slide(one: Visit, name: str, key: str) -> None:
+    thumb = slider(one.page, name)
+    thumb.focus()
+    thumb.press(key)
+    one.idle()
+
+
+def parameters(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+def test_the_number_under_the_cursor_is_the_backends(visit: Begin, model: Model) -> None:
+    page = visit().open(f"/explore?text={quote(TEXT)}&layer=7&head=3")
+    weights = model.trace(TEXT).attention(layer=7, head=3).weights()
+    n = len(weights)
+    for row, column in [(0, 0), (3, 1), (n - 1, n - 2)]:
+        said = hover(page, row * n + column)
+        assert said[0].startswith(f"{row} ")
+        assert said[1].startswith(f"{column} ")
+        # seven digits are shown
+        assert float(said[2]) == pytest.approx(float(weights[row, column]), rel=1e-6)
+    assert hover(page, n - 1)[2] == "masked"
+
+
+def test_a_link_restores_the_whole_view(visit: Begin) -> None:
+    page = visit().open(f"/explore?text={quote(TEXT)}&layer=7&head=3&show=Scores&at=2")
+    expect(matrix(page)).to_have_attribute("aria-label", "Scores of layer 7, head 3")
+    expect(page.get_by_label("Text", exact=True)).to_have_value(TEXT)
+    expect(page.get_by_text("Next token after 2", exact=False)).to_be_visible()
+
+
+def test_a_key_on_the_slider_changes_picture_and_link(visit: Begin, model: Model) -> None:
+    one = visit()
+    page = one.open(f"/explore?text={quote(TEXT)}")
+    slide(one, "Layer", "ArrowRight")
+    slide(one, "Head", "End")
+    expect(matrix(page)).to_have_attribute("aria-label", "Weights of layer 1, head 8")
+    weights = model.trace(TEXT).attention(layer=1, head=8).weights()
+    assert float(hover(page, len(weights))[2]) == pytest.approx(float(weights[1, 0]), rel=1e-6)
+    assert parameters(page) == {"text": [TEXT], "layer": ["1"], "head": ["8"]}
+    page.reload()
+    one.idle()
+    expect(slider(page, "Head")).to_have_value("8")
+
+
+def test_a_token_is_clicked_and_its_prediction_shown(visit: Begin, model: Model) -> None:
+    one = visit()
+    page = one.open(f"/explore?text={quote(TEXT)}")
+    chart = page.get_by_test_id("stVegaLiteChart").first
+    likeliest = model.trace(TEXT).predictions()[0].token
+    assert likeliest.strip() == "Paris"
+    expect(chart).to_have_attribute("aria-label", f"The likeliest token is {likeliest}")
+    page.get_by_role("radio", name=re.compile("^1 +capital$")).click()
+    one.idle()
+    second = model.trace(TEXT, keep=("qkv", "logits")).predictions(1)[0].token
+    expect(chart).to_have_attribute("aria-label", f"The likeliest token is {second}")
+    assert parameters(page)["at"] == ["1"]
+
+
+def test_the_download_is_the_matrix(visit: Begin, model: Model, tmp_path: Path) -> None:
+    page = visit().open(f"/explore?text={quote(TEXT)}&layer=2&head=1&show=Q")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as CSV").click()
+    assert download.value.suggested_filename == "layer2-head1-q.csv"
+    download.value.save_as(tmp_path / "q.csv")
+    with (tmp_path / "q.csv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    q = model.trace(TEXT).attention(layer=2, head=1).q
+    for row, exact in zip(rows, q.tolist(), strict=True):
+        assert [float(x) for x in row[1:]] == pytest.approx(exact, rel=1e-7)
+
+
+def test_a_name_typed_into_the_model_box(visit: Begin) -> None:
+    one = visit()
+    page = one.open("/explore")
+    box = page.get_by_role("combobox", name="Model")
+    box.fill("/no/such/folder")
+    box.press("Enter")
+    one.idle()
+    sidebar = page.get_by_test_id("stSidebar")
+    expect(sidebar.get_by_test_id("stAlert")).to_contain_text("/no/such/folder")
+    expect(matrix(page)).to_be_visible()
+    box.fill("minilm-l6")
+    box.press("Enter")
+    one.idle()
+    expect(sidebar.get_by_test_id("stAlert")).to_have_count(0)
+    expect(page.get_by_text("6 layers of 12 heads").first).to_be_visible()
+    assert parameters(page)["model"] == ["minilm-l6"]
+
+
+def test_text_is_never_markup(visit: Begin) -> None:
+    hostile = "<img src=x onerror=alert(1)> **b** $x$ [a](javascript:alert(2)) עברית 猫 🙂"
+    one = visit()
+    dialogs: list[str] = []
+    one.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page = one.open(f"/explore?text={quote(hostile)}")
+    main = page.get_by_test_id("stMain")
+    assert main.locator("img, strong, .katex, a[href^='javascript']").count() == 0
+    chips = "".join(page.get_by_role("radio").all_inner_texts())
+    for piece in ("<", "error", "**", "$", "ע", "猫", "🙂"):
+        assert piece in chips
+    said = hover(page, 0)
+    assert said[0] == "0 · <"
+    assert dialogs == []
+
+
+def test_two_people_at_once(visit: Begin) -> None:
+    first, second = visit(), visit()
+    for one, layer in ((first, 3), (second, 9)):
+        one.page.goto(f"{one.server}/explore?layer={layer}&text={quote(TEXT)}")
+    for one, layer in ((first, 3), (second, 9)):
+        one.idle()
+        expect(matrix(one.page)).to_have_attribute(
+            "aria-label", f"Weights of layer {layer}, head 0"
+        )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_labels_of_charts_can_be_read(scheme: str, visit: Begin) -> None:
+    page = visit(scheme=scheme).open(f"/explore?text={quote(TEXT)}")
+    ground = luminance(matrix(page).locator("svg").evaluate("e => e.style.backgroundColor"))
+    label = matrix(page).locator(".role-axis-label text").first
+    ink = luminance(label.evaluate("e => getComputedStyle(e).fill"))
+    assert contrast(ground, ink) > 4.5  # WCAG AA for small text

@@ -1,0 +1,85 @@
+"""What every page owes a visitor: it opens, from anywhere, in any width and theme, on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.colours import contrast, luminance
+from tests.conftest import Visit, serve
+
+PAGES = {"/layer_lab": "Layer lab", "/explore": "Explore"}
+Begin = Callable[..., Visit]
+
+
+@pytest.fixture
+def fresh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that nobody has visited."""
+    yield from serve(tmp_path_factory.mktemp("fresh"))
+
+
+def title(page: Page) -> str:
+    return page.locator("h1, h2").first.inner_text().strip()
+
+
+def test_the_bare_address_is_alive(visit: Begin) -> None:
+    page = visit().open("/")
+    assert title(page) == "Layer lab"
+    assert page.url.endswith("/layer_lab")
+    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
+
+
+def test_the_bare_address_keeps_its_query(visit: Begin) -> None:
+    page = visit().open("/?n_heads=2")
+    assert page.url.endswith("/layer_lab?n_heads=2")
+    expect(page.get_by_role("group", name="Heads", exact=True).locator("input")).to_have_value("2")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_servers_first_visitor_with_a_link(path: str, visit: Begin, fresh_server: str) -> None:
+    page = visit(server=fresh_server).open(path)
+    assert title(page) == PAGES[path]
+    expect(page.get_by_text("Page not found")).to_have_count(0)
+    links = page.get_by_test_id("stSidebarNavLink")
+    assert [link.strip() for link in links.all_inner_texts()] == list(PAGES.values())
+    assert page.title() == f"{PAGES[path]} · attnviz"
+
+
+def test_one_gets_around(visit: Begin) -> None:
+    one = visit()
+    page = one.open("/")
+    for path, name in reversed(PAGES.items()):
+        page.get_by_test_id("stSidebarNavLink").filter(has_text=name).click()
+        page.wait_for_url(f"**{path}*")
+        one.idle()
+        assert title(page) == name
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("width", [900, 1440])
+def test_nothing_hangs_over_the_edge(path: str, width: int, visit: Begin) -> None:
+    page = visit(width=width).open(path)
+    over = page.evaluate(
+        """() => {
+            const edge = document.querySelector('[data-testid="stMain"]').getBoundingClientRect();
+            return [...document.querySelectorAll('[data-testid="stVegaLiteChart"] svg')]
+                .filter((svg) => svg.getBoundingClientRect().right > edge.right + 1)
+                .map((svg) => svg.parentElement.getAttribute('aria-label'));
+        }"""
+    )
+    assert over == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_both_themes_can_be_read(path: str, scheme: str, visit: Begin) -> None:
+    page = visit(scheme=scheme).open(path)
+    style = "e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).color]"
+    back, front = map(luminance, page.get_by_test_id("stApp").evaluate(style))
+    assert (back < 0.1) == (scheme == "dark")
+    assert contrast(back, front) > 7  # WCAG's enhanced contrast
+    chart = page.get_by_test_id("stVegaLiteChart").first
+    behind = chart.locator("svg").evaluate("e => e.style.backgroundColor")
+    assert (luminance(behind) < 0.1) == (scheme == "dark")
