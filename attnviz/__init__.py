@@ -1,9 +1,9 @@
 """attnviz: look at self-attention with the real numbers.
 
-    import attnviz
-    model = attnviz.load("smollm2-135m")
-    trace = model.trace("The capital of France is")
-    trace.attention(layer=3, head=5).weights()
+import attnviz
+model = attnviz.load("smollm2-135m")
+trace = model.trace("The capital of France is")
+trace.attention(layer=3, head=5).weights()
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["AttnVizError", "load", "wrap"]
 
 
-def load(name: str, device: str = "auto", dtype: str = "auto", revision: str | None = None) -> Model:
+def load(
+    name: str, device: str = "auto", dtype: str = "auto", revision: str | None = None
+) -> Model:
     """Loads a model: a catalog name, a hub id, a folder, or a .gguf file.
 
     Args:

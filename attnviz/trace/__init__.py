@@ -2,7 +2,8 @@
 
 from attnviz.trace.attention_map import AttentionMap
 from attnviz.trace.fidelity import Fidelity
-from attnviz.trace.model import Generation, Model
+from attnviz.trace.generation import Generation
+from attnviz.trace.model import Model
 from attnviz.trace.trace import AttentionLayer, Prediction, Trace
 
 __all__ = [

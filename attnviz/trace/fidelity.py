@@ -48,6 +48,19 @@ class Fidelity:
     passed: bool
 
 
+def receipt(index: int, source: str, layer: Recorded | None, own: Tensor | None) -> Fidelity:
+    """One layer's receipt, over all its items, heads and rows.
+
+    Args:
+        own: (B, n_q, H, d_v) the layer's own output. Without it there is no error to report: a
+            dense layer passes on being the module's own weights, any other fails.
+    """
+    if layer is None or own is None:
+        return Fidelity(index, source, float("nan"), 0.0, layer is not None and source == "dense")
+    error, limit = error_of(layer, own, *everything(layer)), tolerance(own)
+    return Fidelity(index, source, error, limit, error <= limit)
+
+
 def tolerance(own: Tensor) -> float:
     """The largest error that passes for this output."""
     size = float(own.abs().max()) if own.numel() else 0.0

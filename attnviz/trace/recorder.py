@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import torch
@@ -30,6 +30,7 @@ from attnviz.trace.compute import (
     row_blocks,
 )
 from attnviz.trace.fidelity import agrees, error_of, sample
+from attnviz.trace.pieces import belongs_to, settled
 from attnviz.trace.rules import ScoreRules, Term, causal, mask_term, once, relative_or_dense
 
 Source = Literal["exact", "dense", "refused"]
@@ -45,8 +46,9 @@ class Call:
     Attributes:
         module: the attention module, or the module in whose forward it was seen.
         layer: what was kept, or None if refused.
-        own: (B, n_q, H, d_v) the layer's own output, for the receipt; None where unseen.
+        own: (B, n_q, H, d_v) the layer's own output, where it was seen and kept.
         source, reason: how `layer` came about, and why not exactly.
+        windows: how many windows each item was split into (then B counts windows).
         index: the layer, counted in the order in which the layers first ran.
     """
 
@@ -55,7 +57,8 @@ class Call:
     own: Tensor | None
     source: Source
     reason: str = ""
-    index: int = 0
+    windows: int = 1
+    index: int = -1
 
 
 class Edit(Protocol):
@@ -73,14 +76,22 @@ class Recorder:
 
     Args:
         edits: interventions, applied to the calls they name.
-        keep_outputs: keep each layer's own output for the fidelity receipt.
+        keep_outputs: keep each layer's own output, so that a receipt needs no second pass.
+        witness: is shown each layer's index and own output instead; then nothing is kept.
     """
 
-    def __init__(self, edits: tuple[Edit, ...] = (), keep_outputs: bool = True) -> None:
+    def __init__(
+        self,
+        edits: tuple[Edit, ...] = (),
+        keep_outputs: bool = False,
+        witness: Callable[[int, Tensor], None] | None = None,
+    ) -> None:
         self.calls: list[Call] = []
         self.edits = edits
-        self.keep_outputs = keep_outputs
+        self._keep_outputs = keep_outputs
+        self._witness = witness
         self.inside = False  # within a dispatched call, whose insides are not looked at again
+        self._open: list[Call] = []  # of the block that is running
         self._layers: dict[tuple[int, int], int] = {}
         self._ran: dict[int, int] = {}
         self._mask_term = once(mask_term)
@@ -92,6 +103,7 @@ class Recorder:
         token = _ACTIVE.set(self)
         try:
             yield self
+            self.settle()
         finally:
             _ACTIVE.reset(token)
 
@@ -101,6 +113,7 @@ class Recorder:
 
     def next_pass(self) -> None:
         """A new forward pass of a generation begins: its layers are those seen before."""
+        self.settle()
         self._ran.clear()
 
     def add(
@@ -110,23 +123,54 @@ class Recorder:
         own: Tensor | None,
         source: Source,
         reason: str = "",
+        windows: int = 1,
     ) -> None:
         """Notes one attention call."""
-        index = self._index(module)
-        self._ran[id(module)] = self._ran.get(id(module), 0) + 1
-        for edit in self.edits:
-            if edit.layer == index and not isinstance(layer, Edited):
-                raise AttnVizError(
-                    f"Layer {index} cannot be edited: {reason or 'it is outside the interface'}.",
-                    "Edit a layer whose source is exact.",
-                )
-        own = own if self.keep_outputs else None
-        self.calls.append(Call(module, layer, own, source, reason, index))
+        self._open.append(Call(module, layer, own, source, reason, windows))
+
+    def settle(self, length: int | None = None) -> None:
+        """Makes layers of the calls of a block that has ended.
+
+        Args:
+            length: how many positions entered the block.
+        """
+        calls, self._open = self._open, []
+        for call in settled(calls, length):
+            index = self._index(call.module)
+            self._ran[id(call.module)] = self._ran.get(id(call.module), 0) + 1
+            self._check_edited(index, call)
+            own = call.own
+            if self._witness is not None:
+                if own is not None:
+                    self._witness(index, own)
+                call = replace(call, layer=None)
+            kept = own if self._keep_outputs else None
+            self.calls.append(replace(call, own=kept, index=index))
+
+    @property
+    def n_calls(self) -> int:
+        """How many calls were seen so far."""
+        return len(self.calls) + len(self._open)
 
     def _index(self, module: nn.Module) -> int:
-        """The layer that the module's next call is: one that runs twice in a pass is two layers."""
+        """The layer that the module's next is: one that runs twice in a pass is two layers."""
         nth = self._ran.get(id(module), 0)
         return self._layers.setdefault((id(module), nth), len(self._layers))
+
+    def _edits_of(self, module: nn.Module, query: Tensor, key: Tensor) -> list[Edit]:
+        """The edits of the layer that a call now belongs to."""
+        if not self.edits:
+            return []
+        goes_on = bool(self._open) and belongs_to(self._open[-1], module, query, key)
+        before = len(settled(self._open, None)) - goes_on
+        return [edit for edit in self.edits if edit.layer == len(self.calls) + before]
+
+    def _check_edited(self, index: int, call: Call) -> None:
+        if any(edit.layer == index for edit in self.edits) and not isinstance(call.layer, Edited):
+            raise AttnVizError(
+                f"Layer {index} cannot be edited: {call.reason or 'it is outside the interface'}.",
+                "Edit a layer whose source is exact.",
+            )
 
     def attend(
         self,
@@ -154,7 +198,7 @@ class Recorder:
             layer: Recorded | None
             layer, reason = self._recorded(
                 implementation, function is explicit, module, query, key, value,
-                attention_mask, kwargs, output,
+                attention_mask, kwargs, output, weights,
             )  # fmt: skip
             if layer is None:
                 layer, why = _own_weights(
@@ -163,8 +207,8 @@ class Recorder:
                 source, reason = ("dense", reason) if layer is not None else ("refused", why)
         finally:
             self.inside = False
-        for edit in self.edits:
-            if edit.layer == self._index(module) and isinstance(layer, Products | Edited):
+        for edit in self._edits_of(module, query, key):
+            if isinstance(layer, Products | Edited):
                 layer, output = _applied(edit.change(layer, output), layer, output)
         self.add(module, layer, output if layer is not None else None, source, reason)
         return output, weights
@@ -204,7 +248,7 @@ class Recorder:
 
     def _recorded(
         self, implementation: str, explicit: bool, module: nn.Module, query: Tensor, key: Tensor,
-        value: Tensor, mask: Any, options: dict[str, Any], output: Tensor,
+        value: Tensor, mask: Any, options: dict[str, Any], output: Tensor, weights: Tensor | None,
     ) -> tuple[Products | None, str]:  # fmt: skip
         """The call as products if they reproduce its output, else why not."""
         B, H, n_q, _ = query.shape
@@ -215,9 +259,9 @@ class Recorder:
         rules = self.rules(implementation, explicit, module, query, key, mask, options)
         error = float("inf")
         for candidate in _readings(rules):
-            products = Products(query, key, value, candidate)
+            products = Products(query.detach(), key.detach(), value.detach(), candidate)
             error = error_of(products, output, *sample(B, n_q))
-            if agrees(error, output):
+            if agrees(error, output) and _same_weights(products, weights):
                 return products, ""
         return None, f"recomputing it from Q, K and V differs by {error:.1e}"
 
@@ -227,6 +271,23 @@ def _readings(rules: ScoreRules) -> Iterator[ScoreRules]:
     yield rules
     if rules.sinks is not None:
         yield ScoreRules(rules.scaling, rules.softcap, rules.terms, rules.sinks, True)
+
+
+def _same_weights(products: Products, weights: Tensor | None) -> bool:
+    """Whether the sampled weights are those that the layer itself returned, if it did.
+
+    Needed where two readings give the same output: a sink in the softmax, or a gate behind it.
+    """
+    if weights is None or products.rules.sinks is None:
+        return True
+    B, H, n_q, n_k = products.shape
+    items, blocks = sample(B, n_q)
+    return all(
+        agrees(float((mine - weights[item, :, rows]).abs().max()), weights)
+        for item in items
+        for rows in blocks
+        for mine in [products.weights(item, slice(0, H), rows, 0, n_k)]
+    )
 
 
 def _applied(change: HeadChange, layer: Products | Edited, output: Tensor) -> tuple[Edited, Tensor]:

@@ -16,6 +16,7 @@ from attnviz.trace.recorder import Recorder
 Kind = Literal["encoder", "decoder", "cross"]
 
 _ATTENTION = re.compile(r"attention|attn", re.IGNORECASE)
+_UNSEEN = "it has no softmax over keys that could be seen (sparse, hashed or linear attention)"
 _CROSS = re.compile(r"cross|encoder_attn|encdecattention|encoder_decoder_attention", re.IGNORECASE)
 
 
@@ -32,13 +33,11 @@ class Block:
 class Stream:
     """Block inputs and outputs of one forward pass, in the order in which the blocks ran.
 
-    ``entered[i]`` is (B, n, d_model), what block i received, and ``calls_before[i]`` how many
-    attention calls had been made by then; ``left`` is what the last block of a
-    side gave, pass by pass.
+    ``entered[i]`` is (B, n, d_model), what block i received, where that is kept; ``left`` is what
+    the last block of a side gave, pass by pass.
     """
 
     blocks: list[Block] = field(default_factory=list)
-    calls_before: list[int] = field(default_factory=list)
     entered: list[Tensor | None] = field(default_factory=list)
     left: dict[Kind, list[Tensor]] = field(default_factory=dict)
 
@@ -47,7 +46,13 @@ def side(module: PreTrainedModel, name: str) -> Kind:
     """Whether what is called ``name`` inside the model encodes or decodes."""
     config = module.config
     if getattr(config, "is_encoder_decoder", False):
-        return "encoder" if re.search(r"(^|\.)(\w*_)?encoder(\.|$)", name) else "decoder"
+        # the outermost part decides: a decoder may be a BERT, whose layers are its "encoder"
+        for part in name.split("."):
+            if "decoder" in part:
+                return "decoder"
+            if "encoder" in part:
+                return "encoder"
+        return "decoder"
     if re.search(r"(^|\.)(vision|visual|image|audio)\w*(\.|$)", name):
         return "encoder"
     return "decoder" if is_causal_lm(module) else "encoder"
@@ -116,37 +121,45 @@ def stream_of(module: PreTrainedModel, recorder: Recorder, keep: bool) -> Iterat
         keep: whether the tensors are kept, or only the order of the blocks.
     """
     stream = Stream()
+    running: list[tuple[Block, int, int | None]] = []  # a block, calls before it, its positions
     handles = []
+    found = blocks(module)
+    last = {b.kind: b for b in found}
 
     def enter(block: Block) -> Any:
-        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if not recorder.is_active():
+        # no kwargs: another thread's pass, which torch began to call as this hook was removed
+        def hook(_: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
+            if kwargs is None or not recorder.is_active():
                 return
-            stream.blocks.append(block)
-            stream.calls_before.append(len(recorder.calls))
+            recorder.settle()
             hidden = kwargs.get("hidden_states", args[0] if args else None)
-            if not keep or not isinstance(hidden, Tensor):
-                stream.entered.append(None)
-            else:  # a copy: some models add to the stream in place
-                stream.entered.append(hidden.detach().clone())
+            length, entered = None, None
+            if isinstance(hidden, Tensor) and hidden.ndim > 2:
+                length = hidden.shape[1:-1].numel()
+                # a copy: some models add to the stream in place
+                entered = hidden.detach().clone() if keep else None
+            running.append((block, recorder.n_calls, length))
+            stream.blocks.append(block)
+            stream.entered.append(entered)
 
         return hook
 
-    def leave(block: Block) -> Any:
-        def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            hidden = output[0] if isinstance(output, tuple) else output
-            if keep and recorder.is_active() and isinstance(hidden, Tensor):
-                stream.left.setdefault(block.kind, []).append(hidden.detach())
+    def leave(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if not recorder.is_active() or not running:
+            return
+        block, before, length = running.pop()
+        unseen = attention_inside(block.module)[:1] if recorder.n_calls == before else []
+        for _name, attention in unseen:
+            recorder.add(attention, None, None, "refused", _UNSEEN)
+        recorder.settle(length)
+        hidden = output[0] if isinstance(output, tuple) else output
+        if keep and block is last[block.kind] and isinstance(hidden, Tensor):
+            stream.left.setdefault(block.kind, []).append(hidden.detach())
 
-        return hook
-
-    found = blocks(module)
     try:
         for block in found:
-            handles.append(block.module.register_forward_pre_hook(enter(block), with_kwargs=True))
-        for kind in {b.kind for b in found}:
-            last = [b for b in found if b.kind == kind][-1]
-            handles.append(last.module.register_forward_hook(leave(last)))
+            pre = block.module.register_forward_pre_hook(enter(block), with_kwargs=True)
+            handles += [pre, block.module.register_forward_hook(leave)]
         yield stream
     finally:
         for handle in handles:

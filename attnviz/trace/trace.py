@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -12,9 +12,12 @@ from torch import Tensor
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token
 from attnviz.trace.attention_map import AttentionMap
-from attnviz.trace.fidelity import Fidelity, error_of, everything, tolerance
+from attnviz.trace.fidelity import Fidelity, receipt
 from attnviz.trace.recorder import Call, Source
 from attnviz.trace.structure import Kind
+
+# Runs the model again as for the trace, showing each layer's index and own output.
+Replay = Callable[[Callable[[int, Tensor], None]], None]
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,14 @@ class Trace:
         logits: Tensor | None = None,
         vocabulary: object = None,
         mask_token_id: int | None = None,
+        replay: Replay | None = None,
     ) -> None:
         self._calls = tuple(calls)
         self._residuals = residuals
         self._vocabulary = vocabulary
         self._mask_token_id = mask_token_id
+        self._replay = replay
+        self._receipts: dict[int, Fidelity] = {}
         self.tokens = tokens
         self.target_tokens = target_tokens
         self.logits = logits
@@ -130,20 +136,25 @@ class Trace:
     def fidelity(self, layer: int | None = None) -> Fidelity | tuple[Fidelity, ...]:
         """The receipt: each layer's output recomputed in full and compared with its own.
 
-        Takes about as long as the layers' attention itself, in bounded memory. A layer whose
-        output could not be seen (a dense one without values) has no error to report and passes
-        on being the module's own weights; a refused one fails.
+        Unless the trace keeps the layers' own outputs, the model runs once more to show them, and
+        they are compared as they come: that takes a forward pass and the attention of the layers
+        asked for, and no memory to speak of.
+
+        A layer whose output cannot be seen (a dense one without values) has no error to report
+        and passes on being the module's own weights; a refused one fails.
         """
-        if layer is None:
-            return tuple(self.fidelity(i) for i in range(len(self.layers)))
-        call = self._calls[self._layer(layer, None).index]
-        if call.layer is None:
-            return Fidelity(layer, call.source, float("nan"), 0.0, False)
-        if call.own is None:
-            return Fidelity(layer, call.source, float("nan"), 0.0, call.source == "dense")
-        error = error_of(call.layer, call.own, *everything(call.layer))
-        limit = tolerance(call.own)
-        return Fidelity(layer, call.source, error, limit, error <= limit)
+        asked = range(len(self.layers)) if layer is None else (self._layer(layer, None).index,)
+        missing = {i for i in asked if i not in self._receipts}
+        outputs = {i for i in missing if self._calls[i].own is None}
+        if outputs and self._replay is not None:
+            self._replay(lambda i, own: self._receive(i, own) if i in outputs else None)
+        for i in missing - self._receipts.keys():
+            self._receive(i, self._calls[i].own)
+        return tuple(self._receipts[i] for i in asked) if layer is None else self._receipts[layer]
+
+    def _receive(self, i: int, own: Tensor | None) -> None:
+        call = self._calls[i]
+        self._receipts[i] = receipt(i, call.source, call.layer, own)
 
     def residual(self, i: int, *, kind: Kind | None = None, item: int = 0) -> Tensor:
         """(n, d_model): the stream that enters block i; 0 is the embedding, -1 what the last left.

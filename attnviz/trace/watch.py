@@ -44,6 +44,8 @@ _SOFTMAX = {F.softmax, torch.softmax, torch.Tensor.softmax}
 
 # Softmaxes whose results are still waited for; older ones were no attention (or never used).
 _PENDING = 4
+# Modules that are a step of the attention around them.
+_STEPS = (nn.Softmax, nn.Dropout, nn.Identity)
 
 
 class _Pending:
@@ -108,7 +110,8 @@ class Watch(TorchFunctionMode):
     def _product(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
         if self._pending:
-            left, right = args[-2:] if len(args) >= 2 else (None, None)
+            operands = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args
+            left, right = operands[-2:] if len(operands) >= 2 else (None, None)
             found = self._find(left)
             if found is not None and isinstance(right, Tensor):
                 self._pending.remove(found)
@@ -121,15 +124,16 @@ class Watch(TorchFunctionMode):
         return next((p for p in reversed(self._pending) if p.weights is operand), None)
 
     def _note(self, seen: _Pending, values: Tensor | None, output: Tensor) -> None:
-        weights = self._by_head(seen.weights)
         assert seen.module is not None
+        windows = seen.weights.shape[2] if seen.weights.ndim == 5 else 1
+        weights = self._by_head(seen.weights)
         if weights is None:
             reason = f"its weights are laid out in blocks of shape {tuple(seen.weights.shape)}"
             self._recorder.add(seen.module, None, None, "refused", reason)
             return
         scores = None
         if seen.scores is not None and seen.scores.numel() == weights.numel():
-            scores = self._by_head(seen.scores.reshape(weights.shape))
+            scores = self._by_head(seen.scores.reshape(seen.weights.shape))
         v = None if values is None else self._by_head(values)
         if v is not None and v.shape[2] != weights.shape[3]:
             v = None
@@ -137,32 +141,33 @@ class Watch(TorchFunctionMode):
         own = None if own is None else own.transpose(1, 2)  # (B, n_q, H, d_v)
         reason = "this module computes its attention itself, outside transformers' interface"
         layer = Pattern(weights, scores, None, None, v)
-        self._recorder.add(seen.module, layer, own, "dense", reason)
+        self._recorder.add(seen.module, layer, own, "dense", reason, windows)
 
     def _by_head(self, t: Tensor) -> Tensor | None:
-        """(B, H, rows, columns), or None if the tensor is no such thing."""
-        if t.ndim == 4:
-            return t
-        if t.ndim == 3 and t.shape[0] % self._batch == 0:
-            return t.reshape(self._batch, -1, *t.shape[1:])
-        return None
+        """(B, H, rows, columns), or None if the tensor is no such thing; windows become items."""
+        if t.ndim == 5:  # (B, H, windows, rows, columns)
+            t = t.transpose(1, 2).flatten(0, 1)
+        elif t.ndim == 3 and t.shape[0] % self._batch == 0:
+            t = t.reshape(self._batch, -1, *t.shape[1:])
+        return t.detach() if t.ndim == 4 else None
 
     def _fused(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = func(*args, **kwargs)
         names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         module = _caller()
-        if module is None:
+        if module is None or _one_query_for_all(given["query"]):
             return output
         q, k, v = (self._by_head(given[name]) for name in names[:3])
         own = self._by_head(output)
+        windows = output.shape[2] if output.ndim == 5 else 1
         if q is None or k is None or v is None or own is None:
             self._recorder.add(module, None, None, "refused", "its Q, K and V are laid out oddly")
             return output
         terms: list[Term | None] = []
         mask = given.get("attn_mask")
         if isinstance(mask, Tensor):
-            terms.append(mask_term(mask[(None,) * (4 - mask.ndim)]))
+            terms.append(mask_term(mask[(None,) * (4 - mask.ndim)] if windows == 1 else mask[:, 0]))
         if given.get("is_causal"):
             terms.append(causal(q.shape[2], 0, q.device))
         scale = given.get("scale")
@@ -173,7 +178,7 @@ class Watch(TorchFunctionMode):
         layer, own = Products(q, k, v, rules), own.transpose(1, 2)  # (B, n_q, H, d_v)
         error = error_of(layer, own, *sample(q.shape[0], q.shape[2]))
         if agrees(error, own):
-            self._recorder.add(module, layer, own, "exact")
+            self._recorder.add(module, layer, own, "exact", windows=windows)
         else:
             reason = f"recomputing it from Q, K and V differs by {error:.1e}"
             self._recorder.add(module, None, None, "refused", reason)
@@ -192,6 +197,11 @@ class Watch(TorchFunctionMode):
         return result
 
 
+def _one_query_for_all(query: Tensor) -> bool:
+    """Whether one learned query serves every position: it weighs layers or features, not keys."""
+    return query.ndim == 4 and query.shape[1] > 1 and query.stride(1) == 0
+
+
 def _caller() -> nn.Module | None:
     """The innermost module whose code is running."""
     frame = sys._getframe(2)
@@ -201,7 +211,7 @@ def _caller() -> nn.Module | None:
             for name in ("self", "module"):
                 if name in names:
                     held = frame.f_locals.get(name)
-                    if isinstance(held, nn.Module):
+                    if isinstance(held, nn.Module) and not isinstance(held, _STEPS):
                         return held
         frame = frame.f_back  # type: ignore[assignment]
     return None

@@ -200,6 +200,8 @@ def _weights(trace: Trace, index: int) -> Tensor:
 
 def _distance(ours: Tensor, theirs: Tensor) -> float:
     """The largest difference, if theirs can be read as ours, without a sink's column at its end."""
+    if theirs.dim() == 5:  # (B, H, windows, n_q, n_k): a trace's items are windows
+        theirs = theirs.transpose(1, 2).flatten(0, 1)
     rows, cols = theirs.shape[-2:]
     if cols == ours.shape[-1] + 1:
         theirs = theirs[..., :-1]

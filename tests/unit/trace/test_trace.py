@@ -44,10 +44,24 @@ def test_recording_changes_no_bit_of_the_logits(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILD)
 def test_the_receipt_passes_and_says_how_far_off(name: str) -> None:
-    trace = attnviz.wrap(build(name)).trace(inputs=inputs(name))
+    model, given = attnviz.wrap(build(name)), inputs(name)
+    trace = model.trace(inputs=given)
     for f in trace.fidelity():
         assert f.passed
         assert 0 <= f.error <= f.tolerance
+    # the outputs of the same pass say the same as those of a second one
+    kept = model.trace(inputs=given, keep=("qkv", "output"))
+    assert kept.fidelity() == trace.fidelity()
+    assert kept.fidelity(1) == model.trace(inputs=given).fidelity(1)
+    assert kept.nbytes > 0
+
+
+def test_the_receipt_fails_when_the_model_has_changed_meanwhile() -> None:
+    module = build("llama")
+    trace = attnviz.wrap(module).trace(inputs=inputs("llama"))
+    with torch.no_grad():
+        module.model.layers[0].self_attn.v_proj.weight.mul_(1.5)
+    assert not trace.fidelity(0).passed
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "mistral", "gemma2", "bert", "bloom"])
