@@ -77,10 +77,13 @@ def _refused(pieces: Sequence[Call]) -> Call:
 
 
 def _checked(call: Call, length: int | None) -> Call:
-    """Refuses windows that do not split the positions among them: they are parts of a whole."""
+    """Refuses windows that do not split the positions among them: they are parts of a whole.
+
+    (A stage may pool its positions on the way, so theirs may be a fraction of what entered it.)
+    """
     if call.layer is None or call.windows == 1:
         return call
-    if length is not None and call.windows * call.layer.shape[3] == length:
+    if length is not None and length % (call.windows * call.layer.shape[3]) == 0:
         return call
     reason = f"its weights are laid out in {call.windows} overlapping blocks"
     return replace(call, layer=None, own=None, source="refused", reason=reason)
