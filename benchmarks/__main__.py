@@ -1,0 +1,14 @@
+"""Runs the benchmarks one after the other: ``python -m benchmarks [name ...]``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from benchmarks.figure import show
+
+NAMES = ("trace", "lab_rerun")
+
+for name in sys.argv[1:] or NAMES:
+    benchmark = importlib.import_module(f"benchmarks.{name}")
+    show(benchmark.TITLE, benchmark.measure)
