@@ -11,7 +11,14 @@ from attnviz.errors import AttnVizError
 from attnviz.train.evaluation import IGNORED
 from attnviz.train.material import Batch, Probe, endless
 from attnviz.train.settings import Schedule
-from attnviz.train.tasks.task import HELD_OUT_SEED, Lesson, Task, held_out_batches, of_part
+from attnviz.train.tasks.task import (
+    HELD_OUT_SEED,
+    SMALL,
+    Lesson,
+    Task,
+    held_out_batches,
+    of_part,
+)
 from attnviz.train.tasks.vocabulary import SPECIAL, by_character
 
 OPEN, CLOSE = "([{<", ")]}>"
@@ -92,7 +99,7 @@ BRACKETS = Task(
     goal=0.99,
     measure="exact",
     options={"kinds": 2, "length": 10},
-    model={"d_model": 64, "n_heads": 4, "n_layers": 3, "positions": "rope"},
+    model={**SMALL, "n_layers": 3, "positions": "rope"},
     schedule=Schedule(steps=2000, batch_size=64, learning_rate=2e-3),
     lesson=_lesson,
 )

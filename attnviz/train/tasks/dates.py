@@ -13,7 +13,7 @@ from attnviz.errors import AttnVizError
 from attnviz.train.evaluation import IGNORED
 from attnviz.train.material import Batch, Probe, endless
 from attnviz.train.settings import Schedule
-from attnviz.train.tasks.task import Lesson, Task, held_out_batches, of_part
+from attnviz.train.tasks.task import SMALL, Lesson, Task, held_out_batches, of_part
 from attnviz.train.tasks.vocabulary import END, PAD, SPECIAL, by_character
 
 MONTHS = (
@@ -83,10 +83,8 @@ DATES = Task(
     measure="exact",
     options={"first_year": 1900, "last_year": 2099},
     model={
+        **SMALL,
         "architecture": "encoder-decoder",
-        "d_model": 64,
-        "n_heads": 4,
-        "n_layers": 2,
         "positions": "learned",
         "max_positions": 64,
     },

@@ -102,6 +102,7 @@ def _transformer(model: dict[str, Any], patch: int) -> ViTForImageClassification
         num_attention_heads=heads,
         num_hidden_layers=model["n_layers"],
         intermediate_size=model.get("feed_forward_size") or 4 * width,
+        initializer_range=width**-0.5,  # 0.02 is for wide ones, and a slow start here
         hidden_dropout_prob=model.get("dropout", 0.0),
         id2label={i: str(i) for i in range(10)},
         label2id={str(i): i for i in range(10)},

@@ -10,7 +10,7 @@ from attnviz.errors import AttnVizError
 from attnviz.train.evaluation import IGNORED
 from attnviz.train.material import Probe, shuffled
 from attnviz.train.settings import Schedule
-from attnviz.train.tasks.task import Lesson, Task
+from attnviz.train.tasks.task import SMALL, Lesson, Task
 from attnviz.train.tasks.vocabulary import SPECIAL, by_word
 
 ANSWER = 4  # where the sum stands in "a + b = c"
@@ -50,7 +50,7 @@ MODULAR = Task(
     goal=0.99,
     measure="exact",
     options={"modulus": 59, "trained": 0.5},
-    model={"d_model": 128, "n_heads": 4, "n_layers": 1, "positions": "learned", "norm": "none"},
+    model={**SMALL, "d_model": 128, "n_layers": 1, "positions": "learned"},
     schedule=Schedule(
         steps=4000,
         batch_size=512,

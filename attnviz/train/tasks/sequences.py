@@ -13,7 +13,14 @@ from attnviz.errors import AttnVizError
 from attnviz.train.evaluation import IGNORED
 from attnviz.train.material import Batch, Probe, endless
 from attnviz.train.settings import Schedule
-from attnviz.train.tasks.task import HELD_OUT_SEED, Lesson, Task, held_out_batches, of_part
+from attnviz.train.tasks.task import (
+    HELD_OUT_SEED,
+    SMALL,
+    Lesson,
+    Task,
+    held_out_batches,
+    of_part,
+)
 from attnviz.train.tasks.vocabulary import SPECIAL, by_character
 
 LETTERS = string.ascii_lowercase + string.ascii_uppercase
@@ -104,7 +111,7 @@ def _lengths(options: dict[str, Any]) -> tuple[int, int]:
     return shortest, longest
 
 
-_SMALL = {"d_model": 64, "n_heads": 4, "n_layers": 2, "positions": "rope"}
+_SMALL = {**SMALL, "positions": "rope"}
 _SPAN = {"symbols": 16, "shortest": 5, "longest": 12}
 
 COPY = Task(
@@ -147,7 +154,7 @@ INDUCTION = Task(
     goal=0.99,
     measure="accuracy",
     options={"symbols": 40, "shortest": 8, "longest": 24},
-    model=_SMALL,
-    schedule=Schedule(steps=1500, batch_size=64, learning_rate=2e-3),
+    model={**_SMALL, "feed_forward": False},  # two layers of attention are all it takes
+    schedule=Schedule(steps=800, batch_size=64, learning_rate=2e-3),
     lesson=_repetition,
 )

@@ -9,7 +9,7 @@ import torch
 from attnviz.errors import AttnVizError
 from attnviz.train.material import Batch, Probe
 from attnviz.train.settings import Schedule
-from attnviz.train.tasks.task import Lesson, Task
+from attnviz.train.tasks.task import SMALL, Lesson, Task
 from attnviz.train.tasks.vocabulary import SPECIAL, by_character
 
 DEFAULT = (
@@ -64,7 +64,7 @@ TEXT = Task(
     goal=None,
     measure="accuracy",
     options={"text": DEFAULT, "length": 64},
-    model={"d_model": 64, "n_heads": 4, "n_layers": 2, "positions": "rope"},
+    model={**SMALL, "positions": "rope"},
     schedule=Schedule(steps=800, batch_size=32, learning_rate=2e-3),
     lesson=_lesson,
 )

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from attnviz.errors import AttnVizError
+from attnviz.train.evaluation import IGNORED
+from attnviz.train.material import Batch, Material
+from attnviz.train.settings import JobSettings
+from attnviz.train.tasks import TASKS, find
+from attnviz.train.tasks.brackets import FIRST, beginnings, closing
+from attnviz.train.tasks.digits import as_image, pictures
+from attnviz.train.tasks.task import prepare, settings_for
+
+TEXTS = [name for name in TASKS if name != "digits"]
+
+
+def material(name: str) -> Material:
+    return prepare(find(name), settings_for(find(name)))
+
+
+def written(made: Material, batch: Batch, row: int) -> str:
+    return str(made.tokenizer.decode(batch["input_ids"][row], skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_place_in_the_order_always_holds_the_same(name: str) -> None:
+    first, second = material(name), material(name)
+    places = list(range(640, 656))
+    a, b = first.draw(places), second.draw(places)
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    other = first.draw(list(range(656, 672)))
+    assert any(a[k].shape != other[k].shape or not torch.equal(a[k], other[k]) for k in a)
+
+
+@pytest.mark.parametrize("name", ["copy", "reverse", "sort", "induction", "brackets", "modular"])
+def test_what_is_held_out_is_never_trained_on(name: str) -> None:
+    made = material(name)
+    held_out = {written(made, b, i) for b in made.held_out for i in range(len(b["labels"]))}
+    seen = set()
+    for start in range(0, 64 * 60, 64):
+        batch = made.draw(list(range(start, start + 64)))
+        seen |= {written(made, batch, i) for i in range(64)}
+    assert len(held_out) > 100
+    assert not held_out & seen
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_what_is_written_is_what_the_tokenizer_reads(name: str) -> None:
+    made = material(name)
+    batch = made.held_out[0]
+    text = written(made, batch, 0)
+    ids = made.tokenizer(text)["input_ids"]
+    padding = made.tokenizer.pad_token_id
+    assert ids == [i for i in batch["input_ids"][0].tolist() if i != padding]
+    assert made.tokenizer.unk_token_id not in ids
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("copy", lambda words: words),
+        ("reverse", lambda words: words[::-1]),
+        ("sort", lambda words: "".join(sorted(words))),
+    ],
+)
+def test_answers_are_right_and_alone_are_learned(name: str, answer: Callable[[str], str]) -> None:
+    made = material(name)
+    batch = made.held_out[1]
+    question, told = written(made, batch, 3).split(">")
+    assert told == answer(question) + "."
+    learned = batch["labels"][3] != IGNORED
+    assert int(learned.sum()) == len(told)
+    assert bool(learned[-len(told) :].all())
+
+
+def test_induction_repeats_letters_that_are_all_different() -> None:
+    made = material("induction")
+    words = written(made, made.held_out[0], 0)
+    half = len(words) // 2
+    assert words[:half] == words[half:]
+    assert len(set(words[:half])) == half
+
+
+def test_brackets_close_what_is_open() -> None:
+    ids = beginnings(torch.Generator().manual_seed(0), 50, 9, 2)
+    for row in ids.tolist():
+        text = "".join("([)]"[i - FIRST] for i in [*row, *closing(row, 2)])
+        while text:
+            shorter = text.replace("()", "").replace("[]", "")
+            assert shorter != text
+            text = shorter
+
+
+def test_modular_sums() -> None:
+    made = material("modular")
+    for batch in made.held_out:
+        a, _, b, _, c = (batch["input_ids"][:, i] - 6 for i in range(5))
+        assert torch.equal((a + b) % 59, c)
+
+
+def test_dates_are_the_same_day_in_both_ways() -> None:
+    made = material("dates")
+    batch = made.held_out[0]
+    names = [datetime.date(2000, m, 1).strftime("%B") for m in range(1, 13)]
+    ways = set()
+    for i in range(len(batch["labels"])):
+        source = written(made, batch, i)
+        target = str(
+            made.tokenizer.decode(batch["labels"][i].clamp(min=0), skip_special_tokens=True)
+        )
+        words, iso = (source, target) if " " in source else (target, source)
+        day, month, year = words.split(" ")
+        assert datetime.date.fromisoformat(iso) == datetime.date(
+            int(year), names.index(month) + 1, int(day)
+        )
+        ways.add(" " in source)
+    assert ways == {True, False}
+
+
+def test_the_digits_processor_gives_what_is_trained_on() -> None:
+    made = material("digits")
+    pixels, labels = pictures()
+    assert pixels.shape == (1797, 8, 8)
+    given = made.processor(images=as_image(pixels[0]), return_tensors="pt")["pixel_values"][0]
+    everything = torch.cat([batch["pixel_values"] for batch in made.held_out])
+    assert given.shape == everything[0].shape
+    # one of the training images, unmoved, or a held-out one: the same numbers but for rounding
+    train = made.draw(list(range(1437)))["pixel_values"]
+    distance = (torch.cat([everything, train]) - given).abs().amax((1, 2, 3)).min()
+    held = distance < 1e-6
+    assert held or (int(labels[0]) == 0 and distance < 2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "model", "words"),
+    [
+        ("copy", {"symbols": 1}, {}, "symbols is 1"),
+        ("copy", {"speed": 1}, {}, "speed"),
+        ("copy", {"shortest": 9, "longest": 4}, {}, "lengths"),
+        ("copy", {}, {"n_heads": 3}, "heads do not divide"),
+        ("copy", {}, {"mask": "none"}, "reads the answer"),
+        ("copy", {}, {"architecture": "encoder"}, "encoder alone"),
+        ("induction", {"symbols": 8}, {}, "cannot be drawn"),
+        ("text", {"text": "short"}, {}, "too few"),
+        ("digits", {"patch": 3}, {}, "do not fill"),
+        ("digits", {}, {"positions": "rope"}, "no setting 'positions'"),
+        ("modular", {"modulus": 2}, {}, "modulus"),
+    ],
+)
+def test_what_cannot_be_learned_is_said(
+    name: str, options: dict[str, object], model: dict[str, object], words: str
+) -> None:
+    with pytest.raises(AttnVizError, match=words):
+        prepare(find(name), settings_for(find(name), options=options, model=model))
+
+
+def test_the_persons_own_layer_is_used(tiny: Callable[..., JobSettings]) -> None:
+    model = {"n_kv_heads": 1, "positions": "alibi", "mask": "sliding", "window": 5, "sink": True}
+    made = prepare(find("copy"), tiny("copy", model=model))
+    config = made.base.config
+    assert (config.n_kv_heads, config.positions, config.mask, config.sink) == (
+        1,
+        "alibi",
+        "sliding",
+        True,
+    )
+
+
+def test_an_unknown_task() -> None:
+    with pytest.raises(AttnVizError, match="juggle"):
+        find("juggle")
