@@ -15,8 +15,8 @@ _HERE = Path(__file__).parent
 
 # A module comes after those it imports.
 MODULES = (
-    "payload", "numbers", "colours", "dom", "stage", "pictures", "map", "grid", "lines", "neuron",
-    "main",
+    "payload", "numbers", "colours", "dom", "stage", "pictures", "shading", "viewport", "map",
+    "grid", "lines", "neuron", "main",
 )  # fmt: skip
 
 _IMPORT = re.compile(r"^import\s*\{[^}]*\}\s*from\s*\"\./\w+\.js\";\n", re.MULTILINE)
@@ -82,4 +82,3 @@ def canvas(
 def canvas_state(key: str) -> CanvasState:
     """What a canvas said last; ask it before its payload is built."""
     return CanvasState.of(st.session_state.get(key))
-

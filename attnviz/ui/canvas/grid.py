@@ -9,7 +9,7 @@ import numpy as np
 from attnviz.analysis.heads import METRICS, HeadMetric, survey
 from attnviz.trace import AttentionLayer, Trace
 from attnviz.ui.canvas import wire
-from attnviz.ui.canvas.labels import trace_id
+from attnviz.ui.canvas.labels import layer_name, trace_id
 from attnviz.ui.canvas.numbers import Significant
 
 THUMBNAIL = 64  # cells a side: what a screen shows of one of 144 heads
@@ -20,13 +20,14 @@ class GridPayload:
     """Thumbnails, layer after layer.
 
     Attributes:
-        layers: the layers shown and refused, in order.
+        layers: the layers shown and refused, in order. titles: their names to a reader.
         thumbnails: one (H, R, C) uint8 array a shown layer: the upper byte of 16-bit codes.
         metrics: every head of the shown layers, in the same order.
         selected: (layer, head) to be marked.
     """
 
     layers: tuple[AttentionLayer, ...]
+    titles: tuple[str, ...]
     thumbnails: dict[int, np.ndarray]
     metrics: tuple[HeadMetric, ...]
     selected: tuple[int, int] | None = None
@@ -35,8 +36,8 @@ class GridPayload:
     def encode(self, **display: object) -> bytes:
         """The message for the browser. display: how it is shown, such as ``height``."""
         blocks, at = [], 0
-        for layer in self.layers:
-            block = {"index": layer.index, "kind": layer.kind, "name": layer.name}
+        for layer, title in zip(self.layers, self.titles, strict=True):
+            block = {"index": layer.index, "kind": layer.kind, "title": title}
             block |= {"source": layer.source, "reason": layer.reason}
             small = self.thumbnails.get(layer.index)
             if small is not None:
@@ -78,4 +79,5 @@ def grid_payload(
         thumbnails[index] = (codes >> 8).astype(np.uint8)
         metrics.extend(found)
     id = f"{trace_id(trace)}/{size}/{item}"
-    return GridPayload(trace.layers, thumbnails, tuple(metrics), selected, id)
+    titles = tuple(layer_name(trace, layer.index) for layer in trace.layers)
+    return GridPayload(trace.layers, titles, thumbnails, tuple(metrics), selected, id)

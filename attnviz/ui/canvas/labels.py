@@ -18,6 +18,15 @@ def names(tokens: Sequence[Token]) -> list[str]:
     return [visible(token.text)[:LONGEST] for token in tokens]
 
 
+def layer_name(trace: Trace, layer: int) -> str:
+    """ "Layer 3"; where a model has several kinds of attention, "Cross layer 1"."""
+    kind = trace.layers[layer].kind
+    if all(other.kind == kind for other in trace.layers):
+        return f"Layer {layer}"
+    place = sum(other.kind == kind for other in trace.layers[:layer])
+    return f"{kind.capitalize()} layer {place}"
+
+
 def trace_id(trace: Trace) -> str:
     """A name for a trace that no other trace of this process has."""
     if trace not in _IDS:

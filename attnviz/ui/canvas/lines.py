@@ -12,7 +12,7 @@ from attnviz.analysis import overviews
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 from attnviz.ui.canvas import wire
-from attnviz.ui.canvas.labels import names, trace_id
+from attnviz.ui.canvas.labels import layer_name, names, trace_id
 from attnviz.ui.canvas.numbers import Significant
 
 FLOOR = 0.01  # a line of less weight can't be seen; a row has at most 100 above it
@@ -104,7 +104,7 @@ def lines_payload(
     starts = np.stack([ends[h * n_q : (h + 1) * n_q + 1] for h in range(len(chosen))])
     return LinesPayload(
         id=f"{trace_id(trace)}/{layer}/{','.join(map(str, chosen))}/{floor}/{item}",
-        title=f"Layer {layer}",
+        title=layer_name(trace, layer),
         heads=chosen,
         floor=floor,
         starts=starts.astype(np.uint32),

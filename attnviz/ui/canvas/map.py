@@ -11,12 +11,12 @@ from attnviz.analysis import overviews
 from attnviz.analysis.overviews import Quantity
 from attnviz.trace import Trace
 from attnviz.ui.canvas import wire
-from attnviz.ui.canvas.labels import names, trace_id
+from attnviz.ui.canvas.labels import layer_name, names, trace_id
 from attnviz.ui.canvas.numbers import Codec, Fixed, Significant
 from attnviz.ui.canvas.state import View
 
 SIDE = 1024  # cells along one side of a picture that is sent; 2 MB at most
-MARGIN = 0.25  # of what is on screen, sent around it so that a small move needs no question
+MARGIN = 0.25  # of what is on screen, sent around it where that costs no detail
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def map_payload(
     return MapPayload(
         id=id,
         space=space,
-        title=f"Layer {layer}, head {head}: {quantity}",
+        title=f"{layer_name(trace, layer)}, head {head}: {quantity}",
         quantity=quantity,
         shape=shape,
         base=base,
@@ -149,16 +149,24 @@ def tile_bounds(
 
     Sides are powers of two, so that tiles of one zoom have their squares at the same places.
     """
-    spans = []
-    for (start, stop), n in zip((view.rows, view.cols), shape, strict=True):
-        start, stop = min(start, n - 1), min(stop, n)
-        margin = round((stop - start) * MARGIN)
-        spans.append((max(0, start - margin), min(n, max(stop, start + 1) + margin)))
+    spans = [
+        (min(start, n - 1), max(min(stop, n), min(start, n - 1) + 1))
+        for (start, stop), n in zip((view.rows, view.cols), shape, strict=True)
+    ]
     side = 1
-    while max(-(-stop // side) - start // side for start, stop in spans) > size:
+    while max(_squares(*span, side) for span in spans) > size:
         side *= 2
-    (r0, r1), (c0, c1) = ((start // side * side, stop) for start, stop in spans)
-    return (r0, r1), (c0, c1), side
+    bounds = []
+    for (start, stop), n in zip(spans, shape, strict=True):
+        spare = (size - _squares(start, stop, side)) // 2 * side
+        margin = min(round((stop - start) * MARGIN), spare) // side * side
+        bounds.append((max(0, start // side * side - margin), min(n, stop + margin)))
+    return bounds[0], bounds[1], side
+
+
+def _squares(start: int, stop: int, side: int) -> int:
+    """Squares that start at multiples of ``side``, from ``start`` until ``stop`` is covered."""
+    return -(-stop // side) - start // side
 
 
 def _tile(

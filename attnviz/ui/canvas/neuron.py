@@ -9,7 +9,7 @@ import numpy as np
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 from attnviz.ui.canvas import wire
-from attnviz.ui.canvas.labels import names, trace_id
+from attnviz.ui.canvas.labels import layer_name, names, trace_id
 from attnviz.ui.canvas.numbers import Fixed, Significant
 
 BYTES = 2 << 20  # up to here every query is sent, and choosing one needs no question
@@ -93,7 +93,7 @@ def neuron_payload(
     q, k = q[rows], k[cols]
     return NeuronPayload(
         id=f"{trace_id(trace)}/{layer}/{head}/{rows.start}/{cols.start}/{item}",
-        title=f"Layer {layer}, head {head}",
+        title=f"{layer_name(trace, layer)}, head {head}",
         query=query,
         queries=(rows.start, rows.stop),
         keys=(cols.start, cols.stop),

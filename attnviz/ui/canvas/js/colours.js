@@ -58,7 +58,7 @@ export function readTheme(host) {
     font: `${get("font", "sans-serif").replace(/,?\s*sans-serif\s*$/, "") || "sans-serif"}, ${SCRIPTS}`,
     dark,
     sequential: ramp(list("sequential", otherwise.sequential)),
-    diverging: ramp(list("diverging", otherwise.diverging)),
+    diverging: ramp(withMiddle(list("diverging", otherwise.diverging), background)),
     categorical: list("categorical", otherwise.categorical),
     mark: dark ? "#ff5ca8" : "#d6006c",
   };
@@ -77,6 +77,7 @@ function parseColour(colour) {
   return [numbers[0], numbers[1], numbers[2], numbers[3] ?? 1];
 }
 
+/** @param {number[]} colour */
 function luminance([r, g, b]) {
   return (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;
 }
@@ -92,7 +93,7 @@ function solid(colour, background) {
   return mix(background, colour, parseColour(colour)[3]);
 }
 
-/** @param {string[]} colours @returns {Uint32Array} 256 steps between them */
+/** @param {string[]} colours CSS colours @returns {Uint32Array} 256 steps between them */
 function ramp(colours) {
   const stops = colours.map(parseColour);
   const out = new Uint32Array(256);
@@ -104,6 +105,13 @@ function ramp(colours) {
     out[i] = (255 << 24) | (part(2) << 16) | (part(1) << 8) | part(0);
   }
   return out;
+}
+
+/** Zero is no colour: where two halves meet without a middle, the page's own comes between. */
+function withMiddle(colours, background) {
+  if (colours.length % 2) return colours;
+  const half = colours.length / 2;
+  return [...colours.slice(0, half), mix(background, colours[half], 0.12), ...colours.slice(half)];
 }
 
 /** One of 256 packed colours as CSS. @param {number} packed */

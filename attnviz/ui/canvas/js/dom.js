@@ -33,7 +33,7 @@ export function segments(label, choices, chosen, choose) {
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.value === value));
   };
   const group = element("span", { class: "segments", role: "group", "aria-label": label }, buttons);
-  return { group, press };
+  return { group, choose: (value) => { press(value); choose(value); } };
 }
 
 /** @param {string} name @param {string} help @param {() => void} click */

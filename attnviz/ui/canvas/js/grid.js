@@ -4,7 +4,7 @@ import { codecOf, MASKED, shortNumber } from "./numbers.js";
 import { colourTable } from "./colours.js";
 import { dropdown, slider } from "./dom.js";
 import { asImage } from "./pictures.js";
-import { fitted } from "./stage.js";
+import { fitted, spoken } from "./stage.js";
 
 const GAP = 4;
 const MARGIN = 34; // px, for the layers' numbers
@@ -33,6 +33,7 @@ export class GridMode {
     this.order = "layers";
     this.metric = 0;
     this.least = 0; // share of the metric's range below which heads are left out
+    /** @type {"log" | "linear"} */
     this.scaleKind = "log";
     /** @type {Head[]} */
     this.heads = [];
@@ -55,7 +56,10 @@ export class GridMode {
     this.cells = arrays.cells;
     this.heads = [];
     const width = header.metrics.length;
+    const kinds = new Set(header.layers.map((block) => block.kind));
     for (const block of header.layers) {
+      const [number] = block.title.match(/\d+$/);
+      block.short = (kinds.size > 1 ? block.kind[0].toUpperCase() : "L") + number;
       for (let h = 0; h < (block.heads ?? 0); h++) {
         const i = this.heads.length;
         this.heads.push({
@@ -82,7 +86,7 @@ export class GridMode {
       [["layers", "By layer"], ["down", "Highest first"], ["up", "Lowest first"]],
       this.order, (value) => { this.order = value; this._arrange(); });
     const scale = dropdown("Colour scale", [["log", "Log colours"], ["linear", "Linear colours"]],
-      this.scaleKind, (kind) => { this.scaleKind = kind; this.themed(); });
+      this.scaleKind, (kind) => { this.scaleKind = /** @type {any} */ (kind); this.themed(); });
     this.filter = slider("At least", { min: 0, max: 100, step: 1, value: this.least * 100 },
       () => this._leastText(), (value) => { this.least = value / 100; this._arrange(); });
     this.stage.tools.replaceChildren(order, metric, this.filter.group, scale);
@@ -141,47 +145,50 @@ export class GridMode {
       const turned = size(layers.length, most) > size(most, layers.length);
       const side = Math.floor(Math.max(LEAST, Math.min(MOST, turned ? size(layers.length, most) : size(most, layers.length))));
       const perLine = Math.max(1, Math.floor(wide / (side + GAP)));
-      this.headings.push({ y: y + HEADING / 2, text: kinds.length > 1 || kind === "cross" ? KINDS[kind] : `${KINDS[kind]}` });
+      this.headings.push({ y: y + HEADING / 2, text: KINDS[kind] });
       y += HEADING + 14;
+      const tallest = Math.max(...layers.map((b) => (b.heads ? Math.min(1, b.rows / b.cols) : 0)), 0.2);
+      const pitch = Math.max(16, Math.round(side * tallest)) + GAP;
+      const top = y;
       const place = (head, i, j) => {
         head.x = MARGIN + i * (side + GAP);
-        head.y = y + j * (side + GAP);
+        head.y = top + j * pitch;
         this._fill(head, side);
       };
-      const top = y;
       let lines = 0;
       layers.forEach((block, n) => {
         const heads = this.heads.filter((h) => h.block === block);
         if (turned) {
           const line = Math.floor(n / perLine);
-          const from = line * (most + 0.4);
+          const from = line * (most + 0.5);
           heads.forEach((head, i) => place(head, n % perLine, from + i));
-          this.marks.push({ x: MARGIN + (n % perLine) * (side + GAP) + side / 2, y: top + from * (side + GAP) - 7, text: String(block.index), align: "center" });
+          this.marks.push({ x: MARGIN + (n % perLine) * (side + GAP) + side / 2, y: top + from * pitch - 7, text: String(n), align: "center" });
           lines = Math.max(lines, from + most);
         } else {
+          const middle = top + lines * pitch + pitch / 2 - 2;
           heads.forEach((head, i) => place(head, i % perLine, lines + Math.floor(i / perLine)));
-          this.marks.push({ x: MARGIN - 8, y: top + lines * (side + GAP) + side / 2, text: String(block.index), align: "right" });
-          if (!heads.length) this.marks.push({ x: MARGIN, y: top + lines * (side + GAP) + side / 2, text: `not shown: ${block.reason}`, align: "left" });
+          this.marks.push({ x: MARGIN - 8, y: middle, text: String(n), align: "right" });
+          if (!heads.length) this.marks.push({ x: MARGIN, y: middle, text: `not shown: ${block.reason}`, align: "left" });
           lines += Math.max(1, Math.ceil(heads.length / perLine));
         }
         this.shown.push(...heads);
       });
       for (let h = 0; h < Math.min(most, turned ? most : perLine); h++) {
         const mark = turned
-          ? { x: MARGIN - 8, y: top + h * (side + GAP) + side / 2, text: String(h), align: "right" }
+          ? { x: MARGIN - 8, y: top + h * pitch + pitch / 2 - 2, text: String(h), align: "right" }
           : { x: MARGIN + h * (side + GAP) + side / 2, y: top - 7, text: String(h), align: "center" };
         this.marks.push(mark);
       }
       this.headings[this.headings.length - 1].text += turned ? " · layers →, heads ↓" : " · layers ↓, heads →";
-      y = top + lines * (side + GAP) + 10;
+      y = top + lines * pitch + 10;
     }
     this.content = y;
   }
 
   _byNumber() {
     const sign = this.order === "down" ? -1 : 1;
-    const number = (h) => (Number.isFinite(h.numbers[this.metric]) ? h.numbers[this.metric] : -sign * -Infinity);
-    this.shown = this.heads.filter((h) => !h.faded && Number.isFinite(h.numbers[this.metric]))
+    const number = (h) => h.numbers[this.metric];
+    this.shown = this.heads.filter((h) => !h.faded && Number.isFinite(number(h)))
       .sort((a, b) => sign * (number(a) - number(b)) || a.layer - b.layer || a.head - b.head);
     const wide = this.stage.width - 8;
     const line = 30; // two lines of text under each
@@ -195,7 +202,7 @@ export class GridMode {
       head.x = 4 + (i % perLine) * (side + 10);
       head.y = 4 + Math.floor(i / perLine) * (side + line + 6);
       this._fill(head, side);
-      this.marks.push({ x: head.x, y: head.y + side + 9, text: `L${head.layer} H${head.head}`, align: "left", room: side });
+      this.marks.push({ x: head.x, y: head.y + side + 9, text: `${head.block.short} H${head.head}`, align: "left", room: side });
       this.marks.push({ x: head.x, y: head.y + side + 22, text: shortNumber(head.numbers[this.metric]), align: "left", strong: true });
     });
     this.content = 8 + Math.ceil(this.shown.length / perLine) * (side + line + 6);
@@ -244,7 +251,7 @@ export class GridMode {
   choose(head) {
     this.selected = [head.layer, head.head];
     this.stage.repaint();
-    this.stage.say(`Selected layer ${head.layer}, head ${head.head}`);
+    this.stage.say(`Selected: ${nameOf(head)}`);
     this.send("selected", this.selected);
   }
 
@@ -266,7 +273,7 @@ export class GridMode {
       this.hovered = next;
       const rows = this.describe(next);
       this.stage.tip(next.x + next.w, next.y + next.h - this.stage.top, rows);
-      this.stage.say(rows.map(([name, text]) => `${name} ${text}`).join(", "));
+      this.stage.say(spoken(rows));
       this.stage.repaintOver();
     }
     return true;
@@ -289,9 +296,9 @@ export class GridMode {
     return this.selected && this.selected[0] === head.layer && this.selected[1] === head.head;
   }
 
-  /** @param {Head} head @returns {[string, string][]} */
+  /** @param {Head} head @returns {import("./stage.js").TipRow[]} */
   describe(head) {
-    const rows = /** @type {[string, string][]} */ ([["", `Layer ${head.layer}, head ${head.head}`]]);
+    const rows = /** @type {import("./stage.js").TipRow[]} */ ([["", nameOf(head)]]);
     this.header.metrics.forEach((metric, i) => {
       if (Number.isFinite(head.numbers[i])) rows.push([metric.title, shortNumber(head.numbers[i])]);
     });
@@ -303,7 +310,7 @@ export class GridMode {
     return {
       caption: "Heads and their metrics",
       columns: ["head", ...this.header.metrics.map((m) => m.title)],
-      rows: this.shown.map((h) => [`Layer ${h.layer}, head ${h.head}`, ...[...h.numbers].map(text)]),
+      rows: this.shown.map((h) => [nameOf(h), ...[...h.numbers].map(text)]),
     };
   }
 
@@ -325,8 +332,8 @@ export class GridMode {
 
   /** A colour for each upper byte of a code. */
   _table() {
-    const high = 1;
-    const scale = { kind: this.scaleKind, low: this.scaleKind === "log" ? 1e-3 : 0, high, ranks: null };
+    const low = this.scaleKind === "log" ? 1e-3 : 0;
+    const scale = { kind: this.scaleKind, low, high: 1, ranks: null };
     const full = colourTable(codecOf({ kind: "significant" }), scale, this.stage.theme.sequential);
     const table = new Uint32Array(256);
     for (let i = 0; i < 255; i++) table[i] = full[Math.min(MASKED - 1, i * 256 + 128)];
@@ -382,4 +389,9 @@ export class GridMode {
   }
 
   destroy() {}
+}
+
+/** @param {Head} head */
+function nameOf(head) {
+  return `${head.block.title}, head ${head.head}`;
 }

@@ -3,7 +3,7 @@
 import { codecOf, significantCode } from "./numbers.js";
 import { headColour, mix } from "./colours.js";
 import { element, plainButton, slider } from "./dom.js";
-import { fitted } from "./stage.js";
+import { fitted, spoken } from "./stage.js";
 
 const ROW = 20; // px a token
 const TOP = 26;
@@ -271,7 +271,7 @@ export class LinesMode {
       const { scroll, top, height } = this.stage;
       if (y < top || y + ROW > top + height) scroll.scrollTop = y - height / 2;
       this.hovered = { side, index };
-      this.stage.say(this.describe(this.hovered).map(([a, b]) => `${a} ${b}`).join(", "));
+      this.stage.say(spoken(this.describe(this.hovered)));
       this.stage.repaint();
     } else return false;
     return true;
@@ -293,15 +293,15 @@ export class LinesMode {
     return found.sort((a, b) => this.codes[b[0]] - this.codes[a[0]]).slice(0, most);
   }
 
-  /** @returns {[string, string][]} */
+  /** @returns {import("./stage.js").TipRow[]} */
   describe(token) {
     const row = token.side === "row";
     const name = (row ? this.rows : this.cols)[token.index];
-    const rows = /** @type {[string, string][]} */ ([[row ? "query" : "key", `${token.index} · ${name}`]]);
+    const rows = /** @type {import("./stage.js").TipRow[]} */ ([[row ? "query" : "key", `${token.index} · `, name]]);
     for (const [line, head] of this._linesOf(token)) {
       const other = row ? this.keys[line] : this.queries[line];
       const text = (row ? this.cols : this.rows)[other];
-      rows.push([`${this.codec.text(this.codes[line])}  head ${head.number}`, `${row ? "→" : "←"} ${other} · ${text}`]);
+      rows.push([`${this.codec.text(this.codes[line])}  head ${head.number}`, `${row ? "→" : "←"} ${other} · `, text]);
     }
     return rows;
   }
@@ -315,7 +315,7 @@ export class LinesMode {
       caption: `${this.header.title}: the strongest lines ${alone ? "of one token" : "in view"}`,
       columns: ["query", "key", "head", "weight"],
       rows: lines.map(([line, head]) => [
-        `${this.queries[line]} ${this.rows[this.queries[line]]}`, `${this.keys[line]} ${this.cols[this.keys[line]]}`,
+        [`${this.queries[line]} `, this.rows[this.queries[line]]], [`${this.keys[line]} `, this.cols[this.keys[line]]],
         String(head.number), this.codec.text(this.codes[line])]),
     };
   }

@@ -3,7 +3,7 @@
 import { codecOf, MASKED } from "./numbers.js";
 import { cssColour } from "./colours.js";
 import { dropdown, element } from "./dom.js";
-import { fitted } from "./stage.js";
+import { fitted, spoken } from "./stage.js";
 
 const LINE = 22; // px a key
 const HEAD = 92; // px above the keys: titles, and q itself
@@ -15,6 +15,10 @@ export class NeuronMode {
     this.send = send;
     this.order = "position";
     this.hovered = null; // {row, part, index}
+    /** @type {Float32Array} */
+    this.q = this.k = new Float32Array(0);
+    /** @type {Uint16Array} */
+    this.dotCodes = this.scoreCodes = this.weightCodes = new Uint16Array(0);
     this.tools = [];
     this.label = "Query and keys";
   }
@@ -103,7 +107,7 @@ export class NeuronMode {
   layout() {
     const { width } = this.stage;
     this.names = Math.min(130, width * 0.16);
-    const figures = Math.min(330, width * 0.36);
+    const figures = Math.min(330, width * 0.34);
     const strips = width - this.names - figures - 42;
     this.kx = this.names + 14;
     this.strip = strips / 2;
@@ -123,7 +127,7 @@ export class NeuronMode {
   }
 
   _partAt(x) {
-    for (const [part, left] of [["k", this.kx], ["product", this.px]]) {
+    for (const [part, left] of /** @type {[string, number][]} */ ([["k", this.kx], ["product", this.px]])) {
       const index = Math.floor(((x - left) / this.strip) * this.width);
       if (x >= left && index >= 0 && index < this.width) return { part, index };
     }
@@ -169,15 +173,15 @@ export class NeuronMode {
   }
 
   _tipOfQuery(x, y, i) {
-    this.stage.tip(x, y, [["query", `${this.query} · ${this.header.rowNames[this.query]}`], [`q[${i}]`, figure(this._q(i))]]);
+    this.stage.tip(x, y, [["query", `${this.query} · `, this.header.rowNames[this.query]], [`q[${i}]`, figure(this._q(i))]]);
   }
 
-  /** @returns {[string, string][]} */
+  /** @returns {import("./stage.js").TipRow[]} */
   describe(row, part, i) {
     const j = this.shown[row];
     const texts = this._texts(j);
     const at = j + this.header.keys[0];
-    const rows = /** @type {[string, string][]} */ ([["key", `${at} · ${this.header.colNames[at]}`]]);
+    const rows = /** @type {import("./stage.js").TipRow[]} */ ([["key", `${at} · `, this.header.colNames[at]]]);
     if (part) {
       rows.push([`q[${i}]`, figure(this._q(i))], [`k[${i}]`, figure(this._k(j, i))],
         ["product", figure(this._q(i) * this._k(j, i))]);
@@ -205,7 +209,7 @@ export class NeuronMode {
       this.hovered = { row, part: null, index: -1 };
       const y = row * LINE;
       if (y < this.stage.top || y + LINE > this.stage.top + this.stage.height - HEAD) this.stage.scroll.scrollTop = y - 60;
-      this.stage.say(this.describe(row, null, 0).map(([a, b]) => `${a} ${b}`).join(", "));
+      this.stage.say(spoken(this.describe(row, null, 0)));
       this.stage.repaintOver();
     } else return false;
     return true;
@@ -218,7 +222,7 @@ export class NeuronMode {
       rows: this.shown.slice(0, 200).map((j) => {
         const { dot, score, weight } = this._texts(j);
         const at = j + this.header.keys[0];
-        return [`${at} ${this.header.colNames[at]}`, dot, score, weight || "–"];
+        return [[`${at} `, this.header.colNames[at]], dot, score, weight || "–"];
       }),
     };
   }
@@ -279,8 +283,9 @@ export class NeuronMode {
     ctx.font = this.stage.font(11);
     ctx.fillStyle = theme.faint;
     ctx.textAlign = "left";
-    ctx.fillText(`${this.width} dimensions, from −${figure(this.vectorMost)} to ${figure(this.vectorMost)}`, this.kx, y + 18);
-    ctx.fillText("largest in view: strongest colour", this.px, y + 18);
+    const most = Number(this.vectorMost.toPrecision(3));
+    ctx.fillText(fitted(ctx, `${this.width} dimensions, −${most} to ${most}`, this.strip), this.kx, y + 18);
+    ctx.fillText(fitted(ctx, "element by element", this.strip), this.px, y + 18);
     ctx.font = this.stage.font(13, "600");
     ctx.fillStyle = theme.text;
     ctx.textAlign = "right";
@@ -316,15 +321,15 @@ export class NeuronMode {
     const [dot, score, weight] = this._edges();
     const third = this.figures / 3;
     const size = this.codecs.dot.values[codes.dot] / this.dotMost;
-    const half = (third - 16) / 2;
-    const middleX = dot - half;
+    const half = Math.max(8, (third - 78) / 2); // bars and figures don't share room
+    const middleX = dot - 62 - half;
     ctx.fillStyle = mixAlpha(this._colour(size, 1));
     ctx.fillRect(Math.min(middleX, middleX + size * half), y + 3, Math.abs(size * half), LINE - 6);
     if (!masked) {
       const share = Math.min(1, this.codecs.weight.values[codes.weight] || 0);
       ctx.fillStyle = cssColour(theme.sequential[Math.round(64 + share * 120)]);
       ctx.globalAlpha = 0.75;
-      ctx.fillRect(weight - third + 16, y + 3, share * (third - 16), LINE - 6);
+      ctx.fillRect(weight - third + 22, y + 3, share * Math.max(16, third - 86), LINE - 6);
       ctx.globalAlpha = 1;
     }
     ctx.font = this.stage.font(12);

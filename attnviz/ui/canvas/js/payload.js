@@ -1,6 +1,6 @@
 // Reading a message: the form is told in ../wire.py.
 
-/** @typedef {Uint8Array | Uint16Array | Uint32Array | Float32Array} Cells */
+/** @typedef {any} Cells a Uint8Array, Uint16Array, Uint32Array or Float32Array */
 /** @typedef {{header: any, arrays: Record<string, Cells>}} Payload */
 
 const CELL_TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array };
@@ -16,6 +16,7 @@ export function readPayload(bytes) {
   }
   const length = view.getUint32(4, true);
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
+  /** @type {Record<string, Cells>} */
   const arrays = {};
   for (const [name, entry] of Object.entries(header.arrays)) {
     const type = CELL_TYPES[entry.type];

@@ -50,8 +50,7 @@ export class SheetPicture {
 
   /**
    * @param {CanvasRenderingContext2D} ctx
-   * @param {{x: number, y: number, cell: number, width: number, height: number}} place x, y: where
-   *   the map's first cell would be; cell: px; width, height: of the plot, from 0
+   * @param {import("./viewport.js").Viewport} place the origin is the plot's corner
    * @param {number} dpr
    * @param {(codes: Uint16Array, level: any, sheet: Sheet) => Uint32Array} paint
    */
@@ -92,7 +91,7 @@ export function asImage(pixels, width, height) {
   const image = document.createElement("canvas");
   image.width = width;
   image.height = height;
-  const data = new ImageData(new Uint8ClampedArray(pixels.buffer), width, height);
-  image.getContext("2d").putImageData(data, 0, 0);
+  const bytes = new Uint8ClampedArray(/** @type {ArrayBuffer} */ (pixels.buffer));
+  image.getContext("2d").putImageData(new ImageData(bytes, width, height), 0, 0);
   return image;
 }

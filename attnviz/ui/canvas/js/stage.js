@@ -17,7 +17,7 @@ import { readTheme } from "./colours.js";
  * @property {() => void} leave
  * @property {(x: number, y: number, event: PointerEvent) => void} click
  * @property {(event: KeyboardEvent) => boolean} key whether it was for us
- * @property {() => {caption: string, columns: string[], rows: string[][]}} table
+ * @property {() => {caption: string, columns: TableCell[], rows: TableCell[][]}} table
  * @property {() => Element} [svg]
  * @property {(x: number, y: number, event: PointerEvent) => void} [press]
  * @property {(x: number, y: number, event: PointerEvent) => void} [move] while pressed
@@ -27,6 +27,19 @@ import { readTheme } from "./colours.js";
  */
 
 const CLICK_TRAVEL = 4; // px that a pointer may move and still have clicked
+
+/** @typedef {[string, string] | [string, string, string]} TipRow a name, a text, a token */
+/** @typedef {string | [string, string]} TableCell a text, and perhaps a token after it */
+
+/** A token's letters may run from right to left: what stands before it must not move. */
+function withToken(text, token) {
+  return token === undefined ? [text] : [text, element("bdi", {}, [token])];
+}
+
+/** @param {TipRow[]} rows */
+export function spoken(rows) {
+  return rows.map((row) => row.join(" ")).join(", ");
+}
 
 export class Stage {
   /** @param {HTMLElement} root */
@@ -166,13 +179,13 @@ export class Stage {
   }
 
   /**
-   * The tooltip: rows of a name and a text, each text a token or a number.
+   * The tooltip: rows of a name, a text, and perhaps a token after it.
    * @param {number} x @param {number} y
-   * @param {[string, string][]} rows
+   * @param {TipRow[]} rows
    */
   tip(x, y, rows) {
-    this.tipBox.replaceChildren(...rows.map(([name, text]) =>
-      element("div", {}, [element("span", {}, [name]), element("bdi", {}, [text])])));
+    this.tipBox.replaceChildren(...rows.map(([name, text, token]) =>
+      element("div", {}, [element("span", {}, [name]), element("b", {}, withToken(text, token))])));
     this.tipBox.hidden = false;
     const { offsetWidth: w, offsetHeight: h } = this.tipBox;
     const left = x + 16 + w > this.width ? Math.max(4, x - w - 12) : x + 16;
@@ -203,7 +216,8 @@ export class Stage {
   fillTable() {
     if (this.tablePanel.hidden || !this.mode) return;
     const { caption, columns, rows } = this.mode.table();
-    const cell = (tag, scope) => (text) => element(tag, scope ? { scope } : {}, [element("bdi", {}, [text])]);
+    const cell = (tag, scope) => (content) =>
+      element(tag, scope ? { scope } : {}, typeof content === "string" ? [content] : withToken(...content));
     const body = rows.map(([first, ...rest]) =>
       element("tr", {}, [cell("th", "row")(first), ...rest.map(cell("td", ""))]));
     this.tablePanel.replaceChildren(element("table", {}, [

@@ -1,0 +1,135 @@
+// What colour a cell of a map has: its scale, and whether rows or columns are made comparable.
+
+import { MASKED, shortNumber } from "./numbers.js";
+import { colourTable, cssColour, placeOn, ranksOf } from "./colours.js";
+
+const DECADES_SHOWN = 1e-4; // of the largest weight, at the dark end of a logarithmic scale
+
+/**
+ * @typedef {object} MapBase what is known of a whole map
+ * @property {import("./pictures.js").SheetPicture} picture
+ * @property {Float32Array} rowMax
+ * @property {Float32Array} colMax
+ * @property {string[]} rowNames
+ * @property {string[]} colNames
+ * @property {Float32Array | null} ranks
+ * @property {number} largest
+ */
+
+export class Shading {
+  constructor() {
+    /** @type {"linear" | "log" | "percentile"} */
+    this.kind = "linear";
+    /** @type {"none" | "row" | "col"} */
+    this.norm = "none";
+    /** @type {MapBase} */
+    this.base = /** @type {any} */ (null);
+    /** @type {import("./colours.js").Theme} */
+    this.theme = /** @type {any} */ (null);
+    this.tables = new Map();
+  }
+
+  /** @param {MapBase} base @param {import("./colours.js").Theme} theme */
+  use(base, theme) {
+    this.base = base;
+    this.theme = theme;
+    this.tables.clear();
+  }
+
+  get signed() {
+    return this.base.picture.sheet.codec.signed;
+  }
+
+  get colours() {
+    return this.signed ? this.theme.diverging : this.theme.sequential;
+  }
+
+  /** @returns {import("./colours.js").Scale} */
+  get scale() {
+    const high = this.norm === "none" || this.signed ? this.base.largest : 1;
+    if (this.signed) return { kind: "linear", low: -high, high, ranks: null };
+    const ranks = this.kind === "percentile" ? (this.base.ranks ??= ranksOf(this.base.picture.sheet.codes)) : null;
+    return { kind: this.kind, low: this.kind === "log" ? high * DECADES_SHOWN : 0, high, ranks };
+  }
+
+  /** Whether a cell's colour depends on more than its own number. */
+  get _shares() {
+    return this.norm !== "none" && this.kind !== "percentile" && !this.signed;
+  }
+
+  /** @param {import("./pictures.js").Sheet} sheet */
+  _table(sheet) {
+    if (!this.tables.has(sheet)) this.tables.set(sheet, colourTable(sheet.codec, this.scale, this.colours));
+    return this.tables.get(sheet);
+  }
+
+  /** Pixels of a sheet, or of one of its smaller levels. */
+  paint(codes, level, sheet) {
+    const out = new Uint32Array(codes.length);
+    const empty = sheet.side > 1 && !this.signed; // a square of zeros is masked as far as one sees
+    if (!this._shares) {
+      const table = this._table(sheet);
+      for (let i = 0; i < codes.length; i++) if (codes[i] || !empty) out[i] = table[codes[i]];
+      return out;
+    }
+    const byRow = this.norm === "row";
+    const tops = this._tops(byRow, sheet, level);
+    const { values } = sheet.codec;
+    const { scale, colours } = this;
+    for (let i = 0; i < level.height; i++) {
+      for (let j = 0; j < level.width; j++) {
+        const code = codes[i * level.width + j];
+        if (code === MASKED || (code === 0 && empty)) continue;
+        const share = Math.min(1, values[code] / (tops[byRow ? i : j] || 1));
+        out[i * level.width + j] = colours[Math.round(placeOn(scale, share, code) * 255)];
+      }
+    }
+    return out;
+  }
+
+  /** The packed colour of one cell. @param {import("./pictures.js").Sheet} sheet @param {[number, number]} at @param {number} code */
+  colourOf(sheet, [row, col], code) {
+    if (!this._shares) return this._table(sheet)[code];
+    const top = this.norm === "row" ? this.base.rowMax[row] : this.base.colMax[col];
+    const share = Math.min(1, sheet.codec.values[code] / (top || 1));
+    return this.colours[Math.round(placeOn(this.scale, share, code) * 255)];
+  }
+
+  /** The largest weight of the rows (or columns) that each line of a level stands for. */
+  _tops(byRow, sheet, level) {
+    const max = byRow ? this.base.rowMax : this.base.colMax;
+    const [start, stop] = byRow ? sheet.rows : sheet.cols;
+    const side = sheet.side * level.factor;
+    const out = new Float32Array(byRow ? level.height : level.width);
+    for (let i = start; i < stop; i++) {
+      const at = Math.floor((i - start) / side);
+      if (max[i] > out[at]) out[at] = max[i];
+    }
+    return out;
+  }
+
+  /** Fill a legend: a text, a small canvas, a text. @param {Element} legend */
+  explain(legend) {
+    const [low, bar, high] = /** @type {any} */ (legend.children);
+    const ctx = bar.getContext("2d");
+    for (let i = 0; i < bar.width; i++) {
+      ctx.fillStyle = cssColour(this.colours[Math.round((i / (bar.width - 1)) * 255)]);
+      ctx.fillRect(i, 0, 1, bar.height);
+    }
+    const { scale } = this;
+    let ends = [shortNumber(scale.low), shortNumber(scale.high)];
+    if (scale.kind === "percentile") ends = ["0%", "100%"];
+    else if (this._shares) ends[1] = this.norm === "row" ? "row max" : "column max";
+    [low.textContent, high.textContent] = ends;
+  }
+}
+
+/** The largest size among finite numbers, or 1. @param {Float32Array} numbers */
+export function largestOf(numbers) {
+  let most = 0;
+  for (let i = 0; i < numbers.length; i++) {
+    const size = Math.abs(numbers[i]);
+    if (Number.isFinite(size) && size > most) most = size;
+  }
+  return most || 1;
+}

@@ -1,0 +1,120 @@
+"""The canvas's own small app for tests: its server, and what is on its screen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page
+
+ROOT = Path(__file__).parents[2]
+SECONDS_TO_START = 120  # torch and transformers are imported on a cold disk
+
+# The component's root, of the first canvas on the page; `attnviz` on it is the running instance.
+FIND = """
+    const host = document.querySelector('[data-testid="stBidiComponentIsolated"]');
+    const root = host?.shadowRoot?.querySelector('.canvas-root');
+"""
+
+
+@contextlib.contextmanager
+def served() -> Iterator[str]:
+    """The address of ``tests/browser/apps/canvas_app.py``."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "tests/browser/apps/canvas_app.py"]
+    command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            end = time.monotonic() + SECONDS_TO_START
+            while True:
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2)
+                    break
+                except OSError:
+                    if process.poll() is not None or time.monotonic() > end:
+                        log.seek(0)
+                        raise RuntimeError(f"the server did not start:\n{log.read()}") from None
+                    time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+class CanvasOn:
+    """The canvas on a page, as a person's hand and eye meet it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        page.wait_for_function(f"() => {{ {FIND} return root?.attnviz?.stage.painted > 0; }}")
+        self.settle()
+
+    def run(self, code: str, argument: object = None) -> Any:
+        """JavaScript with ``root``, ``stage``, ``mode`` and ``argument`` in reach."""
+        names = "const stage = root.attnviz.stage, mode = root.attnviz.mode;"
+        return self.page.evaluate(f"async (argument) => {{ {FIND} {names} {code} }}", argument)
+
+    def settle(self) -> None:
+        """Let what was asked for be painted."""
+        frame = "await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));"
+        self.run(frame + frame)
+
+    def box(self) -> tuple[float, float]:
+        """Where the canvas begins on the page."""
+        code = "const b = stage.picture.getBoundingClientRect(); return [b.left, b.top];"
+        left, top = self.run(code)
+        return left, top
+
+    def point(self, x: float, y: float) -> None:
+        """Move the mouse there, from somewhere else."""
+        left, top = self.box()
+        self.page.mouse.move(left + x + 3, top + y + 3)
+        self.page.mouse.move(left + x, top + y)
+
+    def tip(self) -> dict[str, str]:
+        """The tooltip: its names and its texts."""
+        rows = self.run(
+            "if (stage.tipBox.hidden) return [];"
+            "return [...stage.tipBox.children]"
+            ".map((row) => [row.children[0].textContent, row.children[1].textContent]);"
+        )
+        return dict(rows)
+
+    def said(self) -> dict[str, Any]:
+        """What the app wrote about its canvas: runs, bytes, and the canvas's state."""
+        return json.loads(self.page.locator('[data-testid="stCode"]').inner_text())
+
+    def wait_for(self, condition: str) -> None:
+        """Wait until ``condition``, JavaScript over ``said``, is true of what the app wrote."""
+        self.page.wait_for_function(
+            "(condition) => { const text = document.querySelector('[data-testid=\"stCode\"]')?.innerText;"
+            "  return text && new Function('said', `return ${condition}`)(JSON.parse(text)); }",
+            arg=condition,
+        )
+
+    # ---- maps ----
+
+    def middle(self, row: int, col: int) -> tuple[float, float]:
+        """Where a cell's middle is on the canvas."""
+        x, y = self.run("return mode._middle(argument);", [row, col])
+        return x, y

@@ -1,0 +1,447 @@
+"""The canvas in a real Chromium: what is on screen against the backend's own numbers."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from attnviz.analysis.heads import head_metrics
+from attnviz.ui.canvas.numbers import as_shown
+from tests.browser.apps import canvas_app
+from tests.browser.canvas_page import CanvasOn, served
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with served() as address:
+        yield address
+
+
+@pytest.fixture
+def look(visit) -> Callable[..., CanvasOn]:
+    def at(query: str, **how: object) -> CanvasOn:
+        return CanvasOn(visit(**how).open(f"/?{query}"))
+
+    return at
+
+
+def weights_of(n: int, kind: str = "decoder", layer: int = 1, head: int = 2) -> np.ndarray:
+    return canvas_app.trace_of(kind, n).attention(layer, head).weights().numpy()
+
+
+def wheel(canvas: CanvasOn, row: int, col: int, times: int) -> None:
+    """Zoom in with the mouse over a cell."""
+    canvas.point(*canvas.middle(row, col))
+    for _ in range(times):
+        canvas.page.mouse.wheel(0, -120)
+    canvas.page.wait_for_timeout(50)
+    canvas.settle()
+
+
+# ---- map ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [64, 300])
+def test_the_number_under_the_cursor_is_the_backends_at_every_zoom(look, n):
+    canvas, w = look(f"mode=map&n={n}"), weights_of(n)
+    runs = canvas.said()["runs"]
+    rng = np.random.default_rng(n)
+    for zoom in range(3):
+        view = canvas.run("return mode.view.visible();")
+        for _ in range(6):
+            row, col = int(rng.integers(*view["rows"])), int(rng.integers(*view["cols"]))
+            x, y = canvas.middle(row, col)
+            if not canvas.run("return mode._cellAt(...argument) !== null;", [x, y]):
+                continue  # a cell cut by the plot's edge
+            canvas.point(x, y)
+            expected = "masked" if col > row else as_shown(float(w[row, col]))
+            assert canvas.tip()["weight"] == expected, (zoom, row, col)
+        wheel(canvas, n // 2, n // 3, 4)
+    assert canvas.run("return mode.view.whole;") is False
+    assert canvas.said()["runs"] == runs  # nothing of this asked the server
+
+
+def test_past_1024_tokens_the_overview_is_exact_and_so_are_the_tiles(look):
+    n = 2000
+    canvas, w = look(f"mode=map&n={n}"), weights_of(n)
+    row, col = 1501, 700
+    canvas.point(*canvas.middle(row, col))
+    square = w[1500:1502, 700:702]
+    assert canvas.tip()["largest weight of 2 × 2"] == as_shown(float(square.max()))
+    wheel(canvas, row, col, 12)
+    canvas.wait_for("said.view !== null")
+    canvas.page.wait_for_function("() => true")
+    canvas.run(
+        "while (!mode.tile) await new Promise((done) => setTimeout(done, 50));"
+    )
+    canvas.settle()
+    view = canvas.run("return mode.view.visible();")
+    for r, c in itertools.product(*(np.linspace(*view[k], 5, dtype=int)[1:-1] for k in ("rows", "cols"))):
+        canvas.point(*canvas.middle(int(r), int(c)))
+        assert canvas.tip()["weight"] == ("masked" if c > r else as_shown(float(w[r, c])))
+    said = canvas.said()
+    # the tile alone was sent: the overview and the names were there already
+    assert said["bytes"] < 3 * (view["rows"][1] - view["rows"][0]) * (view["cols"][1] - view["cols"][0]) * 2 + 4096
+    # moving inside what has come asks for nothing; a hover never does
+    for dx in (5, -5, 3):
+        canvas.run("mode.pan(argument, argument);", dx)
+    canvas.page.wait_for_timeout(700)
+    assert canvas.said()["runs"] == said["runs"]
+
+
+def test_tile_requests_are_few_and_bounded(look):
+    canvas = look("mode=map&n=2000")
+    runs = canvas.said()["runs"]
+    wheel(canvas, 1000, 500, 10)
+    for _ in range(30):  # one long drag, without a rest
+        canvas.run("mode.pan(-40, -40);")
+    canvas.wait_for("said.view !== null")
+    canvas.page.wait_for_timeout(800)
+    said = canvas.said()
+    assert said["runs"] - runs <= 3
+    assert said["bytes"] <= 2 * 1024 * 1024 + 8192
+    (r0, r1), (c0, c1) = said["view"]
+    shown = canvas.run("return mode.view.visible();")
+    assert [[r0, r1], [c0, c1]] == [shown["rows"], shown["cols"]]
+
+
+def test_another_head_keeps_the_place_and_comes_whole(look):
+    n = 300
+    canvas = look(f"mode=map&n={n}")
+    wheel(canvas, 200, 100, 5)
+    before = canvas.run("return [mode.view.cell, mode.view.x, mode.view.y];")
+    canvas.page.get_by_text("another head").click()
+    canvas.wait_for("said.runs === 2")
+    canvas.run("while (!mode.header.id.includes('/1/1/')) await new Promise((d) => setTimeout(d, 30));")
+    assert canvas.run("return [mode.view.cell, mode.view.x, mode.view.y];") == before
+    canvas.point(*canvas.middle(200, 100))
+    assert canvas.tip()["weight"] == as_shown(float(weights_of(n, head=1)[200, 100]))
+
+
+def test_drag_pinch_keys_and_double_click(look):
+    canvas = look("mode=map&n=300")
+    wheel(canvas, 150, 150, 6)
+    x0, y0 = canvas.run("return [mode.view.x, mode.view.y];")
+    left, top = canvas.box()
+    mouse = canvas.page.mouse
+    mouse.move(left + 300, top + 300)
+    mouse.down()
+    mouse.move(left + 340, top + 325, steps=4)
+    mouse.up()
+    assert canvas.run("return [mode.view.x, mode.view.y];") == pytest.approx([x0 + 40, y0 + 25])
+    cell = canvas.run("return mode.view.cell;")
+    canvas.run("""
+        const fire = (type, id, x, y) => stage.picture.dispatchEvent(new PointerEvent(type, {
+            pointerId: id, pointerType: "touch", buttons: 1, bubbles: true,
+            clientX: argument[0] + x, clientY: argument[1] + y }));
+        stage.picture.setPointerCapture = () => {};  // no finger is really there
+        fire("pointerdown", 11, 250, 300); fire("pointerdown", 12, 350, 300);
+        fire("pointermove", 12, 450, 300); fire("pointerup", 12, 450, 300); fire("pointerup", 11, 250, 300);
+    """, [left, top])  # fmt: skip
+    assert canvas.run("return mode.view.cell;") == pytest.approx(2 * cell, rel=0.01)
+    canvas.page.mouse.dblclick(left + 300, top + 300)
+    assert canvas.run("return mode.view.whole;") is True
+    canvas.run("stage.picture.focus(); mode.cursor = null; mode.picked = null;")
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "+", "+"):
+        canvas.page.keyboard.press(key)
+    assert canvas.run("return mode.cursor;") == [2, 1]
+    assert canvas.run("return mode.view.whole;") is False
+    said = as_shown(float(weights_of(300)[2, 1]))
+    assert said in canvas.run("return stage.live.textContent;")
+    canvas.page.keyboard.press("Enter")
+    canvas.wait_for("said.cell !== null")
+    assert canvas.said()["cell"] == [2, 1]
+    canvas.page.keyboard.press("0")
+    assert canvas.run("return mode.view.whole;") is True
+
+
+def test_colour_scales_and_norms_are_the_browsers_own_work(look):
+    n = 64
+    canvas, w = look(f"mode=map&n={n}"), weights_of(n)
+    runs = canvas.said()["runs"]
+    colour = "return [...mode.held.picture.levels[0].image.getContext('2d').getImageData(argument[1], argument[0], 1, 1).data];"
+    ramp = np.array(
+        canvas.run("return [...stage.theme.sequential].map((c) => [c & 255, c >> 8 & 255, c >> 16 & 255]);")
+    )
+
+    def place(row: int, col: int) -> int:
+        """Where on the ramp a cell's colour lies."""
+        red, green, blue, alpha = canvas.run(colour, [row, col])
+        assert alpha == 255
+        return int(np.abs(ramp - [red, green, blue]).sum(axis=1).argmin())
+
+    cells = [(40, 3), (63, 20), (10, 10), (30, 1)]
+    expected = {
+        ("Linear", "none"): lambda r, c: w[r, c] / w.max(),
+        ("Linear", "row"): lambda r, c: w[r, c] / w[r].max(),
+        ("Linear", "col"): lambda r, c: w[r, c] / w[:, c].max(),
+        ("Log", "none"): lambda r, c: 1 + np.log10(w[r, c] / w.max()) / 4,
+        ("Percentile", "none"): lambda r, c: (w[w > 0] < w[r, c]).mean(),
+    }
+    for (scale, norm), share in expected.items():
+        canvas.page.get_by_role("button", name=scale).click()
+        canvas.page.get_by_label("Normalise").select_option(norm) if scale != "Percentile" else None
+        canvas.settle()
+        for row, col in cells:
+            assert place(row, col) == pytest.approx(255 * np.clip(share(row, col), 0, 1), abs=1.5)
+        assert canvas.run(colour, [3, 9])[3] == 0  # masked: no colour of the scale
+    assert canvas.said()["runs"] == runs
+
+
+def test_scores_are_shown_to_their_last_digit(look):
+    canvas = look("mode=map&n=64&quantity=scores")
+    scores = canvas_app.trace_of("decoder", 64).attention(1, 2).scores().numpy()
+    for row, col in ((5, 2), (40, 39), (63, 0)):
+        canvas.point(*canvas.middle(row, col))
+        text = canvas.tip()["score"]
+        decimals = len(text.split(".")[1])
+        assert decimals >= 3
+        assert float(text) == pytest.approx(float(scores[row, col]), abs=0.5001 * 10**-decimals)
+    canvas.point(*canvas.middle(5, 9))
+    assert canvas.tip()["score"] == "masked"
+
+
+# ---- grid --------------------------------------------------------------------------------------
+
+
+def test_the_grid_names_sorts_filters_and_selects(look):
+    canvas = look("mode=grid&n=64")
+    metrics = head_metrics(canvas_app.trace_of("decoder", 64))
+    assert canvas.run("return mode.shown.length;") == len(metrics) == 12
+    titles = {"Entropy": "entropy", "Distance": "distance", "Induction": "induction"}
+    titles |= {"To the previous token": "previous", "Largest weight": "max_weight"}
+    for title, name in titles.items():
+        canvas.page.get_by_label("Metric").select_option(label=title)
+        for order, sign in (("Highest first", -1), ("Lowest first", 1)):
+            canvas.page.get_by_label("Order").select_option(label=order)
+            got = canvas.run("return mode.shown.map((h) => [h.layer, h.head]);")
+            best = sorted(metrics, key=lambda m: sign * np.float32(getattr(m, name)))
+            assert got == [[m.layer, m.head] for m in best], (title, order)
+    canvas.page.get_by_label("Metric").select_option(label="Entropy")
+    canvas.page.get_by_label("At least").fill("50")
+    values = [m.entropy for m in metrics]
+    least = (min(values) + max(values)) / 2
+    assert canvas.run("return mode.shown.length;") == sum(v >= least for v in values)
+    runs = canvas.said()["runs"]
+    x, y = canvas.run("const h = mode.shown[0]; return [h.x + h.w / 2, h.y + h.h / 2];")
+    canvas.point(x, y)
+    layer, head = canvas.run("return [mode.shown[0].layer, mode.shown[0].head];")
+    assert canvas.tip()[""] == f"Layer {layer}, head {head}"
+    assert canvas.said()["runs"] == runs
+    canvas.page.mouse.click(*(a + b for a, b in zip(canvas.box(), (x, y), strict=True)))
+    canvas.wait_for("said.selected !== null")
+    assert canvas.said()["selected"] == [layer, head]
+
+
+def test_thumbnails_are_the_heads_own(look):
+    canvas = look("mode=grid&n=64")
+    for layer, head in ((0, 0), (2, 3)):
+        w = weights_of(64, layer=layer, head=head)
+        cells = canvas.run(
+            "const h = mode.heads.find((h) => h.layer === argument[0] && h.head === argument[1]);"
+            "return [...mode.cells.slice(h.at, h.at + 64 * 64)];",
+            [layer, head],
+        )
+        shown = np.array(cells).reshape(64, 64)
+        order = np.argsort(w, axis=None)
+        assert (np.diff(shown.ravel()[order]) >= 0).all()  # brighter is never less
+        assert (shown[np.triu_indices(64, 1)] == 0).all()
+
+
+def test_kinds_stand_in_blocks_of_their_own(look):
+    canvas = look("mode=grid&kind=encoder-decoder&n=24")
+    headings = canvas.run("return mode.headings.map((h) => h.text.split(' · ')[0]);")
+    assert headings == ["Encoder self-attention", "Decoder self-attention", "Cross-attention"]
+    tops = canvas.run(
+        "const by = {}; for (const h of mode.shown) (by[h.block.kind] ??= []).push(h.y);"
+        "return Object.fromEntries(Object.entries(by).map(([k, v]) => [k, [Math.min(...v), Math.max(...v)]]));"
+    )
+    assert tops["encoder"][1] < tops["decoder"][0] <= tops["decoder"][1] < tops["cross"][0]
+
+
+# ---- lines -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind, layer", [("decoder", 1), ("encoder", 0), ("encoder-decoder", 5)])
+def test_lines_are_the_weights_over_the_threshold(look, kind, layer):
+    n = 20
+    canvas = look(f"mode=lines&n={n}&kind={kind}&layer={layer}")
+    trace = canvas_app.trace_of(kind, n)
+    every = np.stack([trace.attention(layer, h).weights().numpy() for h in range(4)])
+    for threshold in (0.02, 0.1, 0.3):
+        shown = canvas.run(
+            "mode.threshold = argument; stage.repaint();"
+            "return mode.visibleLines().flatMap(({ head, lines }) => lines.map((l) =>"
+            " [head.number, mode.queries[l], mode.keys[l], mode.codec.text(mode.codes[l])]));",
+            threshold,
+        )
+        wanted = {
+            (int(h), int(q), int(k)): as_shown(float(every[h, q, k]))
+            for h, q, k in np.argwhere(every >= threshold)
+        }
+        got = {(h, q, k): text for h, q, k, text in shown}
+        near = {at for at, text in got.items() if float(text) == pytest.approx(threshold, abs=1e-4)}
+        assert {a: t for a, t in got.items() if a not in near} == {
+            a: t for a, t in wanted.items() if a not in near
+        }
+        assert len(got) == len(shown)  # each once
+
+
+def test_a_token_is_alone_while_it_is_hovered_or_held(look):
+    canvas = look("mode=lines&n=40")
+    runs = canvas.said()["runs"]
+    x = canvas.run("return mode._x0;") - 30
+    canvas.point(x, canvas.run("return mode._y(7);"))
+    canvas.settle()
+    queries = "return [...new Set(mode.visibleLines().flatMap(({ lines }) => lines.map((l) => mode.queries[l])))];"
+    assert canvas.run(queries) == [7]
+    assert canvas.tip()["query"].startswith("7 · ")
+    assert canvas.said()["runs"] == runs
+    canvas.page.mouse.down()
+    canvas.page.mouse.up()
+    canvas.wait_for("said.token !== null")
+    assert canvas.said()["token"] == ["row", 7]
+    canvas.page.mouse.move(1, 1)
+    canvas.settle()
+    assert canvas.run(queries) == [7]
+    canvas.run("stage.picture.focus();")
+    canvas.page.keyboard.press("Escape")
+    canvas.wait_for("said.token === null")
+    assert len(canvas.run(queries)) > 5
+
+
+def test_a_long_text_draws_what_is_on_screen(look):
+    canvas = look("mode=lines&n=600")
+    assert canvas.run("return stage.scroll.scrollHeight;") > 600 * 15
+    canvas.run("mode.threshold = 0.05; stage.repaint();")
+    canvas.settle()
+    first = canvas.run(
+        "const [a, b] = mode._window(mode.rows.length); const all = mode.visibleLines().flatMap((x) => x.lines);"
+        "return [b, mode.keys.length, all.length, all.every((l) => mode.queries[l] < b || mode.keys[l] < b)];"
+    )
+    assert first[0] < 60 and first[2] < first[1] and first[3]
+    canvas.point(300, 300)
+    canvas.page.mouse.wheel(0, 6000)
+    canvas.page.wait_for_timeout(300)
+    canvas.settle()
+    assert canvas.run("return mode._window(mode.rows.length)[0];") > 200
+
+
+def test_heads_are_hidden_by_their_chips_and_svg_holds_text(look):
+    canvas = look("mode=lines&n=20")
+    heads = "return mode.visibleLines().map((x) => x.head.number);"
+    assert canvas.run(heads) == [0, 1, 2, 3]
+    canvas.page.get_by_role("button", name="2", exact=True).click()
+    assert canvas.run(heads) == [0, 1, 3]
+    canvas.page.get_by_role("button", name="1", exact=True).dblclick()
+    assert canvas.run(heads) == [1]
+    with canvas.page.expect_download() as waiting:
+        canvas.page.get_by_role("button", name="Save the picture as SVG").click()
+    text = open(waiting.value.path(), encoding="utf-8").read()
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text and "<img" not in text
+    assert "中文" in text and "שלום" in text and "👩‍🚀" in text
+    assert re.search(r"<path d=\"M", text)
+
+
+# ---- neuron ------------------------------------------------------------------------------------
+
+
+def test_neuron_shows_the_products_the_sum_the_score_and_the_weight(look):
+    canvas = look("mode=neuron&n=64")
+    a = canvas_app.trace_of("decoder", 64).attention(1, 2)
+    q, k = a.q.numpy().astype(float), a.k.numpy().astype(float)
+    runs = canvas.said()["runs"]
+    canvas.page.get_by_role("spinbutton", name="Query").fill("30")
+    canvas.page.get_by_role("spinbutton", name="Query").press("Enter")
+    canvas.settle()
+    canvas.run("stage.scroll.scrollTop = 0;")
+    canvas.settle()
+    for key, dim in ((4, 3), (12, 9)):
+        x, y = canvas.run(
+            "return [mode.px + (argument[1] + 0.5) * mode.strip / mode.width, 92 + (argument[0] + 0.5) * 22];",
+            [key, dim],
+        )
+        canvas.point(x, y)
+        tip = canvas.tip()
+        assert float(tip["product"]) == pytest.approx(q[30, dim] * k[key, dim], rel=1e-3)
+        assert float(tip["Σ q∘k"]) == pytest.approx(float(q[30] @ k[key]), abs=1e-3)
+        assert float(tip["score"]) == pytest.approx(float(a.scores()[30, key]), abs=1e-3)
+        assert tip["weight"] == as_shown(float(a.weights()[30, key]))
+    canvas.wait_for(f"said.runs > {runs}")  # the page is told which query, once
+    assert canvas.said()["query"] == 30
+
+
+def test_a_long_text_fetches_the_query_that_is_chosen(look):
+    canvas = look("mode=neuron&n=800")
+    assert canvas.run("return mode.header.queries;") == [799, 800]
+    canvas.page.get_by_role("spinbutton", name="Query").fill("420")
+    canvas.page.get_by_role("spinbutton", name="Query").press("Enter")
+    canvas.wait_for("said.query === 420")
+    canvas.run("while (mode.query !== 420) await new Promise((d) => setTimeout(d, 30));")
+    a = canvas_app.trace_of("decoder", 800).attention(1, 2)
+    text = canvas.run("return mode._texts(17).weight;")
+    assert text == as_shown(float(a.weights(slice(420, 421))[0, 17]))
+
+
+# ---- all of them -------------------------------------------------------------------------------
+
+MODES = ("grid", "map", "lines", "neuron")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_odd_tokens_show_as_themselves_and_never_as_markup(look, mode):
+    canvas = look(f"mode={mode}&n=40")
+    canvas.page.on("dialog", lambda dialog: pytest.fail(f"a token ran as script: {dialog.message}"))
+    canvas.page.get_by_role("button", name="Show the numbers in view as a table").click()
+    assert canvas.run("return root.querySelectorAll('img, script').length;") == 0
+    table = canvas.run("return root.querySelector('table').innerText;")
+    if mode == "grid":
+        assert "Layer 2, head 3" in table
+        return
+    drawn = canvas.run("""
+        const texts = []; const own = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...at) { texts.push(text); own.call(this, text, ...at); };
+        stage.scroll.scrollTop = 0;
+        if (mode.view) mode.zoom(2.2, mode.left, mode.head);
+        stage.repaint();
+        await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+        CanvasRenderingContext2D.prototype.fillText = own;
+        return texts;
+    """)
+    for token in ("שלום", "中文", "👩‍🚀", "↵"):
+        assert token in drawn and token in table, token
+    assert any(text.startswith("<img") for text in drawn) and "<img src=x onerror=alert(1)>" in table
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_dark_theme_sharpness_and_size(look, visit, mode):
+    canvas = look(f"mode={mode}&n=40", scheme="dark", width=900)
+    background, dark = canvas.run("return [stage.theme.background, stage.theme.dark];")
+    assert dark is True
+    corner = canvas.run("return [...stage.picture.getContext('2d').getImageData(1, stage.picture.height - 2, 1, 1).data];")
+    assert sum(corner[:3]) < 120, background
+    width = canvas.run("return stage.width;")
+    canvas.page.set_viewport_size({"width": 700, "height": 800})
+    canvas.page.wait_for_timeout(300)
+    canvas.settle()
+    assert canvas.run("return stage.width;") < width
+    ratio = canvas.run("return [stage.picture.width / stage.width, window.devicePixelRatio];")
+    assert ratio[0] == pytest.approx(ratio[1], abs=0.01)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_keys_reach_it_and_it_says_what_it_is(look, mode):
+    canvas = look(f"mode={mode}&n=40")
+    label = canvas.run("return stage.picture.getAttribute('aria-label');")
+    assert len(label) > 40
+    canvas.run("stage.picture.focus();")
+    canvas.page.keyboard.press("ArrowDown")
+    canvas.page.keyboard.press("ArrowDown")
+    assert canvas.run("return stage.live.textContent;")
+    with canvas.page.expect_download() as waiting:
+        canvas.page.get_by_role("button", name="Save the picture as PNG").click()
+    assert open(waiting.value.path(), "rb").read(8) == b"\x89PNG\r\n\x1a\n"

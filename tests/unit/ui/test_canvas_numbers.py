@@ -1,0 +1,92 @@
+"""What 16 bits keep is what a person is shown: no more, and not a digit less."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attnviz.ui.canvas import wire
+from attnviz.ui.canvas.numbers import MASKED, TINY, Fixed, Significant, as_shown, codec_of
+
+weights = st.floats(0, 1, width=32)
+
+
+def text_of(code: int) -> str:
+    """What the browser writes for a code, as numbers.js does it."""
+    value = float(Significant().decode(np.array([code], np.uint16))[0])
+    if code in (0, TINY):
+        return "0" if code == 0 else "< 1e-7"
+    exponent = (code - 2) // 9000 - 7
+    if exponent >= -3:
+        return f"{value:.{3 - exponent}f}"
+    return f"{(1000 + (code - 2) % 9000) / 1000:.3f}e{exponent}"
+
+
+@given(weights)
+def test_a_weight_is_shown_as_the_backend_would_print_it(weight):
+    code = int(Significant().encode(np.array([weight], np.float32))[0])
+    assert text_of(code) == as_shown(weight)
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [0.0, 1.0, 0.1, 0.01, 0.99995, 0.099995, 0.0099995, 1e-7, 9.9994e-8, 9.9996e-8, 1 / 128, 1 / 3]
+    + [10.0**-e * (1 + s * 1e-7) for e in range(8) for s in (-1, 1)],
+)
+def test_where_a_digit_more_or_less_begins(weight):
+    weight = float(np.float32(weight))
+    assert text_of(int(Significant().encode(np.array([weight]))[0])) == as_shown(weight)
+
+
+@given(st.lists(weights, min_size=2, max_size=30))
+def test_codes_rise_with_the_weights(values):
+    """So the code of a maximum is the maximum of the codes, and a colour scale is a table."""
+    numbers = np.sort(np.array(values, np.float32))
+    codes = Significant().encode(numbers).astype(int)
+    assert (np.diff(codes) >= 0).all()
+    assert codes.max() < MASKED
+
+
+def test_masked_is_told_from_zero():
+    codes = Significant().encode(np.array([0.0, 0.5, 0.0]), np.array([False, False, True]))
+    assert codes.tolist() == [0, codes[1], MASKED]
+    assert np.isnan(Significant().decode(codes)[2])
+
+
+@given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=30))
+def test_a_score_is_shown_to_its_last_digit(values):
+    scores = np.array([*values, -np.inf], np.float32)
+    codec = Fixed.over(scores)
+    codes = codec.encode(scores)
+    assert codes[-1] == MASKED
+    shown = codec_of(json.loads(json.dumps(codec.header()))).decode(codes)[:-1]
+    assert np.abs(shown - scores[:-1]).max() <= 0.5000001 * 10.0**-codec.decimals
+    assert (scores[:-1].max() - scores[:-1].min()) / 65_535 <= 10.0**-codec.decimals
+
+
+def test_a_message_comes_back_whole():
+    header = {"mode": "map", "tokens": ["中文", "👩‍🚀", "<b>", "שלום", "\ud800"], "none": None}
+    arrays = {
+        "a": np.arange(7, dtype=np.uint8),
+        "b": np.arange(6, dtype=np.uint16).reshape(2, 3),
+        "c": np.array([1.5, -np.inf], np.float32),
+        "d": np.zeros((0, 4), np.uint32),
+    }
+    message = wire.pack(header, arrays)
+    got, found = wire.unpack(message)
+    assert got["tokens"][:4] == header["tokens"][:4] and got["none"] is None
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_number_of_numpys_in_a_header_is_a_mistake():
+    """Streamlit would turn the whole message into a string without a word."""
+    with pytest.raises(TypeError):
+        wire.pack({"layer": np.int64(3)}, {})
+    with pytest.raises(TypeError, match="float64"):
+        wire.pack({}, {"a": np.zeros(3)})
