@@ -45,6 +45,7 @@ def save_model(module: Any, material: Material, folder: Path) -> None:
     """The model (or adapter) with what is needed to feed it and to list it."""
     if hasattr(module, "peft_config"):
         module.save_pretrained(folder, save_embedding_layers=False)  # "auto" would ask the hub
+        (folder / "README.md").unlink(missing_ok=True)  # a form that nobody has filled in
     else:
         module.save_pretrained(folder)
     for part in (material.tokenizer, material.processor):

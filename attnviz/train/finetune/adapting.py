@@ -82,12 +82,7 @@ def _with_head(
     )
     fresh = set(info["missing_keys"])
     fresh |= {key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]}
-    tops = sorted({name for name, _ in made.named_children() if _owns(name, fresh)})
-    return made, tuple(tops)
-
-
-def _owns(name: str, keys: set[str]) -> bool:
-    return any(key.startswith(f"{name}.") for key in keys)
+    return made, tuple(sorted({key.rpartition(".")[0] for key in fresh}))
 
 
 def choose(module: PreTrainedModel, work: FinetuneWork, new: tuple[str, ...]) -> Any:

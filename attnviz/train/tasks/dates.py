@@ -88,6 +88,6 @@ DATES = Task(
         "positions": "learned",
         "max_positions": 64,
     },
-    schedule=Schedule(steps=1500, batch_size=64, learning_rate=2e-3),
+    schedule=Schedule(steps=800, batch_size=64, learning_rate=2e-3),
     lesson=_lesson,
 )

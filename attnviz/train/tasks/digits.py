@@ -120,6 +120,6 @@ DIGITS = Task(
     measure="accuracy",
     options={"patch": 2},
     model={"d_model": 64, "n_heads": 4, "n_layers": 3},
-    schedule=Schedule(steps=1200, batch_size=64, learning_rate=1e-3),
+    schedule=Schedule(steps=1500, batch_size=64, learning_rate=1e-3),
     lesson=_lesson,
 )

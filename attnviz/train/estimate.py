@@ -1,0 +1,122 @@
+"""How long a training will take and how much memory, told before it starts.
+
+Counted, not measured: a forward and backward pass costs 6 operations a weight and token (4 where
+the weights are frozen; Kaplan et al. 2020) plus those of attention, at the speed that this machine
+shows in a short trial. So it is right within a factor of two or three, and says "about".
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from attnviz.models.limits import available_memory, readable
+from attnviz.trace.structure import blocks
+from attnviz.train.finetune.adapting import lora_targets
+from attnviz.train.settings import FinetuneWork, JobSettings
+
+FLOAT32 = 4
+START_SECONDS = 12.0  # Python, torch and the model
+STEP_SECONDS = 0.006  # of a step apart from arithmetic
+PROGRAM = 500 * 2**20  # Python and torch with nothing loaded
+KEPT = 34  # numbers a block keeps a token and width for the backward pass (Korthikanti et al. 2022)
+LOGITS_COPIES = 4  # logits, their softmax, and the gradients of both
+SLOWER = 3.0  # small products in a model reach a third of a large one's speed
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """About what a training takes.
+
+    Attributes:
+        seconds: with the start. memory: bytes. disk: bytes of the job's folder.
+        n_trainable, n_parameters: numbers that learn, and all.
+        fits: whether that much memory is free.
+    """
+
+    seconds: float
+    memory: int
+    disk: int
+    n_trainable: int
+    n_parameters: int
+    fits: bool
+
+    def __str__(self) -> str:
+        minutes = self.seconds / 60
+        span = f"{minutes:.0f} min" if minutes >= 2 else f"{max(10, round(self.seconds, -1)):.0f} s"
+        return (
+            f"About {span}, {readable(self.memory)} of memory and {readable(self.disk)} of disk; "
+            f"{self.n_trainable:,} of {self.n_parameters:,} numbers learn."
+        )
+
+
+def estimate(
+    module: PreTrainedModel, settings: JobSettings, length: int, probe_tokens: int = 32
+) -> Estimate:
+    """What it would take to train ``module``, which is only counted and may be on ``meta``.
+
+    Args:
+        length: positions of an example, an encoder-decoder's two sides together.
+        probe_tokens: of the text whose attention is kept.
+    """
+    schedule, work = settings.schedule, settings.work
+    n = sum(p.numel() for p in module.parameters())
+    n_learn = n_trained(module, work) if isinstance(work, FinetuneWork) else n
+    width, vocabulary = _sizes(module)
+    n_blocks = max(1, len(blocks(module)))
+    tokens = schedule.batch_size * length
+    per_weight = 6 if n_learn > n // 2 else 4
+    operations = tokens * (per_weight * n + 12 * n_blocks * width * length)
+    step = operations * schedule.accumulation / speed(settings.device) + STEP_SECONDS
+    evaluated = schedule.evaluations * 256 * length * 2 * n / speed(settings.device)
+    activations = tokens * (KEPT * n_blocks * width + LOGITS_COPIES * vocabulary)
+    memory = PROGRAM + FLOAT32 * (n + 3 * n_learn + activations)
+    a_snapshot = 3 * n_blocks * width * probe_tokens * FLOAT32
+    kept = FLOAT32 * (3 * n_learn + (n if n_learn > n // 100 else 0))
+    merged = FLOAT32 * n if isinstance(work, FinetuneWork) and work.method == "lora" else 0
+    return Estimate(
+        seconds=START_SECONDS + schedule.steps * step + evaluated,
+        memory=memory,
+        disk=kept + merged + a_snapshot * len(schedule.snapshot_marks),
+        n_trainable=n_learn,
+        n_parameters=n,
+        fits=memory < available_memory(torch.device(settings.device)),
+    )
+
+
+def n_trained(module: PreTrainedModel, work: FinetuneWork) -> int:
+    """How many numbers would learn; the head that a new objective brings is not counted."""
+    if work.method == "full":
+        return sum(p.numel() for p in module.parameters())
+    if work.method == "last":
+        chosen = blocks(module)[-work.last_layers :]
+        return sum(p.numel() for block in chosen for p in block.module.parameters())
+    shapes = [module.get_submodule(name).weight.shape for name in lora_targets(module)]
+    return sum(work.rank * (int(shape[0]) + int(shape[1])) for shape in shapes)  # type: ignore[index,arg-type]
+
+
+def speed(device: str, seconds: float = 0.05) -> float:
+    """Operations a second that a model of moderate size may reach on a device."""
+    place = torch.device(device)
+    a = torch.ones(512, 512, device=place)
+    product = a @ a
+    rounds, begin = 0, time.perf_counter()
+    while (spent := time.perf_counter() - begin) < seconds or rounds < 2:
+        product = a @ a
+        if place.type != "cpu":
+            product.sum().item()  # waits for the device
+        rounds += 1
+    return rounds * 2 * 512**3 / spent / SLOWER
+
+
+def _sizes(module: PreTrainedModel) -> tuple[int, int]:
+    """The width of the stream and the number of logits."""
+    config: Any = module.config.get_text_config()
+    head = module.get_output_embeddings()
+    vocabulary = head.weight.shape[0] if isinstance(head, nn.Linear) else 0
+    return int(getattr(config, "hidden_size", 64)), int(vocabulary)

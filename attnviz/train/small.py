@@ -1,0 +1,107 @@
+"""``python -m attnviz.train.small``: trains the small checkpoints that are shipped.
+
+Each is a task at its defaults, so what is in the catalog is what anyone gets from the Train page:
+an induction model, an encoder-decoder and a vision transformer, for every page offline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from attnviz.errors import AttnVizError
+from attnviz.models.catalog import SHIPPED
+from attnviz.train import events, jobs, tasks
+from attnviz.train.checkpoint import write_folder
+from attnviz.train.run import run
+from attnviz.train.tasks.task import settings_for
+
+MAX_BYTES = 2 * 2**20  # of the weights
+FILES = (
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+
+
+@dataclass(frozen=True)
+class Small:
+    """A shipped checkpoint. name: in the catalog. task: what it learned."""
+
+    name: str
+    task: str
+    title: str
+    description: str
+
+
+CHECKPOINTS = (
+    Small(
+        "tiny-induction",
+        "induction",
+        "Tiny induction",
+        "Continues random letters that repeat (decoder): 2 layers of attention alone, 4 heads.",
+    ),
+    Small(
+        "tiny-dates",
+        "dates",
+        "Tiny dates",
+        "Rewrites 5 March 2024 as 2024-03-05 and back (encoder-decoder): 2 + 2 layers, 4 heads.",
+    ),
+    Small(
+        "tiny-digits",
+        "digits",
+        "Tiny digits",
+        "Reads handwritten digits of 8 by 8 pixels (vision): 3 layers, 4 heads.",
+    ),
+)
+
+
+def train(small: Small, target: Path) -> float:
+    """Trains one checkpoint into ``target``; its accuracy on held-out data.
+
+    Raises:
+        AttnVizError: the training failed, missed its goal, or is too big.
+    """
+    task = tasks.find(small.task)
+    job = jobs.create(settings_for(task))
+    run(job)
+    status = job.status
+    if status.state != "finished" or job.model is None:
+        raise AttnVizError(f"{small.name} ended as {status.state}. {status.sentence}")
+    accuracy = float(events.of_kind(job.events(), "evaluation")[-1][task.measure])
+    if task.goal is not None and accuracy < task.goal:
+        raise AttnVizError(f"{small.name} reached {accuracy:.3f} of {task.goal}.")
+    if (job.model / "model.safetensors").stat().st_size > MAX_BYTES:
+        raise AttnVizError(f"{small.name} is over 2 MB.")
+    source = job.model
+
+    def fill(folder: Path) -> None:
+        for name in FILES:
+            if (source / name).is_file():
+                shutil.copy(source / name, folder)
+        about = {"title": small.title, "description": small.description}
+        (folder / "entry.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+    write_folder(target, fill)
+    return accuracy
+
+
+def main(names: list[str]) -> None:
+    """Trains those named, or all."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["ATTNVIZ_JOBS"] = folder
+        for small in CHECKPOINTS:
+            if not names or small.name in names:
+                print(f"{small.name}: {train(small, SHIPPED / small.name):.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
