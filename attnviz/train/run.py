@@ -12,7 +12,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from attnviz.train import events, finetune, snapshots, tasks
-from attnviz.train.checkpoint import TRAINING, save_model, write_folder
+from attnviz.train.checkpoint import TRAINING, write_folder
 from attnviz.train.failures import explain
 from attnviz.train.job import REQUEST, Job
 from attnviz.train.material import Material
@@ -110,7 +110,7 @@ def _end(job: Job, training: Training, material: Material, step: int) -> None:
     newest = job.checkpoint
     if state != "paused" and newest and not (newest / "config.json").is_file():
         merged = material.module.merge_and_unload()
-        write_folder(job.folder / "model", lambda folder: save_model(merged, material, folder))
+        write_folder(job.folder / "model", lambda folder: training.save(merged, folder))
     if state == "finished" and newest:  # nothing will go on from here
         shutil.rmtree(newest / TRAINING, ignore_errors=True)
     (job.folder / REQUEST).unlink(missing_ok=True)

@@ -46,6 +46,7 @@ class Training(Trainer):
         schedule = settings.schedule
         a_step = schedule.batch_size * schedule.accumulation * arguments.world_size
         self.watch = Watch(folder, settings, material, arguments.process_index == 0)
+        self._use_cache = getattr(material.base.config, "use_cache", None)
         super().__init__(
             model=material.module,
             args=arguments,
@@ -113,8 +114,20 @@ class Training(Trainer):
             shutil.rmtree(drafts, ignore_errors=True)
         _wait_for_all()
 
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Writes the model, or the adapter, as it was given but for what it has learned."""
+        config = self._material.base.config
+        training = getattr(config, "use_cache", None)
+        if self._use_cache is not None:  # the loop turns it off
+            config.use_cache = self._use_cache
+        try:
+            save_model(module, self._material, folder)
+        finally:
+            if self._use_cache is not None:
+                config.use_cache = training
+
     def _fill(self, folder: Path) -> None:
-        save_model(self._material.module, self._material, folder)
+        self.save(self._material.module, folder)
         training = folder / TRAINING
         training.mkdir()
         assert self.optimizer is not None and self.lr_scheduler is not None

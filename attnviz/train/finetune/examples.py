@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from attnviz.errors import AttnVizError
 from attnviz.train.evaluation import IGNORED
-from attnviz.train.finetune.files import Row, read_rows
+from attnviz.train.finetune.files import Row, read_rows, rows_of
 from attnviz.train.material import Batch, Predicts, Probe, shuffled
 from attnviz.train.settings import FinetuneWork, Schedule
 
@@ -54,6 +54,18 @@ def read(work: FinetuneWork, folder: Path) -> tuple[Row, ...]:
         AttnVizError: what is wrong, with its line.
     """
     return read_rows(folder / Path(work.data).expanduser(), columns_of(work))
+
+
+def check(work: FinetuneWork, data: bytes) -> int:
+    """Reads an uploaded file as the work would; its number of rows.
+
+    Raises:
+        AttnVizError: what is wrong, with its line.
+    """
+    rows = rows_of(Path(work.data).name, data, columns_of(work))
+    if work.objective == "classify":
+        classes(rows, work)
+    return len(rows)
 
 
 def classes(rows: Sequence[Row], work: FinetuneWork) -> tuple[str, ...]:

@@ -30,36 +30,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> tuple[Row, ...]:
         columns: those that every row must have.
 
     Raises:
-        AttnVizError: which line is wrong, and how.
-    """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise AttnVizError(
-            f"{path.name} is neither {', '.join(SUFFIXES[:-1])} nor {SUFFIXES[-1]}.",
-            "Save the data as one of these.",
-        )
-    text = read_text(path)
-    if suffix == ".txt":
-        if len(columns) > 1:
-            raise AttnVizError(
-                f"A text file has no columns, and this needs {' and '.join(columns)}.",
-                "Use a .csv or .jsonl file.",
-            )
-        rows: tuple[Row, ...] = (Row(1, {columns[0]: text}),)
-    elif suffix == ".csv":
-        rows = tuple(_csv(path.name, text, columns))
-    else:
-        rows = tuple(_jsonl(path.name, text, columns))
-    if not rows:
-        raise AttnVizError(f"{path.name} has no rows.", "Add some examples.")
-    return rows
-
-
-def read_text(path: Path) -> str:
-    """A UTF-8 file as text.
-
-    Raises:
-        AttnVizError: it is missing, too big, empty, or not UTF-8 (with the line).
+        AttnVizError: the file cannot be read, or which line is wrong, and how.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -71,16 +42,45 @@ def read_text(path: Path) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise AttnVizError(f"{path.name} cannot be read ({error.strerror}).") from error
+    return rows_of(path.name, data, columns)
+
+
+def rows_of(name: str, data: bytes, columns: Sequence[str]) -> tuple[Row, ...]:
+    """The rows in a file's bytes; its name tells the kind. As `read_rows`."""
+    suffix = Path(name).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise AttnVizError(
+            f"{name} is neither {', '.join(SUFFIXES[:-1])} nor {SUFFIXES[-1]}.",
+            "Save the data as one of these.",
+        )
+    text = _decoded(name, data)
+    if suffix == ".txt":
+        if len(columns) > 1:
+            raise AttnVizError(
+                f"A text file has no columns, and this needs {' and '.join(columns)}.",
+                "Use a .csv or .jsonl file.",
+            )
+        rows: tuple[Row, ...] = (Row(1, {columns[0]: text}),)
+    elif suffix == ".csv":
+        rows = tuple(_csv(name, text, columns))
+    else:
+        rows = tuple(_jsonl(name, text, columns))
+    if not rows:
+        raise AttnVizError(f"{name} has no rows.", "Add some examples.")
+    return rows
+
+
+def _decoded(name: str, data: bytes) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise AttnVizError(
-            f"Line {line} of {path.name} is not UTF-8 (byte 0x{data[error.start]:02x}).",
+            f"Line {line} of {name} is not UTF-8 (byte 0x{data[error.start]:02x}).",
             "Save the file with the encoding UTF-8.",
         ) from None
     if not text.strip():
-        raise AttnVizError(f"{path.name} is empty.", "Add some examples.")
+        raise AttnVizError(f"{name} is empty.", "Add some examples.")
     return text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -11,7 +11,12 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from attnviz.errors import AttnVizError
-from attnviz.nn import TransformerConfig, TransformerForCausalLM, TransformerForSeq2SeqLM
+from attnviz.nn import (
+    AttentionConfig,
+    TransformerConfig,
+    TransformerForCausalLM,
+    TransformerForSeq2SeqLM,
+)
 from attnviz.train.material import Batch, Material, Predicts, Probe
 from attnviz.train.settings import JobSettings, Schedule, TaskWork
 
@@ -148,6 +153,15 @@ def build(model: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast | None) -
     raise AttnVizError(
         "An encoder alone does not write answers.", "Choose a decoder for this task."
     )
+
+
+def from_layer(layer: AttentionConfig, n_layers: int) -> dict[str, Any]:
+    """A layer's settings, such as the Layer lab's, as model settings for a task."""
+    values = {f.name: getattr(layer, f.name) for f in fields(layer)}
+    values["attention_temperature"] = values.pop("temperature")
+    if values["mask"] == "none":
+        del values["mask"]  # the task's own: a decoder that sees everything learns nothing
+    return {**values, "n_layers": n_layers}
 
 
 def is_held_out(content: Tensor) -> Tensor:

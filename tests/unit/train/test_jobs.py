@@ -57,6 +57,7 @@ def test_a_job_leaves_a_folder_that_tells_all(tiny: Tiny) -> None:
     assert {layer.kind for layer in last.trace.layers} == {"encoder", "decoder", "cross"}
     assert job.model is not None
     model = attnviz.load(str(job.model))
+    assert model.module.config.use_cache
     live = model.trace("5 March 2024", target="2024-03-05")
     for layer in live.layers:
         a, b = live.attention(layer.index, 1), last.trace.attention(layer.index, 1)

@@ -1,0 +1,155 @@
+"""The second door: a loaded model goes on learning on a person's data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from attnviz.errors import AttnVizError
+from attnviz.train.estimate import Estimate, estimate
+from attnviz.train.finetune.examples import check
+from attnviz.train.settings import FinetuneWork, JobSettings, Schedule
+from attnviz.ui.models import ModelChoice, kind_of
+from attnviz.ui.training.numbers import limits, schedule
+
+if TYPE_CHECKING:
+    from attnviz.trace.model import Model
+
+OBJECTIVES = {
+    "causal": "Continue text",
+    "masked": "Guess masked words",
+    "classify": "Classify texts",
+    "seq2seq": "Source to target",
+}
+_OF_KIND = {
+    "decoder": ("causal", "classify"),
+    "encoder": ("masked", "classify"),
+    "encoder-decoder": ("seq2seq",),
+}
+METHODS = {"lora": "LoRA", "last": "Last layers", "full": "All weights"}
+FIRST = Schedule(
+    steps=20, batch_size=1, learning_rate=2e-4, warmup=2, evaluations=4, checkpoints=2, snapshots=8
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The job asked for, and the data that goes into its folder."""
+
+    settings: JobSettings
+    data: bytes
+
+    def check(self) -> int:
+        """Its number of rows. Raises AttnVizError with the line that is wrong."""
+        work = self.settings.work
+        assert isinstance(work, FinetuneWork)
+        if not self.data:
+            raise AttnVizError("There is no data yet.", "Upload a file, or paste a text.")
+        return check(work, self.data)
+
+
+def form(model: Model, choice: ModelChoice) -> Asked | None:
+    """The controls; None where the model can be taught nothing."""
+    possible = _OF_KIND.get(kind_of(model))
+    if possible is None:
+        st.info("Only language models are fine-tuned here: choose one in the sidebar.")
+        return None
+    objective = st.segmented_control(
+        "Objective",
+        possible,
+        default=possible[0],
+        required=True,
+        key="objective",
+        format_func=OBJECTIVES.__getitem__,
+    )
+    data, name = _data(objective)
+    columns = _columns(objective, name)
+    method, extra = _method()
+    length = st.number_input(
+        "Longest example, in tokens", 4, 8192, 64, key="ft_length", required=True
+    )
+    numbers = schedule(FIRST, key="ft")
+    bounds = limits()
+    with st.expander("The text whose attention is kept", icon=":material/visibility:"):
+        probe = st.text_input("Text", key="ft_probe", placeholder="from the held-out data")
+        share = st.slider("Share of the data held out", 0.0, 0.5, 0.1, 0.05, key="ft_held_out")
+    work = FinetuneWork(
+        choice.name,
+        name,
+        objective,  # type: ignore[arg-type]  # one of OBJECTIVES
+        method,
+        length=length,
+        held_out=share,
+        **columns,
+        **extra,
+    )
+    title = f"{choice.name.rstrip('/').rsplit('/', 1)[-1]} tuned"
+    device = str(model.device)
+    return Asked(JobSettings(title, work, numbers, bounds, device, probe), data)
+
+
+def estimated(model: Model, settings: JobSettings) -> Estimate:
+    """What the job takes, counted on the loaded model, which stays as it is."""
+    work = settings.work
+    assert isinstance(work, FinetuneWork)
+    length = work.length * (2 if work.objective == "seq2seq" else 1)
+    return estimate(model.module, settings, length)
+
+
+def _data(objective: str) -> tuple[bytes, str]:
+    """The bytes and a file name that tells their kind."""
+    running = objective in ("causal", "masked")
+    types = ["txt", "jsonl", "csv"] if running else ["csv", "jsonl"]
+    upload = st.file_uploader("Data", type=types, key=f"ft_file_{running}")
+    if upload is not None:
+        return upload.getvalue(), upload.name
+    if running:
+        text = st.text_area("or a text", key="ft_text", height=120)
+        return text.encode(errors="replace"), "pasted.txt"
+    return b"", "data.csv"
+
+
+def _columns(objective: str, name: str) -> dict[str, Any]:
+    """Which columns to read, where there are any."""
+    wanted = {
+        "classify": (("text_column", "text"), ("label_column", "label")),
+        "seq2seq": (("source_column", "source"), ("target_column", "target")),
+    }.get(objective, () if name.endswith(".txt") else (("text_column", "text"),))
+    asked = {}
+    for place, (field, first) in zip(st.columns(2), wanted, strict=False):
+        label = f"Column of the {first}"
+        asked[field] = place.text_input(label, first, key=f"ft_{field}").strip() or first
+    return asked
+
+
+def _method() -> tuple[Any, dict[str, Any]]:
+    method = st.segmented_control(
+        "What learns",
+        list(METHODS),
+        default="lora",
+        required=True,
+        key="ft_method",
+        format_func=METHODS.__getitem__,
+        help="LoRA trains two thin matrices beside each linear map of the attention "
+        "(Hu et al. 2021), and leaves the model's own weights alone.",
+    )
+    if method == "lora":
+        left, right = st.columns(2)
+        rank = left.number_input("Rank", 1, 256, 8, key="ft_rank", required=True)
+        alpha = right.number_input(
+            "Alpha",
+            0.1,
+            1024.0,
+            16.0,
+            key="ft_alpha",
+            help="The matrices' product counts alpha / rank times.",
+            required=True,
+        )
+        return method, {"rank": rank, "alpha": alpha}
+    if method == "last":
+        return method, {
+            "last_layers": st.number_input("Layers", 1, 200, 2, key="ft_last", required=True)
+        }
+    return method, {}

@@ -1,0 +1,109 @@
+"""What a job has learned: before and after, what changed where, and the model to take home."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import streamlit as st
+
+from attnviz import charts
+from attnviz.trace import Prediction
+from attnviz.train import outcome
+from attnviz.train.job import Job
+from attnviz.ui import views
+from attnviz.ui.canvas.labels import layer_name
+from attnviz.ui.errors import as_text, attempt
+from attnviz.ui.training.watching import one_head
+
+MOST_CHANGED = 3
+TOP = 5
+
+
+def results(job: Job) -> None:
+    """Shown once the job is at rest and there is something to show."""
+    if job.model is None or len(job.snapshots()) < 2:
+        return
+    st.subheader("What it learned", anchor=False)
+    _take_home(job, job.model)
+    newest = job.snapshots()[-1]
+    found = attempt(lambda: changed(str(job.folder), newest.stat().st_mtime))
+    if found is None:
+        return
+    before, after = found.predictions
+    if before and after:
+        left, right = st.columns(2, gap="large")
+        with left:
+            _predictions("Before", before, "before")
+        with right:
+            _predictions("After", after, "after")
+    names = [layer_name(found.after.trace, i) for i in range(found.divergence.shape[0])]
+    st.caption(
+        "How far each head's weights on the example are from what they were: the Jensen-Shannon "
+        "divergence in bits, 0 for the same and 1 for nothing in common."
+    )
+    chart = charts.heatmap(
+        found.divergence,
+        names,
+        [str(h) for h in range(found.divergence.shape[1])],
+        row_title=None,
+        col_title="head",
+        value_title="divergence",
+        palette="sequential",
+    )
+    st.altair_chart(chart, width="content", key="change", alt="Change of each layer and head")
+    for layer, head in found.most_changed(MOST_CHANGED):
+        value = found.divergence[layer, head]
+        st.markdown(f"**{names[layer]}, head {head}** changed by {value:.3f} bits")
+        with st.container(horizontal=True, gap="large"):
+            for title, trace in (("Before", found.before.trace), ("After", found.after.trace)):
+                one_head(trace, layer, head, key=f"change_{title}_{layer}_{head}", title=title)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def changed(folder: str, last: float) -> outcome.Change:
+    """What the job changed, worked out once; ``last`` is when its last snapshot was written."""
+    return outcome.change(Job(Path(folder)))
+
+
+def _predictions(title: str, found: tuple[Prediction, ...], key: str) -> None:
+    st.caption(title)
+    shown = found[:TOP]
+    chart = charts.bars(
+        [p.probability for p in shown],
+        [views.visible(p.token) for p in shown],
+        label_title="token",
+        value_title="probability",
+        domain=(0.0, 1.0),
+    )
+    chart = chart.properties(height=150, autosize={"type": "fit", "contains": "padding"})
+    st.altair_chart(
+        chart, width="stretch", key=key, alt=f"{title} the training: {shown[0].token} is likeliest"
+    )
+
+
+def _take_home(job: Job, model: Path) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.page_link(
+            "pages/explore.py",
+            label="Open in Explore",
+            icon=":material/search:",
+            query_params={"model": str(model)},
+        )
+        for form in outcome.forms(job):
+            st.download_button(
+                "Download the model" if form == "model" else "Download the adapter",
+                lambda form=form: packed(job, form),  # type: ignore[misc]
+                file_name=f"{job.name}-{form}.zip",
+                mime="application/zip",
+                icon=":material/download:",
+                on_click="ignore",
+                key=f"download_{form}",
+            )
+    st.caption(as_text(f"Any page opens it by its folder: {model}"))
+
+
+def packed(job: Job, form: outcome.Form) -> bytes:
+    """The zip file's bytes, made when somebody asks."""
+    with tempfile.TemporaryDirectory() as folder:
+        return outcome.pack(job, form, Path(folder) / "model.zip").read_bytes()

@@ -1,0 +1,216 @@
+"""A job as it runs: where it stands, its curves, and every head while it learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from attnviz import charts
+from attnviz.errors import AttnVizError
+from attnviz.trace import Trace
+from attnviz.train import snapshots
+from attnviz.train.events import Event, of_kind
+from attnviz.train.job import Job, Status
+from attnviz.train.settings import Limits
+from attnviz.ui import views
+from attnviz.ui.canvas import canvas, canvas_state, grid_payload
+from attnviz.ui.errors import as_text, attempt, show
+
+LOOK_SECONDS = 1.0
+_BADGES = {
+    "queued": ("blue", ":material/hourglass_top:"),
+    "running": ("blue", ":material/play_arrow:"),
+    "paused": ("orange", ":material/pause:"),
+    "stopped": ("orange", ":material/timer_off:"),
+    "cancelled": ("gray", ":material/close:"),
+    "finished": ("green", ":material/check:"),
+    "failed": ("red", ":material/error:"),
+    "interrupted": ("red", ":material/power_off:"),
+}
+
+
+def watch(job: Job) -> None:
+    """The whole view of a job; while its process lives it looks again every second."""
+    live = job.status.is_live
+    st.fragment(_view, run_every=LOOK_SECONDS if live else None)(job, live)
+
+
+def _view(job: Job, was_live: bool) -> None:
+    happened = job.events()
+    status = job.status_from(happened)
+    if status.is_live != was_live:
+        st.rerun()  # the whole page: it starts or stops looking
+    _standing(status, happened)
+    _buttons(job, status)
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        curves(happened)
+    with right:
+        heads(job)
+
+
+def _standing(status: Status, happened: tuple[Event, ...]) -> None:
+    colour, icon = _BADGES[status.state]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(status.state, color=colour, icon=icon)  # type: ignore[arg-type]
+        st.caption(_words(status, happened))
+    st.progress(min(1.0, status.step / status.steps))
+    if status.sentence:
+        (st.error if status.state in ("failed", "interrupted") else st.warning)(
+            as_text(status.sentence)
+        )
+
+
+def _words(status: Status, happened: tuple[Event, ...]) -> str:
+    """Where it stands, in one line."""
+    if status.state == "queued":
+        if status.ahead is None:
+            return "Starting …"
+        others = "1 job is" if status.ahead == 1 else f"{status.ahead} jobs are"
+        return f"{others} before it on this device." if status.ahead else "Starting …"
+    words = f"Step {status.step:,} of {status.steps:,}"
+    steps = of_kind(happened, "step")
+    if steps:
+        last = steps[-1]
+        if status.loss is not None:
+            words += f" · loss {status.loss:.4g}"
+        words += f" · {last['tokens_per_second']:,.0f} tokens/s · {last['memory'] / 2**20:,.0f} MB"
+    if looks := of_kind(happened, "evaluation"):
+        words += f" · {looks[-1]['accuracy']:.1%} right on held-out data"
+    return words
+
+
+def _buttons(job: Job, status: Status) -> None:
+    with st.container(horizontal=True):
+        if status.is_live:
+            if st.button("Pause", icon=":material/pause:", key="pause"):
+                attempt(job.pause)
+            if st.button("Cancel", icon=":material/close:", key="cancel"):
+                attempt(job.cancel)
+        elif status.can_resume:
+            again = st.button("Resume", icon=":material/play_arrow:", key="resume", type="primary")
+            unlimited = status.state == "stopped" and st.checkbox(
+                "without limits", True, key="resume_unlimited"
+            )
+            if again and _resumed(job, Limits(None, None) if unlimited else None):
+                st.rerun()
+
+
+def _resumed(job: Job, limits: Limits | None) -> bool:
+    try:
+        job.resume(limits)
+    except AttnVizError as error:
+        show(error)
+        return False
+    return True
+
+
+def curves(happened: tuple[Event, ...]) -> None:
+    """Loss over steps, and what is right on held-out data."""
+    steps, looks = of_kind(happened, "step"), of_kind(happened, "evaluation")
+    if not steps:
+        st.caption("The loss appears with the first steps.")
+        return
+    x = np.array([e["step"] for e in steps])
+    loss = np.array([np.nan if e["loss"] is None else e["loss"] for e in steps], dtype=float)
+    held_out = np.full(len(x), np.nan)
+    for e in looks:
+        held_out[np.searchsorted(x, e["step"]).clip(max=len(x) - 1)] = e["loss"]
+    chart = charts.lines(
+        {"training": loss, "held out": held_out}, x=x, x_title="step", y_title="loss"
+    )
+    st.altair_chart(
+        chart.properties(autosize={"type": "fit", "contains": "padding"}, height=250),
+        width="stretch",
+        key="loss",
+        alt=f"Loss over steps; the newest is {loss[-1]:.4g}",
+    )
+    if looks:
+        chart = charts.lines(
+            {
+                "tokens": [e["accuracy"] for e in looks],
+                "whole answers": [e["exact"] for e in looks],
+            },
+            x=[e["step"] for e in looks],
+            x_title="step",
+            y_title="right, held out",
+            domain=(0.0, 1.0),
+        )
+        st.altair_chart(
+            chart.properties(autosize={"type": "fit", "contains": "padding"}, height=200),
+            width="stretch",
+            key="accuracy",
+            alt=f"Right on held-out data; the newest is {looks[-1]['accuracy']:.1%}",
+        )
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def opened(path: str, changed: float) -> snapshots.Snapshot:
+    """A snapshot, read once; ``changed`` is when its file was written."""
+    return snapshots.read(Path(path))
+
+
+def heads(job: Job) -> None:
+    """Every head at one step, and the chosen one large."""
+    paths = job.snapshots()
+    if not paths:
+        st.caption("The heads appear with the first snapshot.")
+        return
+    steps = [snapshots.step_of(path) for path in paths]
+    step = _chosen_step(steps)
+    path = paths[steps.index(step)]
+    snapshot = attempt(lambda: opened(str(path), path.stat().st_mtime))
+    if snapshot is None:
+        return
+    trace = snapshot.trace
+    selected = canvas_state("train_grid").selected or (len(trace.layers) - 1, 0)
+    rows = sum(layer.n_heads > 0 for layer in trace.layers)
+    canvas(
+        grid_payload(trace, selected=selected),
+        key="train_grid",
+        height=min(560, 120 + 110 * rows),
+    )
+    one_head(trace, *selected, key="train_head")
+
+
+def _chosen_step(steps: list[int]) -> int:
+    """The slider over time; it follows the newest snapshot until somebody moves it back."""
+    if len(steps) == 1:
+        st.caption(f"Step {steps[0]}, before the training")
+        return steps[0]
+    if st.session_state.get("train_follow", True) or st.session_state.get("at_step") not in steps:
+        st.session_state["at_step"] = steps[-1]
+    step: int = st.select_slider(
+        "Attention of every head at step",
+        steps,
+        key="at_step",
+        on_change=lambda: st.session_state.update(
+            train_follow=st.session_state["at_step"] == steps[-1]
+        ),
+        help="At the end it follows the training.",
+    )
+    return step
+
+
+def one_head(trace: Trace, layer: int, head: int, *, key: str, title: str = "") -> None:
+    """One head's weights with its tokens, exact numbers on hover."""
+    if layer >= len(trace.layers) or head >= trace.layers[layer].n_heads:
+        return
+    window = slice(0, views.WINDOW)
+    try:
+        matrix = views.matrix(trace, trace.layers[layer], head, "Weights", window, window)
+    except AttnVizError as error:
+        show(error)
+        return
+    chart = charts.heatmap(
+        matrix.values,
+        matrix.rows,
+        matrix.cols,
+        palette="sequential",
+        domain=(0.0, 1.0),
+        masked=matrix.masked,
+        title=title or f"Layer {layer}, head {head}",
+    )
+    st.altair_chart(chart, width="content", key=key, alt=f"Weights of layer {layer}, head {head}")

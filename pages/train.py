@@ -1,0 +1,85 @@
+"""Train: a small transformer from nothing, or a loaded model, and its attention meanwhile."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from attnviz.train import jobs
+from attnviz.ui import models, sidebar
+from attnviz.ui.errors import as_text, attempt
+from attnviz.ui.training import from_model, from_nothing, results, watching
+
+DOORS = {"nothing": "A small transformer from nothing", "model": "Fine-tune a loaded model"}
+
+st.markdown("## Train")
+status = st.empty()
+every = {job.name: job for job in jobs.all()}
+if st.query_params.get("job") and st.query_params["job"] not in every:
+    st.warning(as_text(f"There is no job {st.query_params['job'][:80]}; it may have been deleted."))
+    del st.query_params["job"]
+
+name = st.query_params.get("job")
+if name:
+    job = every[name]
+    status.caption(as_text(job.settings.title))
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
+        if st.button("New training", icon=":material/add:", key="new"):
+            del st.query_params["job"]
+            st.rerun()
+        if not job.is_alive and st.button("Delete", icon=":material/delete:", key="delete"):
+            attempt(lambda: jobs.delete(job))
+            del st.query_params["job"]
+            st.rerun()
+    watching.watch(job)
+    if not job.status.is_live:
+        results.results(job)
+    st.stop()
+
+status.caption("Attention while it is learned, head by head.")
+door = st.segmented_control(
+    "What learns",
+    list(DOORS),
+    default="nothing",
+    required=True,
+    key="door",
+    format_func=DOORS.__getitem__,
+    label_visibility="collapsed",
+    bind="query-params",
+)
+asked, data, about = None, None, None
+left, right = st.columns([3, 2], gap="large")
+if door == "nothing":
+    with left:
+        asked = attempt(from_nothing.form)
+    with right:
+        if asked is not None:
+            about = attempt(lambda: from_nothing.estimated(asked.to_json()))
+else:
+    choice, _, beside = sidebar.model_controls()
+    report = models.waiting_line(status, "Loading")
+    model = attempt(lambda: models.load(choice, report), beside) if choice else None
+    status.caption("Training starts from a copy: nobody's open model changes.")
+    if model is not None:
+        with left:
+            tuned = attempt(lambda: from_model.form(model, choice))
+        with right:
+            rows = attempt(tuned.check) if tuned else None
+            if tuned and rows:
+                asked, data = tuned.settings, tuned.data
+                about = attempt(lambda: from_model.estimated(model, tuned.settings))
+with right:
+    if about is not None:
+        st.info(as_text(str(about)), icon=":material/schedule:")
+        if not about.fits:
+            st.warning("That is more memory than is free: choose smaller batches or examples.")
+    if st.button("Start", icon=":material/play_arrow:", type="primary", disabled=about is None):
+        job = attempt(lambda: jobs.submit(asked, data))
+        if job is not None:
+            st.query_params["job"] = job.name
+            st.rerun()
+    if every:
+        st.caption("Earlier trainings")
+        for old in list(every.values())[:8]:
+            if st.button(old.name, key=f"open_{old.name}", type="tertiary"):
+                st.query_params["job"] = old.name
+                st.rerun()
