@@ -32,7 +32,8 @@ n = st.slider("Number", 0, 100, 50)
 st.text(f"The number is {n}")
 """
 
-# Notes when the last change inside the watched elements was painted, and when a key went down.
+# Notes when a key went down, and when something watched was last painted: a changed node inside an
+# element that fits the selector, or a stroke on any canvas (the charts').
 WATCH = """(selector) => {
     window.__pressed = 0; window.__painted = 0;
     document.addEventListener('keydown', () => { window.__pressed = performance.now(); }, true);
@@ -43,6 +44,14 @@ WATCH = """(selector) => {
         if (changes.some(inside)) requestAnimationFrame(painted);
     }).observe(document.body,
         {subtree: true, childList: true, attributes: true, characterData: true});
+    const brush = CanvasRenderingContext2D.prototype;
+    for (const name of ['fill', 'stroke', 'fillText']) {
+        const original = brush[name];
+        brush[name] = function (...given) {
+            if (this.canvas.isConnected) requestAnimationFrame(painted);
+            return original.apply(this, given);
+        };
+    }
 }"""
 ANSWERED = """(quiet) => window.__painted > window.__pressed
     && performance.now() - window.__painted > quiet"""

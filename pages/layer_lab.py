@@ -10,7 +10,9 @@ from attnviz.analysis.export import to_csv, to_npz
 from attnviz.analysis.snippet import code
 from attnviz.ui.errors import attempt
 from attnviz.ui.lab import cell, controls, flow
+from attnviz.ui.models import settle_garbage
 
+st.cache_resource(settle_garbage, show_spinner=False)()
 st.markdown("## Layer lab")
 asked = controls.sidebar()
 read = controls.read_text(paired=asked.stack["architecture"] == "encoder-decoder")
@@ -33,9 +35,12 @@ for section in flow.sections(lab.config, crossing=steps.context is not None):
     elif flow.show(section, number, steps, lab, head):
         number += 1
 
-with st.expander("Copy as code", icon=":material/code:"):
-    st.caption("The same numbers, with attnviz alone.")
-    st.code(code(lab, head or 0), language="python")
+program = st.expander(
+    "Copy as code", icon=":material/code:", key="code", on_change="rerun", bind="query-params"
+)
+if program.open:
+    program.caption("The same numbers, with attnviz alone.")
+    program.code(code(lab, head or 0), language="python")
 with st.container(horizontal=True):
     # Made when somebody asks for them, not on every run.
     save = partial(st.download_button, on_click="ignore", icon=":material/download:")

@@ -21,26 +21,30 @@ def axis(labels: Sequence[str], title: str | None, pitch: float, *, orient: str)
         pitch: pixels from one position to the next; labels thin out when it is small.
         orient: "left" for rows, "top" for columns.
     """
+    if all(label == str(i) for i, label in enumerate(labels)):
+        # Numbers say themselves, so that a matrix that only grows keeps its specification.
+        return _axis(title, orient)
     longest = max((len(label) for label in labels), default=0) * _CHARACTER
-    slanted = orient == "top" and longest > pitch
+    return _axis(title, orient) | {
+        "labelExpr": f"{json.dumps(list(labels))}[datum.value]",
+        "labelAngle": -45 if orient == "top" and longest > pitch else 0,
+        "labelLimit": _ROOM,
+        "labelOverlap": False if pitch >= _LEGIBLE else "greedy",
+    }
+
+
+def _axis(title: str | None, orient: str) -> dict[str, Any]:
     return {
         "title": title,
         "orient": orient,
-        "labelExpr": f"{json.dumps(list(labels))}[datum.value]",
-        "labelAngle": -45 if slanted and longest > 3 * _CHARACTER else 0,
-        "labelLimit": _ROOM,
-        "labelOverlap": False if pitch >= _LEGIBLE and not _crowded(slanted, longest) else "greedy",
+        "labelAngle": 0,
+        "labelOverlap": "greedy",
         "labelPadding": 4,
         "titlePadding": 6,
         "titleFontSize": 12,
         "labelFontSize": 11,
         "labelFlush": False,
     }
-
-
-def _crowded(slanted: bool, longest: float) -> bool:
-    """Whether upright column labels are wider than their columns (numbers of dimensions)."""
-    return slanted and longest <= 3 * _CHARACTER
 
 
 def heading(title: str | None, subtitle: str | None = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ from attnviz.analysis.lab import Lab
 from attnviz.charts import bars, heatmap
 from attnviz.nn import AttentionSteps
 from attnviz.ui.errors import as_text
-from attnviz.ui.lab.flow import Section, chart, heading, picture
+from attnviz.ui.lab.draw import draw
+from attnviz.ui.lab.flow import Section, described, heading, picture
 
 _PICK = "pick"  # the selection parameter of the weights' chart
 _LONGEST_SUM = 8  # terms that fit on one line; the table above has them all
@@ -34,16 +36,15 @@ def weights_and_cell(
     with st.container(horizontal=True, gap="medium"):
         for stage in (stage for stage in steps.stages if stage.name in section.stages):
             if stage.name != "weights":
-                chart(picture(stage, steps, lab, head), stage)
+                draw(picture(stage, steps, lab, head), f"chart_{stage.name}", described(stage))
                 continue
             # A cell chosen by keyboard makes a new chart, whose every click counts again.
             name = f"chart_weights_{st.session_state.get('_chosen', 0)}"
-            st.altair_chart(
+            draw(
                 picture(stage, steps, lab, head, select=_PICK, picked=(shown, query, key)),
-                width="content",
-                key=name,
-                alt=f"{stage.title}: {stage.formula}",
-                on_select=lambda name=name: _pick(name),
+                name,
+                described(stage),
+                on_select=partial(_pick, name),
             )
     with st.container(border=True):
         arithmetic(take_apart(steps, shown, query, key), lab, query, key)
@@ -90,7 +91,7 @@ def arithmetic(cell: Cell, lab: Lab, query: int, key: int) -> None:
     st.table(pd.DataFrame.from_dict(rows, orient="index").map(lambda x: f"{x:.5g}"))
     st.latex(chain(cell))
     with st.container(horizontal=True, gap="medium"):
-        st.altair_chart(
+        draw(
             bars(
                 cell.weights,
                 lab.key_tokens,
@@ -100,11 +101,10 @@ def arithmetic(cell: Cell, lab: Lab, query: int, key: int) -> None:
                 title=f"How {lab.query_tokens[query]} shares its attention",
                 picked=key,
             ),
-            width="content",
-            key="chart_row",
-            alt=f"Weights of query {query} over all keys",
+            "chart_row",
+            f"Weights of query {query} over all keys",
         )
-        st.altair_chart(
+        draw(
             heatmap(
                 np.vstack([cell.contributions, cell.output]),
                 [*lab.key_tokens, "Σ"],
@@ -114,10 +114,10 @@ def arithmetic(cell: Cell, lab: Lab, query: int, key: int) -> None:
                 value_title="weight × value",
                 palette="diverging",
                 title="Weight × value; their sum Σ is the head's output",
+                size=(200, 20 * (len(cell.weights) + 1)),  # a row as high as its bar
             ),
-            width="content",
-            key="chart_sum",
-            alt=f"What each key gives to query {query}, and the sum",
+            "chart_sum",
+            f"What each key gives to query {query}, and the sum",
         )
 
 

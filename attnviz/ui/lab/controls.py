@@ -15,12 +15,12 @@ from attnviz.nn import AttentionConfig
 from attnviz.nn.config import Activation, Mask, Norm, NormKind, Positions
 from attnviz.ui.state import linked_text
 
-TEXT: Final = "The cat sat on the mat because it was tired"
+TEXT: Final = "The cat sat down because it was tired"
 CONTEXT: Final = "Le chat était fatigué"
 
 # What is shown until there is something to keep: the view that all controls' defaults make.
 FIRST: Final = Lab(
-    AttentionConfig(d_model=32, n_heads=4, bias=False, mask="causal"), tokenise(TEXT, "words")
+    AttentionConfig(d_model=16, n_heads=4, bias=False, mask="causal"), tokenise(TEXT, "words")
 )
 
 _linked: Final[dict[str, Any]] = {"bind": "query-params"}
@@ -120,7 +120,7 @@ def read_text(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, ..
 
 def _shape() -> dict[str, Any]:
     d_model = st.slider(
-        "d_model", 4, 64, 32, 4, key="d_model", help="Width of the residual stream.", **_linked
+        "d_model", 4, 64, 16, 4, key="d_model", help="Width of the residual stream.", **_linked
     )
     n_heads = st.slider(
         "Heads", 1, 16, 4, key="n_heads", help="How many patterns attend side by side.", **_linked

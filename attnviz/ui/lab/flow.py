@@ -12,7 +12,9 @@ from attnviz.analysis.export import stage_labels
 from attnviz.analysis.lab import Lab
 from attnviz.charts import Palette, heatmap, heatmaps, nice_domain
 from attnviz.nn import AttentionConfig, AttentionSteps, Stage
+from attnviz.ui.lab.draw import draw
 
+_WIDTHS: Final = {"d_model": 340, "d_head": 200, "concat": 340, "hidden": 440}  # px
 _FROM_ZERO: Final = ("weights", "weights_dropped", "sink_weights", "mask")
 
 
@@ -68,7 +70,8 @@ def sections(config: AttentionConfig, crossing: bool) -> tuple[Section, ...]:
             "Scores",
             "Every query against every key.",
             f"S = {scale}",
-            ("scores_raw", "scores_scaled", "scores_capped", "bias"),
+            # The dot products alone would be the same picture as the scaled ones.
+            ("scores_scaled", "scores_capped", "bias"),
         ),
         Section(
             "Mask",
@@ -120,22 +123,20 @@ def show(section: Section, number: int, steps: AttentionSteps, lab: Lab, head: i
     heading(section, number)
     with st.container(horizontal=True, gap="medium"):
         for stage in stages:
-            chart(picture(stage, steps, lab, head), stage)
+            draw(picture(stage, steps, lab, head), f"chart_{stage.name}", described(stage))
     return True
 
 
 def heading(section: Section, number: int) -> None:
     """A section's name, its one line and its formula."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{number} · {section.title}** — {section.line}")
-        st.latex(section.formula, width="content")
-
-
-def chart(drawing: alt.Chart, stage: Stage) -> None:
-    """One matrix, in place of the same matrix of the run before."""
-    st.altair_chart(
-        drawing, width="content", key=f"chart_{stage.name}", alt=f"{stage.title}: {stage.formula}"
+    st.markdown(
+        f"**{number} · {section.title}** — {section.line} &emsp; $\\displaystyle {section.formula}$"
     )
+
+
+def described(stage: Stage) -> str:
+    """A stage in words, for a screen reader."""
+    return f"{stage.title}: {stage.formula}"
 
 
 def picture(
@@ -162,6 +163,7 @@ def picture(
         hidden = ~steps.mask[0, 0].numpy()  # (n_q, n_k)
     # Over all heads, so that colours mean the same from one head to the next.
     domain = (0.0, 1.0) if stage.name == "mask" else nice_domain(values, palette)
+    size = _size(stage, len(rows), len(columns), together=stage.per_head and head is None)
     options: dict[str, Any] = {
         "row_title": _title(stage.rows),
         "col_title": _title(stage.columns),
@@ -169,7 +171,8 @@ def picture(
         "palette": palette,
         "domain": domain,
         "title": stage.title,
-        "subtitle": stage.formula,
+        "subtitle": "S ← scale × S" if stage.name == "scores_scaled" else stage.formula,
+        "size": size,
         "masked": hidden,
         "select": select,
         "legend": stage.name != "mask",
@@ -184,6 +187,15 @@ def picture(
     own = head * len(values) // lab.config.n_heads  # heads may share keys and values
     cell = None if picked is None else picked[1:]
     return heatmap(values[own], rows, columns, picked=cell, **options)
+
+
+def _size(stage: Stage, n_rows: int, n_columns: int, together: bool) -> tuple[int, int]:
+    """(width, height) in pixels, from the number of tokens alone: no slider moves the layout."""
+    room = 150 if together else 280
+    cell = min(max(room // max(n_rows, n_columns if stage.columns == "key" else 1), 5), 24)
+    if stage.columns in _WIDTHS:
+        return _WIDTHS[stage.columns] * room // 280, cell * n_rows
+    return cell * n_columns, cell * n_rows
 
 
 def _title(axis: str) -> str | None:
