@@ -82,6 +82,8 @@ class Watch(TrainerCallback):
             ending = self._decided(step, args.device)
             if ending != "running":
                 self.ending = ending
+                if self._snapshots and step not in self._snapshots:
+                    self._snapshot(step)  # what the last checkpoint attends to
                 control.should_save = control.should_training_stop = True
 
     def on_log(

@@ -100,6 +100,6 @@ BRACKETS = Task(
     measure="exact",
     options={"kinds": 2, "length": 10},
     model={**SMALL, "n_layers": 3, "positions": "rope"},
-    schedule=Schedule(steps=2000, batch_size=64, learning_rate=2e-3),
+    schedule=Schedule(steps=1200, batch_size=64, learning_rate=2e-3),
     lesson=_lesson,
 )

@@ -55,12 +55,14 @@ MODULAR = Task(
         "d_model": 128,
         "n_layers": 1,
         "positions": "learned",
+        "norm": "none",
+        "feed_forward_size": 256,
         "initializer_range": 0.02,  # large first weights memorise, and understand later or never
     },
     schedule=Schedule(
-        steps=2500,
+        steps=2000,
         batch_size=512,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         weight_decay=1.0,
         decay="constant",
         evaluations=40,

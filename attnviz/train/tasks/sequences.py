@@ -122,7 +122,7 @@ COPY = Task(
     measure="exact",
     options=_SPAN,
     model=_SMALL,
-    schedule=Schedule(steps=1200, batch_size=64, learning_rate=2e-3),
+    schedule=Schedule(steps=1200, batch_size=64, learning_rate=3e-3),
     lesson=_transduction(lambda question: question),
 )
 REVERSE = Task(
@@ -133,7 +133,7 @@ REVERSE = Task(
     measure="exact",
     options=_SPAN,
     model=_SMALL,
-    schedule=Schedule(steps=1500, batch_size=64, learning_rate=2e-3),
+    schedule=Schedule(steps=1500, batch_size=96, learning_rate=2e-3),
     lesson=_transduction(lambda question: question.flip(1)),
 )
 SORT = Task(

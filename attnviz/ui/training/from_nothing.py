@@ -28,6 +28,7 @@ def form() -> JobSettings:
             key="task",
             format_func=lambda name: tasks.TASKS[name].title,
             bind="query-params",
+            wrap=True,
         )
     )
     st.caption(task.description)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import altair as alt
 import numpy as np
 import streamlit as st
 
@@ -18,7 +19,7 @@ from attnviz.ui import views
 from attnviz.ui.canvas import canvas, canvas_state, grid_payload
 from attnviz.ui.errors import as_text, attempt, show
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.5
 _BADGES = {
     "queued": ("blue", ":material/hourglass_top:"),
     "running": ("blue", ":material/play_arrow:"),
@@ -121,29 +122,26 @@ def curves(happened: tuple[Event, ...]) -> None:
     chart = charts.lines(
         {"training": loss, "held out": held_out}, x=x, x_title="step", y_title="loss"
     )
-    st.altair_chart(
-        chart.properties(autosize={"type": "fit", "contains": "padding"}, height=250),
-        width="stretch",
-        key="loss",
-        alt=f"Loss over steps; the newest is {loss[-1]:.4g}",
-    )
+    _draw(chart, 250, "loss", f"Loss over steps; the newest is {loss[-1]:.4g}")
     if looks:
+        right = {"tokens": [e["accuracy"] for e in looks], "answers": [e["exact"] for e in looks]}
         chart = charts.lines(
-            {
-                "tokens": [e["accuracy"] for e in looks],
-                "whole answers": [e["exact"] for e in looks],
-            },
+            right,
             x=[e["step"] for e in looks],
             x_title="step",
             y_title="right, held out",
             domain=(0.0, 1.0),
         )
-        st.altair_chart(
-            chart.properties(autosize={"type": "fit", "contains": "padding"}, height=200),
-            width="stretch",
-            key="accuracy",
-            alt=f"Right on held-out data; the newest is {looks[-1]['accuracy']:.1%}",
-        )
+        newest = f"{looks[-1]['accuracy']:.1%}"
+        _draw(chart, 200, "accuracy", f"Right on held-out data; the newest is {newest}")
+
+
+def _draw(chart: alt.Chart, height: int, key: str, alt: str) -> None:
+    """A curve over whole steps, as wide as its place."""
+    chart.encoding["x"]["axis"]["format"] = ",d"
+    chart.encoding["color"]["legend"] = {"title": None, "orient": "top"}
+    chart = chart.properties(autosize={"type": "fit", "contains": "padding"}, height=height)
+    st.altair_chart(chart, width="stretch", key=key, alt=alt)
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)

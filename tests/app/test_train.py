@@ -1,0 +1,211 @@
+"""The Train page: both doors, their controls, what cannot be, and a job from start to result."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from attnviz.analysis.lab import Lab, tokenise
+from attnviz.nn import AttentionConfig
+from attnviz.train import jobs
+from attnviz.train.job import Job
+from attnviz.train.run import run
+from attnviz.train.settings import TaskWork
+from attnviz.train.tasks import TASKS, find
+from attnviz.train.tasks.task import settings_for
+
+ROOT = Path(__file__).parents[2]
+APP = """
+import streamlit as st
+page = st.navigation([st.Page("pages/train.py"), st.Page("pages/explore.py")])
+page.run()
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """The page beside the one it links to, over a jobs folder of its own."""
+    monkeypatch.setenv("ATTNVIZ_JOBS", str(tmp_path / "jobs"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "pages").symlink_to(ROOT / "pages")
+    return AppTest.from_file(tmp_path / "app.py", default_timeout=120)
+
+
+def text_of(app: AppTest) -> str:
+    shown = [*app.caption, *app.markdown, *app.error, *app.warning, *app.info]
+    return "\n".join(element.value for element in shown).replace("\\", "")
+
+
+def start(app: AppTest) -> Job:
+    next(b for b in app.button if b.label == "Start").click()
+    app.run()
+    assert not app.exception
+    (job,) = jobs.all()
+    assert job.name in app.query_params["job"]
+    return job
+
+
+def ended(job: Job) -> None:
+    end = time.monotonic() + 180
+    while job.status.is_live and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("name", [n for n in TASKS if n != "text"])
+def test_every_task_has_its_controls_and_an_estimate(name: str, app: AppTest) -> None:
+    app.run()
+    app.pills(key="task").set_value(name).run()
+    assert not app.exception
+    assert find(name).description in text_of(app)
+    assert "numbers learn" in text_of(app)
+    for option, value in find(name).options.items():
+        assert app.number_input(key=f"{name}_{option}").value == value
+
+
+def test_a_job_from_start_to_result(app: AppTest) -> None:
+    app.run()
+    app.pills(key="task").set_value("copy").run()
+    for key, value in (
+        ("copy_steps", 6),
+        ("copy_batch", 8),
+        ("copy_layers", 1),
+        ("copy_heads", 2),
+        ("copy_d_model", 16),
+        ("copy_snapshots", 2),
+        ("copy_seed", 3),
+        ("copy_warmup", 1),
+        ("copy_accumulation", 2),
+        ("copy_symbols", 8),
+    ):
+        app.number_input(key=key).set_value(value)
+    app.selectbox(key="copy_positions").set_value("alibi")
+    app.selectbox(key="copy_mask").set_value("sliding").run()
+    app.slider(key="copy_window").set_value(6)
+    app.selectbox(key="copy_decay").set_value("linear")
+    app.toggle(key="copy_feed_forward").set_value(False).run()
+    assert not app.exception
+    job = start(app)
+    settings = job.settings
+    assert isinstance(settings.work, TaskWork)
+    assert settings.work.model == {
+        "n_layers": 1,
+        "n_heads": 2,
+        "d_model": 16,
+        "positions": "alibi",
+        "mask": "sliding",
+        "window": 6,
+        "feed_forward": False,
+    }
+    assert settings.work.options["symbols"] == 8
+    assert (settings.schedule.steps, settings.schedule.accumulation) == (6, 2)
+    ended(job)
+    app.run()
+    assert not app.exception
+    shown = text_of(app)
+    assert "Step 6 of 6" in shown
+    assert "right on held-out data" in shown
+    assert "Jensen-Shannon" in shown
+    assert app.select_slider(key="at_step").options == ["0", "3", "6"]
+    app.select_slider(key="at_step").set_value(0).run()
+    assert not app.exception
+    assert app.select_slider(key="at_step").value == 0
+    app.button(key="new").click().run()
+    assert "job" not in app.query_params
+    assert any(b.label == job.name for b in app.button)
+
+
+def test_settings_that_cannot_be_are_said_beside_the_button(app: AppTest) -> None:
+    app.run()
+    app.number_input(key="induction_heads").set_value(3).run()
+    assert not app.exception
+    assert "3 heads do not divide d_model = 64" in app.error[0].value.replace("\\", "")
+    assert next(b for b in app.button if b.label == "Start").disabled
+
+
+def test_the_layer_labs_layer_can_be_trained(app: AppTest) -> None:
+    lab = Lab(
+        AttentionConfig(d_model=24, n_heads=3, mask="causal", positions="rope", sink=True),
+        tokenise("a b", "words"),
+        layers=2,
+    )
+    app.session_state["_lab"] = lab
+    app.run()
+    app.segmented_control(key="train_source").set_value("lab").run()
+    assert not app.exception
+    assert "2 layers of 3 heads, d_model 24" in text_of(app)
+    app.number_input(key="induction_steps").set_value(2).run()
+    job = start(app)
+    ended(job)
+    assert job.status.state == "finished"
+    assert isinstance(job.settings.work, TaskWork)
+    assert job.settings.work.model["sink"] is True
+
+
+def test_a_failed_job_says_why_and_can_be_deleted(app: AppTest) -> None:
+    settings = settings_for(find("copy"), model={"n_heads": 3})
+    job = jobs.create(settings)
+    run(job)
+    app.query_params["job"] = job.name
+    app.run()
+    assert "heads do not divide" in app.error[0].value.replace("\\", "")
+    app.button(key="delete").click().run()
+    assert not app.exception
+    assert not jobs.all()
+
+
+def test_a_link_to_a_job_that_is_gone(app: AppTest) -> None:
+    app.query_params["job"] = "20200101-nothing"
+    app.run()
+    assert "There is no job" in app.warning[0].value.replace("\\", "")
+    assert any(b.label == "Start" for b in app.button)
+
+
+def test_a_stopped_job_goes_on_without_its_limits(app: AppTest) -> None:
+    task = find("copy")
+    settings = settings_for(task, model={"n_layers": 1, "d_model": 16, "n_heads": 2})
+    settings = replace(
+        settings,
+        schedule=replace(task.schedule, steps=6, batch_size=4, snapshots=1),
+        limits=replace(settings.limits, minutes=0.0),
+    )
+    job = jobs.create(settings)
+    run(job)
+    assert job.status.state == "stopped"
+    app.query_params["job"] = job.name
+    app.run()
+    assert "time limit" in app.warning[0].value
+    app.button(key="resume").click().run()
+    assert not app.exception
+    ended(job)
+    assert job.status.state == "finished"
+
+
+def test_fine_tuning_asks_for_data_and_names_its_mistakes(app: AppTest) -> None:
+    app.session_state["model"] = "tiny-induction"
+    app.session_state["door"] = "model"
+    app.run()
+    assert not app.exception
+    assert "There is no data yet" in text_of(app)
+    app.text_area(key="ft_text").set_value("abcd" * 60).run()
+    app.segmented_control(key="ft_method").set_value("last").run()
+    app.number_input(key="ft_last").set_value(1)
+    app.segmented_control(key="ft_method").set_value("lora").run()
+    app.number_input(key="ft_rank").set_value(2)
+    app.number_input(key="ft_length").set_value(16)
+    app.number_input(key="ft_steps").set_value(3).run()
+    assert not app.exception
+    assert "numbers learn" in text_of(app)
+    job = start(app)
+    ended(job)
+    assert job.status.state == "finished", job.status.sentence
+    app.run()
+    assert not app.exception
+    assert {b.label for b in app.get("download_button")} == {
+        "Download the model",
+        "Download the adapter",
+    }
