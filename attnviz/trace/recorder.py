@@ -258,12 +258,28 @@ class Recorder:
             return None, f"its mask has {mask.ndim} dimensions"
         rules = self.rules(implementation, explicit, module, query, key, mask, options)
         error = float("inf")
+        q, k, v = _without_rest(query.detach(), key.detach(), value.detach())
         for candidate in _readings(rules):
-            products = Products(query.detach(), key.detach(), value.detach(), candidate)
+            products = Products(q, k, v, candidate)
             error = error_of(products, output, *sample(B, n_q))
             if agrees(error, output) and _same_weights(products, weights):
                 return products, ""
         return None, f"recomputing it from Q, K and V differs by {error:.1e}"
+
+
+def _without_rest(*tensors: Tensor) -> list[Tensor]:
+    """The tensors; one that is a small part of a larger allocation as a copy, so that the rest of
+    it is not held (values beside queries and keys that were rotated into new tensors)."""
+    held: dict[int, int] = {}
+    for t in tensors:
+        place = t.untyped_storage().data_ptr()
+        held[place] = held.get(place, 0) + t.nbytes
+    return [
+        t.clone()
+        if t.untyped_storage().nbytes() > 1.5 * held[t.untyped_storage().data_ptr()]
+        else t
+        for t in tensors
+    ]
 
 
 def _readings(rules: ScoreRules) -> Iterator[ScoreRules]:

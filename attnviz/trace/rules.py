@@ -9,7 +9,7 @@ else is kept as it came.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -142,19 +142,6 @@ class ScoreRules:
                 if term.fill < -1e30:
                     lo, hi = max(lo, first), min(hi, last)
         return (lo, hi) if lo < hi else (0, n_k)
-
-    def to(self, device: torch.device | str) -> ScoreRules:
-        """The same rules with their tensors on ``device``."""
-
-        def move(term: Term) -> Term:
-            if isinstance(term, IntervalMask):
-                return replace(term, lo=term.lo.to(device), hi=term.hi.to(device))
-            if isinstance(term, DenseTerm):
-                return DenseTerm(term.values.to(device))
-            return replace(term, by_distance=term.by_distance.to(device))
-
-        sinks = None if self.sinks is None else self.sinks.to(device)
-        return replace(self, terms=tuple(move(t) for t in self.terms), sinks=sinks)
 
     @property
     def nbytes(self) -> int:

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
 import attnviz
 from attnviz import AttnVizError
-from tests.unit.trace.models import BUILD, build, inputs, tokens
+from tests.unit.trace.models import BUILD, N, build, inputs, tokens
 
 
 def state(module: nn.Module) -> tuple[Any, ...]:
@@ -129,3 +130,17 @@ def test_what_is_kept_is_a_small_multiple_of_the_text() -> None:
     short = model.trace(inputs={"input_ids": tokens(1, 100)}).nbytes
     long = model.trace(inputs={"input_ids": tokens(1, 1000)}).nbytes
     assert long < 10.5 * short
+
+
+def test_a_trace_holds_no_more_memory_than_it_says() -> None:
+    """Fused projections: values must not keep alive the queries and keys beside them."""
+    config = GPTNeoXConfig(
+        vocab_size=99, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=64, rope_parameters={"rope_theta": 1e4, "partial_rotary_factor": 1.0},
+    )  # fmt: skip
+    trace = attnviz.wrap(GPTNeoXForCausalLM(config).eval()).trace(inputs=inputs("gpt2"))
+    for layer in trace.layers:
+        assert layer.source == "exact"
+        a = trace.attention(layer.index, 0)
+        parts = {t.untyped_storage().data_ptr(): t.untyped_storage() for t in (a.q, a.k, a.v)}
+        assert sum(s.nbytes() for s in parts.values()) <= 1.5 * 3 * 2 * N * 32 * 4
