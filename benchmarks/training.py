@@ -1,0 +1,104 @@
+"""Training: what watching costs, and how fast and how well the tasks are learned.
+
+``python -m benchmarks training`` compares the tokens a second of one training with its snapshots,
+and of the same Trainer loop without, in turns. ``python -m benchmarks.training`` learns every task
+at its defaults and prints the table of docs/training.md (some ten minutes).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from attnviz.train import jobs
+from attnviz.train.events import of_kind
+from attnviz.train.job import Job
+from attnviz.train.run import prepare
+from attnviz.train.settings import JobSettings
+from attnviz.train.tasks import TASKS, find
+from attnviz.train.tasks.task import settings_for
+from attnviz.train.trainer import Training
+from benchmarks.figure import Figure
+
+TITLE = "Training"
+STEPS, ROUNDS = 400, 3
+MOST = 0.05  # of the tokens a second that watching may cost
+
+
+def measure() -> list[Figure]:
+    """What watching costs, at as many snapshots a step as the task's defaults have."""
+    task = find("induction")
+    count = max(1, task.schedule.snapshots * STEPS // task.schedule.steps)
+    schedule = replace(task.schedule, steps=STEPS, evaluations=0, checkpoints=1)
+    watched = settings_for(task, schedule=replace(schedule, snapshots=count))
+    alone = settings_for(task, schedule=replace(schedule, snapshots=0))
+    rates: dict[str, list[float]] = {"watched": [], "alone": []}
+    _rate(alone)  # the first one also warms up
+    for _ in range(ROUNDS):
+        rates["watched"].append(_rate(watched))
+        rates["alone"].append(_rate(alone))
+    best, plain = max(rates["watched"]), max(rates["alone"])
+    cost = 1 - best / plain
+    return [
+        Figure(
+            f"watching a training: {count} snapshots in {STEPS} steps",
+            f"at most {MOST:.0%} of the tokens a second",
+            f"{cost:.1%} of {plain:,.0f} tokens/s",
+            cost <= MOST,
+        )
+    ]
+
+
+def _rate(settings: JobSettings) -> float:
+    """Tokens a second of the whole loop, snapshots included."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = prepare(settings, Path(folder))
+        training = Training(Path(folder), settings, made)
+        tokens = 0
+        saw = training.watch.saw
+
+        def count(n: int) -> None:
+            nonlocal tokens
+            tokens += n
+            saw(n)
+
+        training.watch.saw = count  # type: ignore[method-assign]
+        began = time.perf_counter()
+        training.train()
+        return tokens / (time.perf_counter() - began)
+
+
+def table(names: Sequence[str]) -> Iterator[str]:
+    """A line for each task: learned as the Train page would, in a process of its own."""
+    yield "| Task | Steps | Seconds | Tokens right | Whole answers right |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for name in names:
+        job = jobs.submit(settings_for(find(name)))
+        while job.status.is_live:
+            time.sleep(0.2)
+        seconds, last = _seconds(job), of_kind(job.events(), "evaluation")[-1]
+        yield (
+            f"| {find(name).title} | {job.status.steps:,} | {seconds:.0f} "
+            f"| {last['accuracy']:.2%} | {last['exact']:.2%} |"
+        )
+
+
+def _seconds(job: Job) -> float:
+    """From the device's being free to the end, the start of Python not counted."""
+    states = {e["state"]: e["time"] for e in of_kind(job.events(), "state")}
+    if "finished" not in states:
+        raise SystemExit(f"{job.name}: {job.status.sentence}")
+    return float(states["finished"] - states["running"])
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        os.environ["ATTNVIZ_JOBS"] = temporary
+        for line in table(sys.argv[1:] or list(TASKS)):
+            print(line, flush=True)
+    print(f"\nLoad of the last quarter of an hour: {os.getloadavg()[2]:.1f}")
