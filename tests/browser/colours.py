@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
+from PIL import Image
+from playwright.sync_api import Locator
+
 
 def luminance(colour: str) -> float:
     """0 for black, 1 for white, of a CSS colour."""
@@ -13,3 +18,14 @@ def luminance(colour: str) -> float:
 def contrast(one: float, other: float) -> float:
     """1 to 21, as WCAG defines it for two luminances."""
     return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
+def picture(element: Locator) -> Image.Image:
+    """What is on screen there."""
+    return Image.open(io.BytesIO(element.screenshot())).convert("RGB")
+
+
+def ground(element: Locator) -> float:
+    """The luminance of its upper left corner."""
+    red, green, blue = picture(element).getpixel((2, 2))
+    return luminance(f"rgb({red}, {green}, {blue})")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.colours import contrast, luminance
+from tests.browser.colours import contrast, ground, luminance
 from tests.conftest import Visit, serve
 
 PAGES = {"/layer_lab": "Layer lab", "/explore": "Explore"}
@@ -63,10 +63,12 @@ def test_nothing_hangs_over_the_edge(path: str, width: int, visit: Begin) -> Non
     page = visit(width=width).open(path)
     over = page.evaluate(
         """() => {
-            const edge = document.querySelector('[data-testid="stMain"]').getBoundingClientRect();
-            return [...document.querySelectorAll('[data-testid="stVegaLiteChart"] svg')]
-                .filter((svg) => svg.getBoundingClientRect().right > edge.right + 1)
-                .map((svg) => svg.parentElement.getAttribute('aria-label'));
+            const within = document.querySelector('[data-testid="stMain"]').getBoundingClientRect();
+            const charts = document.querySelectorAll('[data-testid="stVegaLiteChart"]');
+            return [...charts]
+                .filter((chart) => [...chart.querySelectorAll('svg, canvas')].some(
+                    (drawn) => drawn.getBoundingClientRect().right > within.right + 1))
+                .map((chart) => chart.ariaLabel);
         }"""
     )
     assert over == []
@@ -81,5 +83,4 @@ def test_both_themes_can_be_read(path: str, scheme: str, visit: Begin) -> None:
     assert (back < 0.1) == (scheme == "dark")
     assert contrast(back, front) > 7  # WCAG's enhanced contrast
     chart = page.get_by_test_id("stVegaLiteChart").first
-    behind = chart.locator("svg").evaluate("e => e.style.backgroundColor")
-    assert (luminance(behind) < 0.1) == (scheme == "dark")
+    assert (ground(chart) < 0.1) == (scheme == "dark")
