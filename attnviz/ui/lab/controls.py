@@ -25,38 +25,36 @@ FIRST: Final = Lab(
 
 _linked: Final[dict[str, Any]] = {"bind": "query-params"}
 
+# What a choice is called on screen is what the link says, so names are short.
 _UNITS: Final[dict[Unit | Literal["random"], str]] = {
     "words": "Words",
     "characters": "Characters",
     "random": "Vectors",
 }
-_MASKS: Final[dict[Mask, str]] = {
-    "none": "None: every query sees every key",
-    "causal": "Causal: only itself and earlier tokens",
-    "sliding": "Sliding window: a few tokens back",
-    "prefix": "Prefix: the first tokens are seen by all",
+_MASKS: Final[dict[Mask | Literal["own"], str]] = {
+    "own": "The architecture's own",
+    "none": "None",
+    "causal": "Causal",
+    "sliding": "Sliding window",
+    "prefix": "Prefix",
 }
 _POSITIONS: Final[dict[Positions, str]] = {
     "none": "None",
-    "sinusoidal": "Sinusoidal, added to X",
-    "learned": "Learned, added to X",
-    "rope": "RoPE, turns Q and K",
-    "alibi": "ALiBi, biases the scores",
-    "t5": "T5 relative, biases the scores",
+    "sinusoidal": "Sinusoidal",
+    "learned": "Learned",
+    "rope": "RoPE",
+    "alibi": "ALiBi",
+    "t5": "T5 relative",
 }
-_SCALES: Final = {"sqrt": "1/√d_head", "none": "none", "value": "a value"}
-_NORMS: Final[dict[Norm, str]] = {"post": "after", "pre": "before", "none": "none"}
+_SCALES: Final = {"sqrt": "1/√d_head", "none": "None", "value": "Value"}
+_NORMS: Final[dict[Norm, str]] = {"post": "After", "pre": "Before", "none": "None"}
 _NORM_KINDS: Final[dict[NormKind, str]] = {"layer": "LayerNorm", "rms": "RMSNorm"}
 _ARCHITECTURES: Final[dict[Architecture, str]] = {
     "decoder": "Decoder",
     "encoder": "Encoder",
     "encoder-decoder": "Encoder-decoder",
 }
-_PARTS: Final[dict[Part, str]] = {
-    "cross": "Cross-attention",
-    "decoder": "Decoder's own",
-    "encoder": "Encoder's own",
-}
+_PARTS: Final[dict[Part, str]] = {"cross": "Cross", "decoder": "Decoder", "encoder": "Encoder"}
 
 
 @dataclass(frozen=True)
@@ -127,13 +125,14 @@ def _shape() -> dict[str, Any]:
     )
     left, right = st.columns(2)
     kv_heads = left.number_input(
-        "Key/value heads",
+        "KV heads",
         1,
         16,
         None,
         key="n_kv_heads",
-        placeholder="as heads",
-        help="Fewer than heads is grouped-query attention, and 1 is multi-query attention.",
+        placeholder="heads",
+        help="Heads of keys and values, as many as heads if empty. Fewer is grouped-query "
+        "attention, and 1 is multi-query attention.",
         **_linked,
     )
     d_head = right.number_input(
@@ -142,8 +141,8 @@ def _shape() -> dict[str, Any]:
         32,
         None,
         key="d_head",
-        placeholder="d_model/heads",
-        help="Width of one head. Set it to free it from d_model / heads.",
+        placeholder="auto",
+        help="Width of one head, d_model / heads if empty.",
         **_linked,
     )
     return {"d_model": d_model, "n_heads": n_heads, "n_kv_heads": kv_heads, "d_head": d_head}
@@ -204,10 +203,12 @@ def _visibility(stack: dict[str, Any]) -> dict[str, Any]:
     own = "none" if stack["architecture"] == "encoder" else "causal"
     chosen = st.selectbox(
         "Mask",
-        ["own", *get_args(Mask)],
+        list(_MASKS),
         key="mask",
-        format_func=lambda mask: _MASKS.get(mask, f"The architecture's own ({own})"),
-        help="Which keys a query may see. Hidden cells are hatched.",
+        format_func=_MASKS.__getitem__,
+        help="Which keys a query may see; hidden cells are hatched. A decoder's own mask is "
+        "causal: itself and earlier tokens. An encoder has none. A sliding window is causal and "
+        "reaches a few tokens back. A prefix is seen by all, the rest is causal.",
         **_linked,
     )
     layer: dict[str, Any] = {"mask": own if chosen == "own" else chosen}
@@ -233,7 +234,9 @@ def _visibility(stack: dict[str, Any]) -> dict[str, Any]:
         list(_POSITIONS),
         key="positions",
         format_func=_POSITIONS.__getitem__,
-        help="Without positions attention cannot tell one order of the tokens from another.",
+        help="Without positions attention cannot tell one order of the tokens from another. "
+        "Sinusoidal and learned ones are added to X, RoPE turns Q and K, ALiBi and T5 bias the "
+        "scores.",
         **_linked,
     )
     return layer

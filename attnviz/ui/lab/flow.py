@@ -61,8 +61,7 @@ def sections(config: AttentionConfig, crossing: bool) -> tuple[Section, ...]:
         ),
         Section(
             "Queries, keys, values",
-            "Each head projects every row three times: what it looks for, what it offers, "
-            "what it gives.",
+            "Each head asks, offers and gives.",
             rf"Q = {source}W_Q{plus} \quad K = {memory}W_K{plus} \quad V = {memory}W_V{plus}",
             ("q_projected", "q_normed", "q", "k_projected", "k_normed", "k", "v"),
         ),
@@ -182,7 +181,7 @@ def picture(
     if head is None:
         names = [f"head {h}" for h in range(len(values))]
         if stage.heads == "key" and len(values) < lab.config.n_heads:
-            names = [f"key/value head {h}" for h in range(len(values))]
+            names = [f"KV head {h}" for h in range(len(values))]
         return heatmaps(values, rows, columns, names, picked=picked, **options)
     own = head * len(values) // lab.config.n_heads  # heads may share keys and values
     cell = None if picked is None else picked[1:]
