@@ -1,8 +1,8 @@
 """What each head does, as numbers: how sharply it looks, how far, and at what.
 
-Every number is a mean over the map's rows and exact: weights are read block by block, all heads of a
-layer at once, and never held whole. ``w[i, j]`` is the weight of query i on key j; ``p(i)`` is the
-position of query i among the keys, ``i + n_k - n_q`` where fewer queries than keys were computed.
+Every number is a mean over the map's rows and exact: weights are read block by block, all heads of
+a layer at once, and never held whole. ``w[i, j]`` is the weight of query i on key j; ``p(i)`` is
+the position of query i among the keys, ``i + n_k - n_q`` where a text was continued.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -160,19 +161,15 @@ class _Sums:
     def means(self) -> tuple[HeadMetric, ...]:
         n_q = self._layer.n_q
         rows = dict.fromkeys(METRICS, n_q) | {"previous": self._before, "induction": self._repeats}
-        columns = {
+        columns: dict[str, Any] = {
             name: (self._total[name] / rows[name]).tolist()
             if name in self._total and rows[name]
             else [None] * self._layer.n_heads
             for name in METRICS
         }
+        index, kind = self._layer.index, self._layer.kind
         return tuple(
-            HeadMetric(
-                self._layer.index,
-                h,
-                self._layer.kind,
-                **{name: columns[name][h] for name in METRICS},
-            )
+            HeadMetric(index, h, kind, **{name: columns[name][h] for name in METRICS})
             for h in range(self._layer.n_heads)
         )
 

@@ -1,8 +1,8 @@
 """A whole map at a glance: all heads of a layer as thumbnails, one head as a pooled picture.
 
-Weights exist block by block only, so a map of any length is seen in bounded memory. Every picture is
-made of maxima over squares of cells, which are exact: a single strong weight among thousands of weak
-ones stays visible, as it would not in a mean.
+Weights exist block by block only, so a map of any length is seen in bounded memory. Every picture
+is made of maxima over squares of cells, which are exact: a single strong weight among thousands of
+weak ones stays visible, as it would not in a mean.
 """
 
 from __future__ import annotations

@@ -107,8 +107,10 @@ class CanvasOn:
     def wait_for(self, condition: str) -> None:
         """Wait until ``condition``, JavaScript over ``said``, is true of what the app wrote."""
         self.page.wait_for_function(
-            "(condition) => { const text = document.querySelector('[data-testid=\"stCode\"]')?.innerText;"
-            "  return text && new Function('said', `return ${condition}`)(JSON.parse(text)); }",
+            """(condition) => {
+                const text = document.querySelector('[data-testid="stCode"]')?.innerText;
+                return text && new Function("said", `return ${condition}`)(JSON.parse(text));
+            }""",
             arg=condition,
         )
 

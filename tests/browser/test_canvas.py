@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from attnviz.analysis.heads import head_metrics
+from attnviz.ui.canvas import as_html, grid_payload, lines_payload, map_payload, neuron_payload
 from attnviz.ui.canvas.numbers import as_shown
 from tests.browser.apps import canvas_app
 from tests.browser.canvas_page import CanvasOn, served
+
+SOON = "await new Promise((done) => setTimeout(done, 10));"
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +40,12 @@ def wheel(canvas: CanvasOn, row: int, col: int, times: int) -> None:
     """Zoom in with the mouse over a cell."""
     canvas.point(*canvas.middle(row, col))
     for _ in range(times):
+        before = canvas.run("return mode.view.cell;")
         canvas.page.mouse.wheel(0, -120)
-    canvas.page.wait_for_timeout(50)
+        canvas.run(
+            f"while (mode.view.cell === argument && argument < 120) {{ {SOON} }}",
+            before,
+        )
     canvas.settle()
 
 
@@ -74,18 +81,20 @@ def test_past_1024_tokens_the_overview_is_exact_and_so_are_the_tiles(look):
     assert canvas.tip()["largest weight of 2 × 2"] == as_shown(float(square.max()))
     wheel(canvas, row, col, 12)
     canvas.wait_for("said.view !== null")
-    canvas.page.wait_for_function("() => true")
-    canvas.run(
-        "while (!mode.tile) await new Promise((done) => setTimeout(done, 50));"
-    )
+    canvas.run(f"while (!mode.tile) {{ {SOON} }}")
     canvas.settle()
     view = canvas.run("return mode.view.visible();")
-    for r, c in itertools.product(*(np.linspace(*view[k], 5, dtype=int)[1:-1] for k in ("rows", "cols"))):
+    for r, c in itertools.product(
+        *(np.linspace(*view[k], 5, dtype=int)[1:-1] for k in ("rows", "cols"))
+    ):
         canvas.point(*canvas.middle(int(r), int(c)))
         assert canvas.tip()["weight"] == ("masked" if c > r else as_shown(float(w[r, c])))
     said = canvas.said()
     # the tile alone was sent: the overview and the names were there already
-    assert said["bytes"] < 3 * (view["rows"][1] - view["rows"][0]) * (view["cols"][1] - view["cols"][0]) * 2 + 4096
+    assert (
+        said["bytes"]
+        < 3 * (view["rows"][1] - view["rows"][0]) * (view["cols"][1] - view["cols"][0]) * 2 + 4096
+    )
     # moving inside what has come asks for nothing; a hover never does
     for dx in (5, -5, 3):
         canvas.run("mode.pan(argument, argument);", dx)
@@ -116,10 +125,25 @@ def test_another_head_keeps_the_place_and_comes_whole(look):
     before = canvas.run("return [mode.view.cell, mode.view.x, mode.view.y];")
     canvas.page.get_by_text("another head").click()
     canvas.wait_for("said.runs === 2")
-    canvas.run("while (!mode.header.id.includes('/1/1/')) await new Promise((d) => setTimeout(d, 30));")
+    canvas.run(f"while (!mode.header.id.includes('/1/1/')) {{ {SOON} }}")
     assert canvas.run("return [mode.view.cell, mode.view.x, mode.view.y];") == before
     canvas.point(*canvas.middle(200, 100))
     assert canvas.tip()["weight"] == as_shown(float(weights_of(n, head=1)[200, 100]))
+
+
+def test_a_link_says_what_is_in_view_and_brings_it_back(look):
+    canvas = look("mode=map&n=64&report")
+    assert canvas.said()["view"] is None
+    wheel(canvas, 40, 20, 6)
+    canvas.wait_for("said.view !== null")
+    rows, cols = canvas.said()["view"]
+    assert [rows, cols] == list(canvas.run("return mode.view.visible();").values())
+    canvas.run("mode.reset();")
+    canvas.wait_for("said.view === null")
+    link = ",".join(map(str, (*rows, *cols)))
+    again = look(f"mode=map&n=64&view={link}").run("return mode.view.visible();")
+    middle = [(a + b) / 2 for a, b in (*again.values(),)]
+    assert middle == pytest.approx([sum(rows) / 2, sum(cols) / 2], abs=2)
 
 
 def test_drag_pinch_keys_and_double_click(look):
@@ -140,7 +164,8 @@ def test_drag_pinch_keys_and_double_click(look):
             clientX: argument[0] + x, clientY: argument[1] + y }));
         stage.picture.setPointerCapture = () => {};  // no finger is really there
         fire("pointerdown", 11, 250, 300); fire("pointerdown", 12, 350, 300);
-        fire("pointermove", 12, 450, 300); fire("pointerup", 12, 450, 300); fire("pointerup", 11, 250, 300);
+        fire("pointermove", 12, 450, 300);
+        fire("pointerup", 12, 450, 300); fire("pointerup", 11, 250, 300);
     """, [left, top])  # fmt: skip
     assert canvas.run("return mode.view.cell;") == pytest.approx(2 * cell, rel=0.01)
     canvas.page.mouse.dblclick(left + 300, top + 300)
@@ -163,9 +188,14 @@ def test_colour_scales_and_norms_are_the_browsers_own_work(look):
     n = 64
     canvas, w = look(f"mode=map&n={n}"), weights_of(n)
     runs = canvas.said()["runs"]
-    colour = "return [...mode.held.picture.levels[0].image.getContext('2d').getImageData(argument[1], argument[0], 1, 1).data];"
+    colour = """
+        const ctx = mode.held.picture.levels[0].image.getContext("2d");
+        return [...ctx.getImageData(argument[1], argument[0], 1, 1).data];
+    """
     ramp = np.array(
-        canvas.run("return [...stage.theme.sequential].map((c) => [c & 255, c >> 8 & 255, c >> 16 & 255]);")
+        canvas.run(
+            "return [...stage.theme.sequential].map((c) => [c & 255, c >> 8 & 255, c >> 16 & 255]);"
+        )
     )
 
     def place(row: int, col: int) -> int:
@@ -258,7 +288,8 @@ def test_kinds_stand_in_blocks_of_their_own(look):
     assert headings == ["Encoder self-attention", "Decoder self-attention", "Cross-attention"]
     tops = canvas.run(
         "const by = {}; for (const h of mode.shown) (by[h.block.kind] ??= []).push(h.y);"
-        "return Object.fromEntries(Object.entries(by).map(([k, v]) => [k, [Math.min(...v), Math.max(...v)]]));"
+        "const ends = (v) => [Math.min(...v), Math.max(...v)];"
+        "return Object.fromEntries(Object.entries(by).map(([k, v]) => [k, ends(v)]));"
     )
     assert tops["encoder"][1] < tops["decoder"][0] <= tops["decoder"][1] < tops["cross"][0]
 
@@ -297,7 +328,10 @@ def test_a_token_is_alone_while_it_is_hovered_or_held(look):
     x = canvas.run("return mode._x0;") - 30
     canvas.point(x, canvas.run("return mode._y(7);"))
     canvas.settle()
-    queries = "return [...new Set(mode.visibleLines().flatMap(({ lines }) => lines.map((l) => mode.queries[l])))];"
+    queries = """
+        const lines = mode.visibleLines().flatMap((some) => some.lines);
+        return [...new Set(lines.map((line) => mode.queries[line]))];
+    """
     assert canvas.run(queries) == [7]
     assert canvas.tip()["query"].startswith("7 · ")
     assert canvas.said()["runs"] == runs
@@ -320,8 +354,10 @@ def test_a_long_text_draws_what_is_on_screen(look):
     canvas.run("mode.threshold = 0.05; stage.repaint();")
     canvas.settle()
     first = canvas.run(
-        "const [a, b] = mode._window(mode.rows.length); const all = mode.visibleLines().flatMap((x) => x.lines);"
-        "return [b, mode.keys.length, all.length, all.every((l) => mode.queries[l] < b || mode.keys[l] < b)];"
+        "const [a, b] = mode._window(mode.rows.length);"
+        "const all = mode.visibleLines().flatMap((some) => some.lines);"
+        "const near = all.every((l) => mode.queries[l] < b || mode.keys[l] < b);"
+        "return [b, mode.keys.length, all.length, near];"
     )
     assert first[0] < 60 and first[2] < first[1] and first[3]
     canvas.point(300, 300)
@@ -341,7 +377,7 @@ def test_heads_are_hidden_by_their_chips_and_svg_holds_text(look):
     assert canvas.run(heads) == [1]
     with canvas.page.expect_download() as waiting:
         canvas.page.get_by_role("button", name="Save the picture as SVG").click()
-    text = open(waiting.value.path(), encoding="utf-8").read()
+    text = waiting.value.path().read_text(encoding="utf-8")
     assert "&lt;img src=x onerror=alert(1)&gt;" in text and "<img" not in text
     assert "中文" in text and "שלום" in text and "👩‍🚀" in text
     assert re.search(r"<path d=\"M", text)
@@ -362,7 +398,8 @@ def test_neuron_shows_the_products_the_sum_the_score_and_the_weight(look):
     canvas.settle()
     for key, dim in ((4, 3), (12, 9)):
         x, y = canvas.run(
-            "return [mode.px + (argument[1] + 0.5) * mode.strip / mode.width, 92 + (argument[0] + 0.5) * 22];",
+            "const x = mode.px + (argument[1] + 0.5) * mode.strip / mode.width;"
+            "return [x, 92 + (argument[0] + 0.5) * 22];",
             [key, dim],
         )
         canvas.point(x, y)
@@ -381,7 +418,7 @@ def test_a_long_text_fetches_the_query_that_is_chosen(look):
     canvas.page.get_by_role("spinbutton", name="Query").fill("420")
     canvas.page.get_by_role("spinbutton", name="Query").press("Enter")
     canvas.wait_for("said.query === 420")
-    canvas.run("while (mode.query !== 420) await new Promise((d) => setTimeout(d, 30));")
+    canvas.run(f"while (mode.query !== 420) {{ {SOON} }}")
     a = canvas_app.trace_of("decoder", 800).attention(1, 2)
     text = canvas.run("return mode._texts(17).weight;")
     assert text == as_shown(float(a.weights(slice(420, 421))[0, 17]))
@@ -404,7 +441,10 @@ def test_odd_tokens_show_as_themselves_and_never_as_markup(look, mode):
         return
     drawn = canvas.run("""
         const texts = []; const own = CanvasRenderingContext2D.prototype.fillText;
-        CanvasRenderingContext2D.prototype.fillText = function (text, ...at) { texts.push(text); own.call(this, text, ...at); };
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...at) {
+            texts.push(text);
+            own.call(this, text, ...at);
+        };
         stage.scroll.scrollTop = 0;
         if (mode.view) mode.zoom(2.2, mode.left, mode.head);
         stage.repaint();
@@ -414,7 +454,9 @@ def test_odd_tokens_show_as_themselves_and_never_as_markup(look, mode):
     """)
     for token in ("שלום", "中文", "👩‍🚀", "↵"):
         assert token in drawn and token in table, token
-    assert any(text.startswith("<img") for text in drawn) and "<img src=x onerror=alert(1)>" in table
+    assert (
+        any(text.startswith("<img") for text in drawn) and "<img src=x onerror=alert(1)>" in table
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -422,7 +464,10 @@ def test_dark_theme_sharpness_and_size(look, visit, mode):
     canvas = look(f"mode={mode}&n=40", scheme="dark", width=900)
     background, dark = canvas.run("return [stage.theme.background, stage.theme.dark];")
     assert dark is True
-    corner = canvas.run("return [...stage.picture.getContext('2d').getImageData(1, stage.picture.height - 2, 1, 1).data];")
+    corner = canvas.run(
+        "const ctx = stage.picture.getContext('2d');"
+        "return [...ctx.getImageData(1, stage.picture.height - 2, 1, 1).data];"
+    )
     assert sum(corner[:3]) < 120, background
     width = canvas.run("return stage.width;")
     canvas.page.set_viewport_size({"width": 700, "height": 800})
@@ -444,4 +489,31 @@ def test_keys_reach_it_and_it_says_what_it_is(look, mode):
     assert canvas.run("return stage.live.textContent;")
     with canvas.page.expect_download() as waiting:
         canvas.page.get_by_role("button", name="Save the picture as PNG").click()
-    assert open(waiting.value.path(), "rb").read(8) == b"\x89PNG\r\n\x1a\n"
+    assert waiting.value.path().read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_saved_page_opens_offline(browser, tmp_path, mode):
+    trace = canvas_app.trace_of("decoder", 20)
+    payload = {
+        "grid": lambda: grid_payload(trace),
+        "map": lambda: map_payload(trace, 1, 2),
+        "lines": lambda: lines_payload(trace, 1),
+        "neuron": lambda: neuron_payload(trace, 1, 2),
+    }[mode]()
+    text = as_html(payload, "Heads <of> a model")
+    assert text.count("<script") == 1 and text.count("</script>") == 1
+    file = tmp_path / "saved.html"
+    file.write_text(text, encoding="utf-8")
+    context = browser.new_context(offline=True, color_scheme="dark")
+    page, problems = context.new_page(), []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text))
+    page.goto(file.as_uri())
+    page.wait_for_function(
+        "() => document.querySelector('.canvas-root').attnviz?.stage.painted > 0"
+    )
+    assert page.title() == "Heads <of> a model"
+    got = page.evaluate("() => document.querySelector('.canvas-root').attnviz.modeName")
+    assert (got, problems) == (mode, [])
+    context.close()

@@ -7,6 +7,7 @@
 Numbers travel as quantised bytes and are drawn by plain JavaScript modules in ``js/``.
 """
 
+from attnviz.ui.canvas.bundle import as_html
 from attnviz.ui.canvas.component import canvas, canvas_state
 from attnviz.ui.canvas.grid import GridPayload, grid_payload
 from attnviz.ui.canvas.lines import LinesPayload, lines_payload
@@ -22,6 +23,7 @@ __all__ = [
     "NeuronPayload",
     "TokenAt",
     "View",
+    "as_html",
     "canvas",
     "canvas_state",
     "grid_payload",

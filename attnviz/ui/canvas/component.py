@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import streamlit as st
 
+from attnviz.ui.canvas.bundle import HTML, Payload, script, style
 from attnviz.ui.canvas.state import CanvasState
-
-_HERE = Path(__file__).parent
-
-# A module comes after those it imports.
-MODULES = (
-    "payload", "numbers", "colours", "dom", "stage", "pictures", "shading", "viewport", "map",
-    "grid", "lines", "neuron", "main",
-)  # fmt: skip
-
-_IMPORT = re.compile(r"^import\s*\{[^}]*\}\s*from\s*\"\./\w+\.js\";\n", re.MULTILINE)
-_EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
-
-
-class Payload(Protocol):
-    """What a payload builder gives: something that is a message to the browser."""
-
-    def encode(self, **display: object) -> bytes: ...
-
-
-def script() -> str:
-    """The component's modules as one: a component that isn't installed has one string of code.
-
-    Every file is an ES module of its own with plain named imports from its neighbours; here they
-    share one scope, so those imports and the word ``export`` go. Top-level names are unique.
-    """
-    parts = []
-    for name in MODULES:
-        text = (_HERE / "js" / f"{name}.js").read_text(encoding="utf-8")
-        parts.append(_EXPORT.sub("", _IMPORT.sub("", text)))
-    return "\n".join(parts)
-
 
 _COMPONENT = st.components.v2.component(
     "attnviz_canvas",
-    html='<div class="canvas-root"></div>\n',
-    css=(_HERE / "canvas.css").read_text(encoding="utf-8"),
+    html=HTML,
+    css=style(),
     js=script(),
 )
 
@@ -74,7 +42,7 @@ def canvas(
         if on_change is not None:
             on_change(canvas_state(key))
 
-    callbacks = {f"on_{name}_change": changed for name in _STATES}
+    callbacks: dict[str, Any] = {f"on_{name}_change": changed for name in _STATES}
     result = _COMPONENT(key=key, data=payload.encode(height=height), **callbacks)
     return CanvasState.of(dict(result))
 

@@ -73,7 +73,8 @@ def grid_payload(
         item: which text of a batch.
     """
     codec = Significant()
-    thumbnails, metrics = {}, []
+    thumbnails: dict[int, np.ndarray] = {}
+    metrics: list[HeadMetric] = []
     for index, small, found in survey(trace, size, item):
         codes = codec.encode(small.float().cpu().numpy())
         thumbnails[index] = (codes >> 8).astype(np.uint8)

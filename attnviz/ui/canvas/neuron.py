@@ -10,7 +10,7 @@ from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 from attnviz.ui.canvas import wire
 from attnviz.ui.canvas.labels import layer_name, names, trace_id
-from attnviz.ui.canvas.numbers import Fixed, Significant
+from attnviz.ui.canvas.numbers import Significant
 
 BYTES = 2 << 20  # up to here every query is sent, and choosing one needs no question
 KEYS = 4096  # keys sent; in a longer text, those around the query
@@ -44,7 +44,6 @@ class NeuronPayload:
 
     def encode(self, **display: object) -> bytes:
         """The message for the browser. display: how it is shown, such as ``height``."""
-        dots, scores = Fixed.over(self.dots), Fixed.over(self.scores)
         header = {
             "mode": "neuron",
             "id": self.id,
@@ -53,18 +52,18 @@ class NeuronPayload:
             "queries": self.queries,
             "keys": self.keys,
             "scaling": self.scaling,
-            "dots": dots.header(),
-            "scores": scores.header(),
             "weights": Significant().header(),
             "rowNames": self.row_names,
             "colNames": self.col_names,
         }
-        codes = {
-            "dotCodes": dots.encode(self.dots),
-            "scoreCodes": scores.encode(self.scores),
+        arrays = {
+            "q": self.q,
+            "k": self.k,
+            "dots": self.dots,
+            "scores": self.scores,
             "weightCodes": Significant().encode(self.weights, np.isneginf(self.scores)),
         }
-        return wire.pack({**header, **display}, {"q": self.q, "k": self.k, **codes})
+        return wire.pack({**header, **display}, arrays)
 
 
 def neuron_payload(
@@ -86,7 +85,7 @@ def neuron_payload(
     if a.scaling is None:
         a.scores(slice(0, 1))  # says that they stay inside the module
         raise AttnVizError("This layer keeps its Q and K to itself.", "Look at its weights.")
-    everything = (a.n_q + a.n_k) * q.shape[1] * 4 + a.n_q * a.n_k * 6
+    everything = (a.n_q + a.n_k) * q.shape[1] * 4 + a.n_q * a.n_k * 10
     rows = slice(0, a.n_q) if everything <= BYTES else slice(query, query + 1)
     first = min(max(0, query + a.n_k - a.n_q + KEYS // 8 - KEYS), max(0, a.n_k - KEYS))
     cols = slice(0, a.n_k) if a.n_k <= KEYS else slice(first, first + KEYS)

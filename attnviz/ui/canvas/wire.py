@@ -5,8 +5,8 @@ travels inside them:
 
     4 bytes "AVC1" · uint32 length of the header · header, UTF-8, padded with spaces · arrays
 
-The header's ``arrays`` names each array's type, shape and offset from the header's end. Everything is
-little-endian and starts at a multiple of 8.
+The header's ``arrays`` names each array's type, shape and offset from the header's end. Everything
+is little-endian and starts at a multiple of 8.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The canvas alone on a page, over a small model with random weights.
 
-Its query parameters choose what is shown: ``?mode=map&n=300&layer=1&head=2``. Tests import ``trace_of``
-to compare what is on screen with the backend's own numbers.
+Its query parameters choose what is shown: ``?mode=map&n=300&layer=1&head=2``. Tests import
+``trace_of`` to compare what is on screen with the backend's own numbers.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import attnviz
 from attnviz.trace import Trace
 from attnviz.ui.canvas import (
     CanvasState,
+    View,
     canvas,
     canvas_state,
     grid_payload,
@@ -79,9 +80,14 @@ def model_of(kind: str, n: int) -> Any:
     layers, heads, width = (12, 12, 768) if kind == "gpt2" else (3, 4, 64)
     module = GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=vocabulary, n_layer=layers, n_head=heads, n_embd=width,
-            n_positions=max(n, 8), bos_token_id=0, eos_token_id=0,
-        )  # fmt: skip
+            vocab_size=vocabulary,
+            n_layer=layers,
+            n_head=heads,
+            n_embd=width,
+            n_positions=max(n, 8),
+            bos_token_id=0,
+            eos_token_id=0,
+        )
     ).eval()
     for block in module.transformer.h:  # random weights attend evenly: make them pick
         block.attn.c_attn.weight.data[:, : 2 * width] *= 6
@@ -113,8 +119,14 @@ def show() -> None:
     elif mode == "map":
         head = head if not st.toggle("another head") else head - 1
         quantity: Any = asked.get("quantity", "weights")
-        report = "report" in asked
-        payload = map_payload(trace, layer, head, state.view, quantity=quantity, report=report)
+        payload = map_payload(
+            trace,
+            layer,
+            head,
+            state.view or _linked(asked.get("view")),
+            quantity=quantity,
+            report="report" in asked,
+        )
     elif mode == "lines":
         payload = lines_payload(trace, layer)
     else:
@@ -123,6 +135,14 @@ def show() -> None:
     st.session_state["runs"] = st.session_state.get("runs", 0) + 1
     done = canvas(payload, key="canvas", height=int(asked.get("height", 640)))
     st.code(json.dumps({"runs": st.session_state["runs"], "bytes": message, **_plain(done)}))
+
+
+def _linked(view: str | None) -> View | None:
+    """The view in a link: first and last row, first and last column."""
+    if view is None:
+        return None
+    r0, r1, c0, c1 = map(int, view.split(","))
+    return View((r0, r1), (c0, c1))
 
 
 def _plain(state: CanvasState) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Head metrics against their formulas on whole matrices, and pictures against the matrices' maxima."""
+"""Head metrics against their formulas on whole matrices, pictures against the maxima of those."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ import math
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import (
+    BertConfig,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 import attnviz
 from attnviz.analysis import heads, overviews
@@ -101,7 +107,9 @@ def test_queries_of_a_continued_text_stand_at_its_end():
     module = GPT2LMHeadModel(config).eval()
     ids = torch.arange(12)[None] % 20
     past = module(ids[:, :9], use_cache=True).past_key_values
-    trace = attnviz.wrap(module).trace(None, inputs={"input_ids": ids[:, 9:], "past_key_values": past})
+    trace = attnviz.wrap(module).trace(
+        None, inputs={"input_ids": ids[:, 9:], "past_key_values": past}
+    )
     metric = heads.head_metrics(trace)[0]
     w = whole(trace, metric)
     assert w.shape == (3, 12)
@@ -162,7 +170,15 @@ def test_a_picture_is_exact_and_kept_while_its_trace_is(decoder, quantity):
 
 def test_pictures_go_when_their_trace_goes():
     module = GPT2LMHeadModel(
-        GPT2Config(vocab_size=9, n_layer=1, n_head=2, n_embd=8, n_positions=8, bos_token_id=0, eos_token_id=0)
+        GPT2Config(
+            vocab_size=9,
+            n_layer=1,
+            n_head=2,
+            n_embd=8,
+            n_positions=8,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
     ).eval()
     trace = attnviz.wrap(module).trace(None, inputs={"input_ids": torch.arange(8)[None]})
     overviews.picture(trace, 0, 0)

@@ -64,7 +64,7 @@ def test_a_score_is_shown_to_its_last_digit(values):
     codes = codec.encode(scores)
     assert codes[-1] == MASKED
     shown = codec_of(json.loads(json.dumps(codec.header()))).decode(codes)[:-1]
-    assert np.abs(shown - scores[:-1]).max() <= 0.5000001 * 10.0**-codec.decimals
+    assert np.abs(shown - scores[:-1]).max() <= 0.50001 * 10.0**-codec.decimals
     assert (scores[:-1].max() - scores[:-1].min()) / 65_535 <= 10.0**-codec.decimals
 
 

@@ -3,27 +3,11 @@
 import { codecOf, MASKED, shortNumber } from "./numbers.js";
 import { colourTable } from "./colours.js";
 import { dropdown, slider } from "./dom.js";
+import { placeByLayer, placeByNumber } from "./gridlayout.js";
 import { asImage } from "./pictures.js";
 import { fitted, spoken } from "./stage.js";
 
-const GAP = 4;
-const MARGIN = 34; // px, for the layers' numbers
-const HEADING = 22;
-const LEAST = 30; // px a thumbnail
-const MOST = 112;
-const KINDS = { encoder: "Encoder self-attention", decoder: "Decoder self-attention", cross: "Cross-attention" };
-
-/**
- * @typedef {object} Head
- * @property {number} layer
- * @property {number} head
- * @property {any} block its layer
- * @property {number} at where its cells begin
- * @property {Float32Array} numbers its metrics
- * @property {number} x @property {number} y @property {number} w @property {number} h
- * @property {boolean} faded not in the filter
- * @property {HTMLCanvasElement | null} image
- */
+/** @typedef {import("./gridlayout.js").Head} Head */
 
 export class GridMode {
   /** @param {import("./stage.js").Stage} stage @param {(name: string, value: any) => void} send */
@@ -37,7 +21,12 @@ export class GridMode {
     this.scaleKind = "log";
     /** @type {Head[]} */
     this.heads = [];
+    /** @type {Head[]} */
     this.shown = [];
+    /** @type {import("./gridlayout.js").Mark[]} */
+    this.headings = this.marks = [];
+    this.content = 0; // px, its height
+    /** @type {Head | null} */
     this.hovered = null;
     this.selected = null;
     this.tools = [];
@@ -118,10 +107,11 @@ export class GridMode {
   layout() {
     const least = this._leastValue();
     for (const head of this.heads) head.faded = !(head.numbers[this.metric] >= least) && least > -Infinity;
-    this.headings = [];
-    this.marks = []; // numbers of layers and heads
-    if (this.order === "layers") this._byLayer();
-    else this._byNumber();
+    const { width, height } = this.stage;
+    const placed = this.order === "layers"
+      ? placeByLayer(this.heads, this.header.layers, width, height)
+      : placeByNumber(this.heads, this.metric, this.order === "down", width, height);
+    Object.assign(this, placed);
   }
 
   _arrange() {
@@ -131,92 +121,8 @@ export class GridMode {
     this.stage.fillTable();
   }
 
-  /** Layers in rows, or in columns where that leaves more room for each head. */
-  _byLayer() {
-    const kinds = [...new Set(this.header.layers.map((b) => b.kind))];
-    const room = this.stage.height / kinds.length - HEADING - 16;
-    let y = 0;
-    this.shown = [];
-    for (const kind of kinds) {
-      const layers = this.header.layers.filter((b) => b.kind === kind);
-      const most = Math.max(1, ...layers.map((b) => b.heads ?? 0));
-      const wide = this.stage.width - MARGIN - 6;
-      const size = (across, down) => Math.min(wide / across, Math.max(room / down, LEAST + GAP)) - GAP;
-      const turned = size(layers.length, most) > size(most, layers.length);
-      const side = Math.floor(Math.max(LEAST, Math.min(MOST, turned ? size(layers.length, most) : size(most, layers.length))));
-      const perLine = Math.max(1, Math.floor(wide / (side + GAP)));
-      this.headings.push({ y: y + HEADING / 2, text: KINDS[kind] });
-      y += HEADING + 14;
-      const tallest = Math.max(...layers.map((b) => (b.heads ? Math.min(1, b.rows / b.cols) : 0)), 0.2);
-      const pitch = Math.max(16, Math.round(side * tallest)) + GAP;
-      const top = y;
-      const place = (head, i, j) => {
-        head.x = MARGIN + i * (side + GAP);
-        head.y = top + j * pitch;
-        this._fill(head, side);
-      };
-      let lines = 0;
-      layers.forEach((block, n) => {
-        const heads = this.heads.filter((h) => h.block === block);
-        if (turned) {
-          const line = Math.floor(n / perLine);
-          const from = line * (most + 0.5);
-          heads.forEach((head, i) => place(head, n % perLine, from + i));
-          this.marks.push({ x: MARGIN + (n % perLine) * (side + GAP) + side / 2, y: top + from * pitch - 7, text: String(n), align: "center" });
-          lines = Math.max(lines, from + most);
-        } else {
-          const middle = top + lines * pitch + pitch / 2 - 2;
-          heads.forEach((head, i) => place(head, i % perLine, lines + Math.floor(i / perLine)));
-          this.marks.push({ x: MARGIN - 8, y: middle, text: String(n), align: "right" });
-          if (!heads.length) this.marks.push({ x: MARGIN, y: middle, text: `not shown: ${block.reason}`, align: "left" });
-          lines += Math.max(1, Math.ceil(heads.length / perLine));
-        }
-        this.shown.push(...heads);
-      });
-      for (let h = 0; h < Math.min(most, turned ? most : perLine); h++) {
-        const mark = turned
-          ? { x: MARGIN - 8, y: top + h * pitch + pitch / 2 - 2, text: String(h), align: "right" }
-          : { x: MARGIN + h * (side + GAP) + side / 2, y: top - 7, text: String(h), align: "center" };
-        this.marks.push(mark);
-      }
-      this.headings[this.headings.length - 1].text += turned ? " · layers →, heads ↓" : " · layers ↓, heads →";
-      y = top + lines * pitch + 10;
-    }
-    this.content = y;
-  }
-
-  _byNumber() {
-    const sign = this.order === "down" ? -1 : 1;
-    const number = (h) => h.numbers[this.metric];
-    this.shown = this.heads.filter((h) => !h.faded && Number.isFinite(number(h)))
-      .sort((a, b) => sign * (number(a) - number(b)) || a.layer - b.layer || a.head - b.head);
-    const wide = this.stage.width - 8;
-    const line = 30; // two lines of text under each
-    let side = 72;
-    for (let s = MOST; s >= 56; s -= 4) {
-      side = s;
-      if (Math.ceil(this.shown.length / Math.floor(wide / (s + 10))) * (s + line + 6) <= this.stage.height) break;
-    }
-    const perLine = Math.max(1, Math.floor(wide / (side + 10)));
-    this.shown.forEach((head, i) => {
-      head.x = 4 + (i % perLine) * (side + 10);
-      head.y = 4 + Math.floor(i / perLine) * (side + line + 6);
-      this._fill(head, side);
-      this.marks.push({ x: head.x, y: head.y + side + 9, text: `${head.block.short} H${head.head}`, align: "left", room: side });
-      this.marks.push({ x: head.x, y: head.y + side + 22, text: shortNumber(head.numbers[this.metric]), align: "left", strong: true });
-    });
-    this.content = 8 + Math.ceil(this.shown.length / perLine) * (side + line + 6);
-  }
-
-  /** A thumbnail keeps its shape inside its square. */
-  _fill(head, side) {
-    const { rows, cols } = head.block;
-    head.w = Math.max(6, Math.round(side * Math.min(1, cols / rows)));
-    head.h = Math.max(6, Math.round(side * Math.min(1, rows / cols)));
-  }
-
   contentHeight() {
-    return this.content ?? 0;
+    return this.content;
   }
 
   _headAt(x, y) {
@@ -345,12 +251,12 @@ export class GridMode {
     const { theme, top, height } = this.stage;
     ctx.translate(0, -top);
     ctx.fillStyle = theme.faint;
-    for (const heading of this.headings ?? []) {
+    for (const heading of this.headings) {
       ctx.font = this.stage.font(12, "600");
       ctx.textAlign = "left";
-      ctx.fillText(heading.text, 2, heading.y);
+      ctx.fillText(heading.text, heading.x, heading.y);
     }
-    for (const mark of this.marks ?? []) {
+    for (const mark of this.marks) {
       if (mark.y < top - 20 || mark.y > top + height + 20) continue;
       ctx.font = this.stage.font(11, mark.strong ? "600" : "400");
       ctx.fillStyle = mark.strong ? theme.text : theme.faint;

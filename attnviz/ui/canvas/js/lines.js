@@ -3,6 +3,7 @@
 import { codecOf, significantCode } from "./numbers.js";
 import { headColour, mix } from "./colours.js";
 import { element, plainButton, slider } from "./dom.js";
+import { keepStrongest, Links, strongest } from "./links.js";
 import { fitted, spoken } from "./stage.js";
 
 const ROW = 20; // px a token
@@ -12,6 +13,8 @@ const MOST_DRAWN = 30_000;
 const TABLE_ROWS = 200;
 const SVG = "http://www.w3.org/2000/svg";
 
+/** @typedef {import("./links.js").Token} Token */
+
 export class LinesMode {
   /** @param {import("./stage.js").Stage} stage @param {(name: string, value: any) => void} send */
   constructor(stage, send) {
@@ -20,7 +23,9 @@ export class LinesMode {
     this.codec = codecOf({ kind: "significant" });
     this.threshold = 0.1;
     this.hidden = new Set(); // heads by number
-    this.held = null; // a token clicked: {side, index}
+    /** @type {Token | null} */
+    this.held = null; // clicked
+    /** @type {Token | null} */
     this.hovered = null;
     this.tools = [];
     this.label = "Attention lines";
@@ -42,14 +47,12 @@ export class LinesMode {
     this.heads = header.heads.map((number, i) => ({
       number, i,
       starts: arrays.starts.subarray(i * (n + 1), (i + 1) * (n + 1)),
-      columns: null,
+      byKey: null,
     }));
     this.keys = arrays.keys;
     this.codes = arrays.codes;
-    this.queries = new Uint32Array(this.keys.length);
-    for (const head of this.heads) {
-      for (let q = 0; q < n; q++) this.queries.fill(q, head.starts[q], head.starts[q + 1]);
-    }
+    this.links = new Links(this.heads, this.keys, this.codes, n, this.cols.length);
+    this.queries = this.links.queries;
     if (this.held && this.held.index >= (this.held.side === "row" ? n : this.cols.length)) this.held = null;
     this.label = `${header.title}: lines from ${n} queries on the left to ${this.cols.length} keys on the right. ` +
       "Arrow keys walk through the tokens, Enter holds one, Escape lets go.";
@@ -148,6 +151,7 @@ export class LinesMode {
     return [Math.max(0, Math.min(n, first)), Math.max(0, Math.min(n, last))];
   }
 
+  /** @returns {Token | null} */
   _tokenAt(x, y) {
     const index = Math.floor((y + this.stage.top - TOP) / ROW);
     if (y < TOP - 4 && this.stage.top === 0) return null;
@@ -158,67 +162,6 @@ export class LinesMode {
 
   get _alone() {
     return this.hovered ?? this.held;
-  }
-
-  // ---- which lines ---------------------------------------------------------------------------
-
-  /** A head's lines by key: where each key's begin, and which they are. */
-  _byKey(head) {
-    if (head.columns) return head.columns;
-    const n = this.cols.length;
-    const [start, stop] = [head.starts[0], head.starts[head.starts.length - 1]];
-    const starts = new Uint32Array(n + 1);
-    for (let line = start; line < stop; line++) starts[this.keys[line] + 1]++;
-    for (let j = 0; j < n; j++) starts[j + 1] += starts[j];
-    const at = starts.slice();
-    const lines = new Uint32Array(stop - start);
-    for (let line = start; line < stop; line++) lines[at[this.keys[line]]++] = line;
-    head.columns = { starts, lines };
-    return head.columns;
-  }
-
-  /** Lines to draw: one list a head. @returns {{head: any, lines: number[]}[]} */
-  visibleLines() {
-    const least = Math.max(significantCode(this.threshold), 1);
-    const alone = this._alone;
-    const [q0, q1] = this._window(this.rows.length);
-    const [k0, k1] = this._window(this.cols.length);
-    let total = 0;
-    const found = this._active().map((head) => {
-      const lines = [];
-      const take = (line) => { if (this.codes[line] >= least) lines.push(line); };
-      if (alone?.side === "row") {
-        for (let l = head.starts[alone.index]; l < head.starts[alone.index + 1]; l++) take(l);
-      } else if (alone) {
-        const by = this._byKey(head);
-        for (let i = by.starts[alone.index]; i < by.starts[alone.index + 1]; i++) take(by.lines[i]);
-      } else {
-        for (let l = head.starts[q0]; l < head.starts[q1]; l++) take(l);
-        const by = this._byKey(head);
-        for (let i = by.starts[k0]; i < by.starts[k1]; i++) {
-          const query = this.queries[by.lines[i]];
-          if (query < q0 || query >= q1) take(by.lines[i]);
-        }
-      }
-      total += lines.length;
-      return { head, lines };
-    });
-    this.left_out = 0;
-    if (total > MOST_DRAWN) this._keepStrongest(found, total);
-    return found;
-  }
-
-  _keepStrongest(found, total) {
-    const counts = new Uint32Array(256);
-    for (const { lines } of found) for (const line of lines) counts[this.codes[line] >> 8]++;
-    let least = 255;
-    for (let kept = 0; least > 0 && kept + counts[least] <= MOST_DRAWN; least--) kept += counts[least];
-    let kept = 0;
-    for (const entry of found) {
-      entry.lines = entry.lines.filter((line) => this.codes[line] >> 8 > least);
-      kept += entry.lines.length;
-    }
-    this.left_out = total - kept;
   }
 
   // ---- the hand ------------------------------------------------------------------------------
@@ -263,7 +206,7 @@ export class LinesMode {
     } else if (event.key === "Enter" || event.key === " ") {
       if (now) this.hold(now);
     } else if (["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"].includes(event.key)) {
-      const side = { ArrowLeft: "row", ArrowRight: "col" }[event.key] ?? now?.side ?? "row";
+      const side = /** @type {Token["side"]} */ ({ ArrowLeft: "row", ArrowRight: "col" }[event.key] ?? now?.side ?? "row");
       const n = side === "row" ? this.rows.length : this.cols.length;
       const step = { ArrowUp: -1, ArrowDown: 1 }[event.key] ?? 0;
       const index = Math.max(0, Math.min(n - 1, now ? now.index + step : 0));
@@ -277,20 +220,26 @@ export class LinesMode {
     return true;
   }
 
-  /** The strongest lines of a token. @param {number} [most] @returns {[number, any][]} line and head */
+  /** The strongest lines of a token. @param {Token} token @param {number} [most] */
   _linesOf(token, most = 8) {
-    const found = [];
-    const least = significantCode(this.threshold);
-    for (const head of this._active()) {
-      const by = token.side === "row" ? null : this._byKey(head);
-      const [start, stop] = by ? [by.starts[token.index], by.starts[token.index + 1]]
-        : [head.starts[token.index], head.starts[token.index + 1]];
-      for (let i = start; i < stop; i++) {
-        const line = by ? by.lines[i] : i;
-        if (this.codes[line] >= least) found.push(/** @type {[number, any]} */ ([line, head]));
-      }
-    }
-    return found.sort((a, b) => this.codes[b[0]] - this.codes[a[0]]).slice(0, most);
+    return strongest(this._active().map((head) => ({ head, lines: this.links.of(head, token, this._least) })),
+      this.codes, most);
+  }
+
+  /** Lines to draw: one list a head. @returns {{head: any, lines: number[]}[]} */
+  visibleLines() {
+    const rows = this._window(this.rows.length);
+    const cols = this._window(this.cols.length);
+    const found = this._active().map((head) => ({
+      head,
+      lines: this._alone ? this.links.of(head, this._alone, this._least) : this.links.within(head, rows, cols, this._least),
+    }));
+    this.leftOut = keepStrongest(found, this.codes, MOST_DRAWN);
+    return found;
+  }
+
+  get _least() {
+    return Math.max(significantCode(this.threshold), 1);
   }
 
   /** @returns {import("./stage.js").TipRow[]} */
@@ -308,9 +257,7 @@ export class LinesMode {
 
   table() {
     const alone = this._alone;
-    const lines = alone ? this._linesOf(alone, TABLE_ROWS)
-      : this.visibleLines().flatMap(({ head, lines }) => lines.map((line) => /** @type {[number, any]} */ ([line, head])))
-        .sort((a, b) => this.codes[b[0]] - this.codes[a[0]]).slice(0, TABLE_ROWS);
+    const lines = alone ? this._linesOf(alone, TABLE_ROWS) : strongest(this.visibleLines(), this.codes, TABLE_ROWS);
     return {
       caption: `${this.header.title}: the strongest lines ${alone ? "of one token" : "in view"}`,
       columns: ["query", "key", "head", "weight"],
@@ -374,7 +321,7 @@ export class LinesMode {
 
   _status() {
     const lines = `${this.drawn.toLocaleString("en")} lines`;
-    const cut = this.left_out ? `; ${this.left_out.toLocaleString("en")} weaker ones are left out` : "";
+    const cut = this.leftOut ? `; ${this.leftOut.toLocaleString("en")} weaker ones are left out` : "";
     this.stage.status(lines + cut);
   }
 

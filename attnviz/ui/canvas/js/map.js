@@ -1,21 +1,18 @@
 // One head's map: pan, zoom, and the number under the hand.
 
 import { codecOf, MASKED } from "./numbers.js";
+import { Asking, covers, tileSide } from "./asking.js";
 import { isBright } from "./colours.js";
+import { drawCrosshair, drawLabels, drawOutline, LABEL } from "./axes.js";
 import { dropdown, element, plainButton, segments } from "./dom.js";
 import { SheetPicture } from "./pictures.js";
 import { largestOf, Shading } from "./shading.js";
-import { fitted, labelStep, spoken } from "./stage.js";
+import { spoken } from "./stage.js";
 import { Viewport } from "./viewport.js";
 
-const DETAIL = 1024; // squares along one side of a tile, as ../map.py cuts them
-const ASK_AFTER = 150; // ms without a move until cells are asked for
-const TELL_AFTER = 500; // ms until a move is told for the link alone
 const BASES_KEPT = 4;
 const TABLE_CELLS = 24;
 const LINEAR_UP_TO = 128; // tokens; the rows of longer maps are too even to tell weights apart
-const LABEL = 11; // px
-const FLAT_FROM = 60; // px a cell: column names lie level, as there is room
 const NUMBERS_FROM = 54; // px a cell: numbers are written into cells
 
 export class MapMode {
@@ -33,9 +30,10 @@ export class MapMode {
     /** @type {[number, number] | null} */
     this.cursor = null; // the cell under the pointer or the keys: [row, column]
     this.picked = null;
-    this.lastSent = "null";
+    /** @type {[number, number] | null} */
+    this.pointer = null; // where it was last
     this.pointers = new Map();
-    this.waiting = false;
+    this.asking = new Asking((view) => send("view", view), () => this._status());
     this.label = "Attention map";
     this._build();
   }
@@ -77,11 +75,11 @@ export class MapMode {
     }
     this.held = this.bases.get(header.id);
     if (!this.held) { // told that we have what we no longer have
-      this._tell({ rows: [0, this.shape[0]], cols: [0, this.shape[1]], have: "" });
+      this.asking.tell({ rows: [0, this.shape[0]], cols: [0, this.shape[1]], have: "" });
       return;
     }
     this.tile = header.tile ? asSheet(header.tile, arrays.tile, header) : null;
-    this.waiting = false;
+    this.asking.waiting = false;
     this.label = `${header.title}. ${this.shape[0]} queries in rows, ${this.shape[1]} keys in columns. ` +
       "Arrow keys move, plus and minus zoom, 0 shows all, Enter picks a cell.";
     this.scales.group.hidden = this.norms.hidden = this.held.picture.sheet.codec.signed;
@@ -98,6 +96,7 @@ export class MapMode {
     if (first && header.view) this.view.show(header.view.rows, header.view.cols);
     this._status();
     this._moved();
+    if (this.cursor && this.pointer && !this.stage.tipBox.hidden) this.hover(...this.pointer);
   }
 
   contentHeight() {
@@ -152,35 +151,21 @@ export class MapMode {
 
   _moved() {
     this.stage.repaint();
-    clearTimeout(this.timer);
     if (!this.held) return;
     const { rows, cols } = this.view.visible();
     const view = this.view.whole ? null : { rows, cols, have: this.header.id };
-    const needed = this._needsCells(rows, cols);
-    if (needed) this.timer = setTimeout(() => { this.waiting = true; this._status(); this._tell(view); }, ASK_AFTER);
-    else if (this.header.report || (view === null && this.lastSent !== "null")) {
-      this.timer = setTimeout(() => this._tell(view), TELL_AFTER);
-    }
+    this.asking.moved(view, this._needsCells(rows, cols), this.header.report);
     this._status();
   }
 
   /** Whether what is on screen could be had in more detail. */
   _needsCells(rows, cols) {
     const base = this.held.picture.sheet.side;
-    if (base === 1 || this.view.whole) return false;
-    const squares = ([start, stop], side) => Math.ceil(stop / side) - Math.floor(start / side);
-    let side = 1;
-    while (Math.max(squares(rows, side), squares(cols, side)) > DETAIL) side *= 2;
+    if (base === 1 || this.view.whole || this.header.offline) return false;
+    const side = tileSide(rows, cols);
     if (side >= base || this.view.cell * base * this.stage.dpr < 1) return false;
     const t = this.tile?.sheet;
     return !(t && t.side <= side && covers(t.rows, rows) && covers(t.cols, cols));
-  }
-
-  _tell(view) {
-    const said = JSON.stringify(view);
-    if (said === this.lastSent) return;
-    this.lastSent = said;
-    this.send("view", view);
   }
 
   // ---- the hand ------------------------------------------------------------------------------
@@ -224,6 +209,7 @@ export class MapMode {
   hover(x, y) {
     const at = this._cellAt(x, y);
     this.cursor = at;
+    this.pointer = [x, y];
     if (at) this.stage.tip(x, y, this.describe(at));
     else this.stage.hideTip();
     this.stage.repaintOver();
@@ -365,7 +351,7 @@ export class MapMode {
     const { rows, cols } = this.view.visible();
     const shown = t && covers(t.rows, rows) && covers(t.cols, cols) ? t.side : side;
     const what = shown === 1 ? "Every cell is one weight." : `Each cell is the largest of ${shown} × ${shown} weights.`;
-    this.stage.status(this.waiting ? `${what} Fetching what is in view…` : what);
+    this.stage.status(this.asking.waiting ? `${what} Fetching what is in view…` : what);
   }
 
   draw(ctx) {
@@ -381,12 +367,12 @@ export class MapMode {
     this.held.picture.draw(ctx, view, dpr, paint);
     this.tile?.draw(ctx, view, dpr, paint);
     if (view.cell >= NUMBERS_FROM) this._numbers(ctx);
-    if (this.picked) this._outline(ctx, this.picked, theme.mark);
+    if (this.picked) drawOutline(ctx, view, this.picked, theme.mark);
     ctx.restore();
     ctx.strokeStyle = theme.border;
     ctx.lineWidth = 1;
     ctx.strokeRect(this.left - 0.5, this.head - 0.5, view.right + 1, view.bottom + 1);
-    this._labels(ctx);
+    drawLabels(ctx, this);
   }
 
   _numbers(ctx) {
@@ -404,107 +390,14 @@ export class MapMode {
     }
   }
 
-  _outline(ctx, at, colour) {
-    const size = Math.max(this.view.cell, 5);
-    const [x, y] = this.view.middle(at);
-    ctx.strokeStyle = colour;
-    ctx.lineWidth = 2;
-    ctx.strokeRect(x - size / 2, y - size / 2, size, size);
-  }
-
-  _labels(ctx) {
-    const { theme, width, height } = this.stage;
-    const { cell } = this.view;
-    const { rows, cols } = this.view.visible();
-    const step = labelStep(cell, LABEL + 2);
-    const from = (start) => Math.ceil(start / step) * step;
-    ctx.font = this.stage.font(LABEL);
-    ctx.fillStyle = theme.text;
-    ctx.textAlign = "right";
-    for (let i = from(rows[0]); i < rows[1]; i += step) {
-      const y = this._middle([i, 0])[1];
-      if (y < this.head + 3 || y > height - 3) continue;
-      ctx.fillText(fitted(ctx, this.held.rowNames[i], this.left - 24), this.left - 6, y);
-    }
-    const flat = cell >= FLAT_FROM;
-    const room = flat ? cell - 6 : this.head - 24;
-    for (let j = from(cols[0]); j < cols[1]; j += step) {
-      const x = this._middle([0, j])[0];
-      if (x < this.left + 3 || x > width - 3) continue;
-      ctx.save();
-      ctx.translate(x, this.head - 6);
-      if (!flat) ctx.rotate(-Math.PI / 2);
-      ctx.textAlign = flat ? "center" : "left";
-      ctx.fillText(fitted(ctx, this.held.colNames[j], room), 0, flat ? -5 : 0);
-      ctx.restore();
-    }
-    ctx.fillStyle = theme.faint;
-    ctx.textAlign = "left";
-    ctx.fillText("key →", this.left, 8);
-    ctx.translate(8, this.head);
-    ctx.rotate(-Math.PI / 2);
-    ctx.textAlign = "right";
-    ctx.fillText("← query", 0, 0);
-  }
-
   drawOver(ctx) {
-    if (!this.cursor || !this.held) return;
-    const { theme } = this.stage;
-    const { view } = this;
-    const [x, y] = view.middle(this.cursor);
-    const thick = Math.max(1, view.cell);
-    ctx.save();
-    ctx.translate(this.left, this.head);
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(0, 0, view.right, view.bottom);
-    ctx.clip();
-    ctx.globalAlpha = 0.75;
-    ctx.strokeStyle = theme.mark;
-    ctx.lineWidth = 1;
-    if (thick > 4) { // the cells between the lines keep their colours
-      ctx.strokeRect(-2, y - thick / 2, view.right + 4, thick);
-      ctx.strokeRect(x - thick / 2, -2, thick, view.bottom + 4);
-    } else {
-      ctx.fillStyle = theme.mark;
-      ctx.fillRect(0, y - 0.5, view.right, 1);
-      ctx.fillRect(x - 0.5, 0, 1, view.bottom);
-    }
-    ctx.globalAlpha = 1;
-    this._outline(ctx, this.cursor, theme.mark);
-    ctx.restore();
-    this._flag(ctx, this.held.rowNames[this.cursor[0]], -3, y, "row");
-    this._flag(ctx, this.held.colNames[this.cursor[1]], x, -3, view.cell >= FLAT_FROM ? "flat" : "col");
-    ctx.restore();
-  }
-
-  /** A token's name at the edge, over the labels that are there. */
-  _flag(ctx, name, x, y, edge) {
-    const { theme } = this.stage;
-    ctx.font = this.stage.font(LABEL + 1, "600");
-    const text = fitted(ctx, name, (edge === "row" ? this.left : edge === "flat" ? 140 : this.head) - 16);
-    const width = ctx.measureText(text).width + 10;
-    ctx.save();
-    ctx.translate(x, y);
-    if (edge === "col") ctx.rotate(-Math.PI / 2);
-    const [left, top] = { row: [-width, -9], flat: [-width / 2, -19], col: [0, -9] }[edge];
-    ctx.fillStyle = theme.mark;
-    ctx.fillRect(left, top, width, 18);
-    ctx.fillStyle = theme.dark ? "#10151b" : "#ffffff";
-    ctx.textAlign = "left";
-    ctx.fillText(text, left + 5, top + 9);
-    ctx.restore();
+    if (this.cursor && this.held) drawCrosshair(ctx, this, this.cursor);
   }
 
   destroy() {
-    clearTimeout(this.timer);
+    this.asking.stop();
     clearTimeout(this.clicking);
   }
-}
-
-/** @param {[number, number]} a @param {[number, number]} b */
-function covers(a, b) {
-  return a[0] <= b[0] && a[1] >= b[1];
 }
 
 /** @param {any} part of the header @param {any} codes @param {any} header */

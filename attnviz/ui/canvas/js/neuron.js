@@ -18,7 +18,9 @@ export class NeuronMode {
     /** @type {Float32Array} */
     this.q = this.k = new Float32Array(0);
     /** @type {Uint16Array} */
-    this.dotCodes = this.scoreCodes = this.weightCodes = new Uint16Array(0);
+    this.weightCodes = new Uint16Array(0);
+    /** @type {Float32Array} */
+    this.dots = this.scores = new Float32Array(0);
     this.tools = [];
     this.label = "Query and keys";
   }
@@ -32,7 +34,7 @@ export class NeuronMode {
     this.header = header;
     Object.assign(this, arrays);
     this.width = header.arrays.k.shape[1];
-    this.codecs = { dot: codecOf(header.dots), score: codecOf(header.scores), weight: codecOf(header.weights) };
+    this.codec = codecOf(header.weights);
     if (!same || told || this.query === undefined) this.query = asked ?? header.query;
     if (this.query < header.queries[0] || this.query >= header.queries[1]) this.query = header.query;
     this.label = `${header.title}: one query against ${header.keys[1] - header.keys[0]} keys. ` +
@@ -45,9 +47,8 @@ export class NeuronMode {
 
   /** The largest numbers, which the colours and bars are measured by. */
   _measure() {
-    const most = (numbers) => numbers.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
     this.vectorMost = Math.max(quantile(this.q, 0.995), quantile(this.k, 0.995)) || 1;
-    this.dotMost = most(Array.from(this.dotCodes, (code) => this.codecs.dot.values[code]));
+    this.dotMost = this.dots.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
   }
 
   _build() {
@@ -94,7 +95,7 @@ export class NeuronMode {
     if (query >= start && query < stop) {
       this.query = query;
       this._arrange();
-    } else {
+    } else if (!this.header.offline) {
       this.asked = query; // the last picture stays until the answer is there
       this.stage.status("Fetching this query…");
     }
@@ -144,18 +145,19 @@ export class NeuronMode {
     return this.k[j * this.width + i];
   }
 
-  _codes(j) {
+  /** What the query and a key make together. */
+  _pair(j) {
     const n = this.header.keys[1] - this.header.keys[0];
     const at = (this.query - this.header.queries[0]) * n + j;
-    return { dot: this.dotCodes[at], score: this.scoreCodes[at], weight: this.weightCodes[at] };
+    return { dot: this.dots[at], score: this.scores[at], code: this.weightCodes[at] };
   }
 
   _texts(j) {
-    const codes = this._codes(j);
+    const { dot, score, code } = this._pair(j);
     return {
-      dot: this.codecs.dot.text(codes.dot),
-      score: codes.score === MASKED ? "masked" : this.codecs.score.text(codes.score),
-      weight: codes.weight === MASKED ? "" : this.codecs.weight.text(codes.weight),
+      dot: figure(dot),
+      score: score === -Infinity ? "masked" : figure(score),
+      weight: code === MASKED ? "" : this.codec.text(code),
     };
   }
 
@@ -303,9 +305,9 @@ export class NeuronMode {
     const { theme } = this.stage;
     const j = this.shown[row];
     const at = j + this.header.keys[0];
-    const codes = this._codes(j);
+    const pair = this._pair(j);
     const texts = this._texts(j);
-    const masked = codes.score === MASKED;
+    const masked = pair.code === MASKED;
     ctx.globalAlpha = masked ? 0.35 : 1;
     ctx.font = this.stage.font(13);
     ctx.fillStyle = theme.text;
@@ -320,13 +322,13 @@ export class NeuronMode {
     this._stripOf(ctx, this.px, y + 2, LINE - 4, (i) => this._q(i) * this._k(j, i), most);
     const [dot, score, weight] = this._edges();
     const third = this.figures / 3;
-    const size = this.codecs.dot.values[codes.dot] / this.dotMost;
+    const size = pair.dot / this.dotMost;
     const half = Math.max(8, (third - 78) / 2); // bars and figures don't share room
     const middleX = dot - 62 - half;
     ctx.fillStyle = mixAlpha(this._colour(size, 1));
     ctx.fillRect(Math.min(middleX, middleX + size * half), y + 3, Math.abs(size * half), LINE - 6);
     if (!masked) {
-      const share = Math.min(1, this.codecs.weight.values[codes.weight] || 0);
+      const share = Math.min(1, this.codec.values[pair.code] || 0);
       ctx.fillStyle = cssColour(theme.sequential[Math.round(64 + share * 120)]);
       ctx.globalAlpha = 0.75;
       ctx.fillRect(weight - third + 22, y + 3, share * Math.max(16, third - 86), LINE - 6);
@@ -368,7 +370,7 @@ export class NeuronMode {
 function figure(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  return size >= 0.001 && size < 10_000 ? String(Number(value.toPrecision(4))) : value.toExponential(3);
+  return size >= 0.001 && size < 10_000 ? value.toPrecision(4) : value.toExponential(3);
 }
 
 /** @param {string} colour */

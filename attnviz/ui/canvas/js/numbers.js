@@ -85,6 +85,6 @@ export function significantCode(weight) {
 export function shortNumber(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1000 || size < 0.001) return value.toExponential(1).replace("e+", "e");
+  if (size >= 1000 || size < 0.001) return value.toExponential(1).replace(".0e", "e").replace("e+", "e");
   return String(Number(value.toPrecision(3)));
 }

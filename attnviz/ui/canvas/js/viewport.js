@@ -74,7 +74,8 @@ export class Viewport {
   cellAt(x, y) {
     const col = Math.floor((x - this.x) / this.cell);
     const row = Math.floor((y - this.y) / this.cell);
-    const inside = x >= 0 && y >= 0 && row >= 0 && col >= 0 && row < this.rows && col < this.cols;
+    const inside = x >= 0 && y >= 0 && x < this.width && y < this.height &&
+      row >= 0 && col >= 0 && row < this.rows && col < this.cols;
     return inside ? [row, col] : null;
   }
 

@@ -1,0 +1,286 @@
+"""What is sent to the canvas, decoded again, against the trace it is of."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attnviz.analysis import overviews
+from attnviz.errors import AttnVizError
+from attnviz.ui.canvas import (
+    CanvasState,
+    TokenAt,
+    View,
+    bundle,
+    grid_payload,
+    lines_payload,
+    map_payload,
+    neuron_payload,
+    wire,
+)
+from attnviz.ui.canvas.map import tile_bounds
+from attnviz.ui.canvas.neuron import BYTES, KEYS
+from attnviz.ui.canvas.numbers import MASKED, Significant, as_shown, codec_of
+from tests.browser.apps.canvas_app import trace_of
+
+N = 40
+
+
+@pytest.fixture(scope="module")
+def trace():
+    return trace_of("decoder", N)
+
+
+@pytest.fixture(scope="module")
+def both():
+    return trace_of("encoder-decoder", 12)
+
+
+def weights(trace, layer=1, head=2):
+    return trace.attention(layer, head).weights().numpy()
+
+
+def close(codes, numbers):
+    """Codes say what a person would be shown of the numbers."""
+    shown = Significant().decode(codes)
+    assert np.allclose(shown, numbers, rtol=5.0001e-4, atol=1e-7)
+
+
+def test_a_short_map_is_sent_whole_and_exact(trace):
+    header, arrays = wire.unpack(map_payload(trace, 1, 2, cell=(3, 1)).encode(height=500))
+    assert (header["mode"], header["shape"], header["height"]) == ("map", [N, N], 500)
+    assert header["cell"] == [3, 1] and "tile" not in header
+    assert header["rowNames"][0] == "<img src=x onerror=alert(1)>"
+    assert (header["rowNames"][5], header["colNames"][3]) == ("↵", "中文")
+    base, w = arrays["base"], weights(trace)
+    hidden = np.triu_indices(N, 1)
+    assert (base[hidden] == MASKED).all()
+    close(np.where(base == MASKED, 0, base), w)
+    np.testing.assert_allclose(arrays["rowMax"], w.max(1), atol=1e-6)
+    np.testing.assert_allclose(arrays["colMax"], w.max(0), atol=1e-6)
+
+
+def test_a_long_map_is_an_overview_and_a_tile_of_what_is_in_view(trace):
+    first = map_payload(trace, 1, 2, size=16)
+    assert first.base is not None and first.base.side == 3 and first.tile is None
+    w = weights(trace)
+    padded = np.zeros((42, 42), np.float32)
+    padded[:N, :N] = w
+    close(first.base.codes, padded.reshape(14, 3, 14, 3).max(axis=(1, 3)))
+    seen = View((10, 20), (5, 15), have=first.id)
+    answer = map_payload(trace, 1, 2, seen, size=16)
+    assert answer.base is None and answer.tile is not None  # the browser has the overview
+    (r0, r1), (c0, c1) = answer.tile.rows, answer.tile.cols
+    assert r0 <= 10 and r1 >= 20 and c0 <= 5 and c1 >= 15
+    codes = answer.tile.codes
+    close(np.where(codes == MASKED, 0, codes), w[r0:r1, c0:c1])
+    header, arrays = wire.unpack(answer.encode())
+    assert set(arrays) == {"tile"} and "rowNames" not in header
+    elsewhere = map_payload(trace, 1, 3, seen, size=16)
+    assert elsewhere.base is not None  # another head's overview is not there yet
+
+
+def test_scores_carry_their_own_steps(trace):
+    payload = map_payload(trace, 1, 2, quantity="scores")
+    header, arrays = wire.unpack(payload.encode())
+    codec = codec_of(header["base"]["codec"])
+    scores = trace.attention(1, 2).scores().numpy()
+    got = codec.decode(arrays["base"])
+    assert (np.isnan(got) == np.isneginf(scores)).all()
+    seen = np.isfinite(scores)
+    assert np.abs(got - scores)[seen].max() <= 0.5001 * 10.0**-codec.decimals
+
+
+spans = st.tuples(st.integers(0, 10**6), st.integers(1, 10**6)).map(lambda s: (s[0], s[0] + s[1]))
+
+
+@given(spans, spans, st.integers(1, 10**6), st.integers(1, 10**6), st.integers(16, 1024))
+def test_a_tile_covers_the_view_and_is_never_larger_than_allowed(rows, cols, n_q, n_k, size):
+    r, c, side = tile_bounds(View(rows, cols), (n_q, n_k), size)
+    for (start, stop), seen, n in ((r, rows, n_q), (c, cols, n_k)):
+        assert 0 <= start < stop <= n and start % side == 0
+        assert start <= min(seen[0], n - 1) and stop >= min(seen[1], n)
+        assert -(-(stop - start) // side) <= size
+    half = side // 2
+    if half:  # no finer one would have done
+        spans = ((min(s, n - 1), min(e, n)) for (s, e), n in ((rows, n_q), (cols, n_k)))
+        assert any(-(-e // half) - s // half > size for s, e in spans)
+
+
+def test_the_grid_has_every_head_in_order(trace):
+    payload = grid_payload(trace, selected=(1, 2), size=10)
+    header, arrays = wire.unpack(payload.encode())
+    assert header["selected"] == [1, 2]
+    assert [layer["title"] for layer in header["layers"]] == ["Layer 0", "Layer 1", "Layer 2"]
+    at = 0
+    for layer in header["layers"]:
+        small = overviews.thumbnails(trace, layer["index"], 10).numpy()
+        assert layer["at"] == at
+        count = layer["heads"] * layer["rows"] * layer["cols"]
+        got = arrays["cells"][at : at + count].reshape(small.shape)
+        np.testing.assert_array_equal(got, Significant().encode(small) >> 8)
+        at += count
+    assert arrays["values"].shape == (12, len(header["metrics"]))
+    assert arrays["values"][6, 0] == pytest.approx(payload.metrics[6].entropy)
+
+
+def test_kinds_are_named_and_what_means_nothing_is_nan(both):
+    header, arrays = wire.unpack(grid_payload(both).encode())
+    titles = [layer["title"] for layer in header["layers"]]
+    assert titles[:2] == ["Encoder layer 0", "Encoder layer 1"]
+    assert "Cross layer 1" in titles
+    keys = [metric["key"] for metric in header["metrics"]]
+    cross = 4 * titles.index("Cross layer 1")
+    assert np.isnan(arrays["values"][cross, keys.index("distance")])
+    assert np.isfinite(arrays["values"][cross, keys.index("entropy")])
+
+
+def test_a_refused_layer_is_named_with_its_reason(trace):
+    payload = grid_payload(trace)
+    gone = replace(trace.layers[1], source="refused", reason="of its own making", n_heads=0)
+    left = {k: v for k, v in payload.thumbnails.items() if k != 1}
+    shown = replace(payload, layers=(trace.layers[0], gone, trace.layers[2]), thumbnails=left)
+    header, _ = wire.unpack(shown.encode())
+    assert header["layers"][1]["reason"] == "of its own making"
+    assert "heads" not in header["layers"][1]
+    assert header["layers"][2]["at"] == payload.thumbnails[0].size
+
+
+@pytest.mark.parametrize("heads", [None, [2], [3, 0]])
+def test_lines_are_all_weights_from_the_floor_up(both, heads):
+    layer = next(x.index for x in both.layers if x.kind == "cross")
+    payload = lines_payload(both, layer, heads, floor=0.05)
+    for place, head in enumerate(payload.heads):
+        w = weights(both, layer, head)
+        got = np.zeros_like(w, dtype=bool)
+        for row in range(len(w)):
+            lines = slice(payload.starts[place, row], payload.starts[place, row + 1])
+            got[row, payload.keys[lines]] = True
+            close(payload.codes[lines], w[row, payload.keys[lines]])
+        np.testing.assert_array_equal(got, w >= 0.05)
+    assert len(payload.row_names) == len(both.target_tokens)
+    assert len(payload.col_names) == len(both.tokens)
+
+
+def test_too_many_lines_raise_the_floor_and_say_so(trace):
+    every = lines_payload(trace, 1, floor=1e-3)
+    fewer = lines_payload(trace, 1, floor=1e-3, most=100)
+    assert len(every.codes) > 300 and 90 <= len(fewer.codes) <= 100
+    strongest = np.sort(np.concatenate([weights(trace, 1, h).ravel() for h in range(4)]))[::-1]
+    assert fewer.floor == pytest.approx(strongest[len(fewer.codes) - 1])
+    header, _ = wire.unpack(fewer.encode())
+    assert header["floor"] == fewer.floor
+
+
+def test_neuron_has_what_makes_a_score(trace):
+    header, arrays = wire.unpack(neuron_payload(trace, 1, 2, 7).encode())
+    a = trace.attention(1, 2)
+    assert (header["query"], header["queries"], header["keys"]) == (7, [0, N], [0, N])
+    np.testing.assert_array_equal(arrays["q"], a.q.numpy())
+    np.testing.assert_array_equal(arrays["k"], a.k.numpy())
+    np.testing.assert_allclose(arrays["dots"], a.q.numpy() @ a.k.numpy().T, atol=1e-4)
+    np.testing.assert_array_equal(arrays["scores"], a.scores().numpy())
+    seen = np.tril_indices(N)
+    np.testing.assert_allclose(
+        arrays["scores"][seen], (header["scaling"] * arrays["dots"])[seen], atol=1e-4
+    )
+    codes = arrays["weightCodes"]
+    assert (codes[np.triu_indices(N, 1)] == MASKED).all()
+    close(codes[seen], a.weights().numpy()[seen])
+
+
+def test_a_long_neuron_view_sends_one_query_and_the_keys_near_it():
+    n = KEYS + 300
+    trace = trace_of("decoder", n)
+    for query in (5, n // 2, n - 1):
+        payload = neuron_payload(trace, 0, 1, query)
+        assert payload.queries == (query, query + 1)
+        start, stop = payload.keys
+        assert stop - start == KEYS and start <= query < stop
+        assert len(payload.encode()) < BYTES * 2
+        expected = trace.attention(0, 1).weights(slice(query, query + 1), slice(start, stop))
+        np.testing.assert_array_equal(payload.weights, expected.numpy())
+
+
+def test_what_is_not_there_is_said(trace):
+    for wrong in (
+        lambda: map_payload(trace, 9, 0),
+        lambda: map_payload(trace, 0, 9),
+        lambda: lines_payload(trace, 0, [9]),
+        lambda: lines_payload(trace, 0, []),
+        lambda: lines_payload(trace, 9),
+        lambda: neuron_payload(trace, 0, 0, N),
+    ):
+        with pytest.raises(AttnVizError):
+            wrong()
+
+
+def test_ids_tell_traces_heads_and_quantities_apart(trace, both):
+    ids = [map_payload(trace, 0, h, quantity=q).id for h in (0, 1) for q in ("weights", "scores")]
+    ids += [map_payload(both, 0, 0).id]
+    assert len(set(ids)) == 5
+    assert map_payload(trace, 0, 1).id == ids[2]
+
+
+def test_what_a_browser_says_is_read_with_suspicion():
+    full = CanvasState.of(
+        {
+            "selected": [1, 2],
+            "view": {"rows": [0, 5], "cols": [2, 9], "have": "t1/0"},
+            "cell": [3, 4],
+            "query": 7,
+            "token": {"side": "col", "index": 3},
+        }
+    )
+    assert full == CanvasState((1, 2), View((0, 5), (2, 9), "t1/0"), (3, 4), 7, TokenAt("col", 3))
+    for nonsense in (
+        None,
+        "text",
+        {"selected": [1], "view": {"rows": [5, 5], "cols": [0, 1]}, "query": -1},
+        {"selected": [1, "2"], "view": [1, 2], "cell": [True, 2], "query": 1.5, "token": {}},
+        {"view": {"rows": [0, 1 << 40], "cols": [0, 1]}, "token": {"side": "up", "index": 1}},
+        {"view": {"rows": [0, 2]}, "cell": {"0": 1}},
+    ):
+        assert CanvasState.of(nonsense) == CanvasState()
+    assert CanvasState.of({"view": {"rows": [0, 2], "cols": [0, 2], "have": 5}}).view == View(
+        (0, 2), (0, 2)
+    )
+
+
+def test_the_modules_make_one_script():
+    """Every module is in it once, after those it imports; no import is left, and no name twice."""
+    folder = bundle._HERE / "js"
+    assert {file.stem for file in folder.glob("*.js")} == set(bundle.MODULES)
+    for place, name in enumerate(bundle.MODULES):
+        text = (folder / f"{name}.js").read_text()
+        for other in re.findall(r'from "\./(\w+)\.js"', text):
+            assert bundle.MODULES.index(other) < place, f"{name} imports {other}"
+    code = bundle.script()
+    assert not re.search(r"^\s*import\b", code, re.MULTILINE)
+    assert re.findall(r"^export .*", code, re.MULTILINE) == [
+        "export default function (component) {"
+    ]
+    names = re.findall(r"^(?:const|let|class|function) (\w+)", code, re.MULTILINE)
+    assert len(names) == len(set(names)) > 40
+
+
+def test_the_script_makes_no_markup_of_text_and_asks_nobody():
+    code = bundle.script()
+    for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+        assert word not in code
+    for word in ("fetch(", "XMLHttpRequest", "WebSocket", "https://", "importScripts"):
+        assert word not in code
+    assert set(re.findall(r"http://[^\"]*", code)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_shown_numbers_are_those_of_the_payload(trace):
+    w = weights(trace)
+    base = map_payload(trace, 1, 2).base
+    assert base is not None
+    value = float(Significant().decode(base.codes)[20, 3])
+    assert float(as_shown(float(w[20, 3]))) == pytest.approx(value, rel=1e-12)
