@@ -280,11 +280,13 @@ export class LinesMode {
         by[Math.min(STRENGTHS - 1, Math.floor(Math.sqrt(weight) * STRENGTHS))].push(line);
       }
       by.forEach((some, i) => {
-        if (some.length) groups.push({ colour: this._colour(head), alpha: (i + 1) / STRENGTHS, width: 0.7 + i * 0.35, lines: some });
+        if (some.length) groups.push({ colour: this._colour(head), alpha: (i + 1) / STRENGTHS, width: 0.6 + i * 0.3, lines: some });
       });
       this.drawn += lines.length;
     }
-    return groups;
+    const crowd = Math.max(0.35, Math.min(1, 500 / this.drawn)); // many lines must not hide each other
+    for (const group of groups) group.alpha *= crowd;
+    return groups.sort((a, b) => a.alpha - b.alpha); // strong ones on top, whichever head's
   }
 
   draw(ctx) {

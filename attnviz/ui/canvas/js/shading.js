@@ -3,7 +3,8 @@
 import { MASKED, shortNumber } from "./numbers.js";
 import { colourTable, cssColour, placeOn, ranksOf } from "./colours.js";
 
-const DECADES_SHOWN = 1e-4; // of the largest weight, at the dark end of a logarithmic scale
+const LEAST_SHOWN = 1e-4; // of the largest weight, at the low end of a logarithmic scale
+const FEW = 0.01; // of the weights may lie below its low end, where they are larger than that
 
 /**
  * @typedef {object} MapBase what is known of a whole map
@@ -48,8 +49,19 @@ export class Shading {
   get scale() {
     const high = this.norm === "none" || this.signed ? this.base.largest : 1;
     if (this.signed) return { kind: "linear", low: -high, high, ranks: null };
-    const ranks = this.kind === "percentile" ? (this.base.ranks ??= ranksOf(this.base.picture.sheet.codes)) : null;
-    return { kind: this.kind, low: this.kind === "log" ? high * DECADES_SHOWN : 0, high, ranks };
+    const ranks = this.kind === "percentile" ? this._ranks : null;
+    return { kind: this.kind, low: this.kind === "log" ? this._lowEnd(high) : 0, high, ranks };
+  }
+
+  get _ranks() {
+    return (this.base.ranks ??= ranksOf(this.base.picture.sheet.codes));
+  }
+
+  /** An even map would be of one colour if its scale began far below it. @param {number} high */
+  _lowEnd(high) {
+    if (this.norm !== "none") return high * LEAST_SHOWN;
+    const code = this._ranks.findIndex((rank) => rank >= FEW);
+    return Math.max(high * LEAST_SHOWN, Math.min(this.base.picture.sheet.codec.values[code], high / 2));
   }
 
   /** Whether a cell's colour depends on more than its own number. */
