@@ -37,7 +37,7 @@ if name:
 
 status.caption("Attention while it is learned, head by head.")
 door = st.segmented_control(
-    "What learns",
+    "Begin with",
     list(DOORS),
     default="nothing",
     required=True,
@@ -66,7 +66,7 @@ else:
             rows = attempt(tuned.check) if tuned else None
             if tuned and rows:
                 asked, data = tuned.settings, tuned.data
-                about = attempt(lambda: from_model.estimated(model, tuned.settings))
+                about = attempt(lambda: from_model.estimated(model, tuned, rows))
 with right:
     if about is not None:
         st.info(as_text(str(about)), icon=":material/schedule:")

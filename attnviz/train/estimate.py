@@ -56,12 +56,17 @@ class Estimate:
 
 
 def estimate(
-    module: PreTrainedModel, settings: JobSettings, length: int, probe_tokens: int = 32
+    module: PreTrainedModel,
+    settings: JobSettings,
+    length: int,
+    held_out: int = 512,
+    probe_tokens: int = 32,
 ) -> Estimate:
     """What it would take to train ``module``, which is only counted and may be on ``meta``.
 
     Args:
         length: positions of an example, an encoder-decoder's two sides together.
+        held_out: examples that are only evaluated on.
         probe_tokens: of the text whose attention is kept.
     """
     schedule, work = settings.schedule, settings.work
@@ -73,7 +78,7 @@ def estimate(
     per_weight = 6 if n_learn > n // 2 else 4
     operations = tokens * (per_weight * n + 12 * n_blocks * width * length)
     step = operations * schedule.accumulation / speed(settings.device) + STEP_SECONDS
-    evaluated = schedule.evaluations * 256 * length * 2 * n / speed(settings.device)
+    evaluated = schedule.evaluations * held_out * length * 2 * n / speed(settings.device)
     activations = tokens * (KEPT * n_blocks * width + LOGITS_COPIES * vocabulary)
     memory = PROGRAM + FLOAT32 * (n + 3 * n_learn + activations)
     a_snapshot = 3 * n_blocks * width * probe_tokens * FLOAT32

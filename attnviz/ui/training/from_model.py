@@ -9,7 +9,7 @@ import streamlit as st
 
 from attnviz.errors import AttnVizError
 from attnviz.train.estimate import Estimate, estimate
-from attnviz.train.finetune.examples import check
+from attnviz.train.finetune.examples import HELD_OUT_EXAMPLES, check
 from attnviz.train.settings import FinetuneWork, JobSettings, Schedule
 from attnviz.ui.models import ModelChoice, kind_of
 from attnviz.ui.training.numbers import limits, schedule
@@ -28,6 +28,7 @@ _OF_KIND = {
     "encoder": ("masked", "classify"),
     "encoder-decoder": ("seq2seq",),
 }
+BYTES_A_TOKEN = 4  # of English, about
 METHODS = {"lora": "LoRA", "last": "Last layers", "full": "All weights"}
 FIRST = Schedule(
     steps=20, batch_size=1, learning_rate=2e-4, warmup=2, evaluations=4, checkpoints=2, snapshots=8
@@ -67,9 +68,7 @@ def form(model: Model, choice: ModelChoice) -> Asked | None:
     data, name = _data(objective)
     columns = _columns(objective, name)
     method, extra = _method()
-    length = st.number_input(
-        "Longest example, in tokens", 4, 8192, 64, key="ft_length", required=True
-    )
+    length = st.number_input("Longest example, in tokens", 4, 8192, 64, key="ft_length")
     numbers = schedule(FIRST, key="ft")
     bounds = limits()
     with st.expander("The text whose attention is kept", icon=":material/visibility:"):
@@ -90,12 +89,15 @@ def form(model: Model, choice: ModelChoice) -> Asked | None:
     return Asked(JobSettings(title, work, numbers, bounds, device, probe), data)
 
 
-def estimated(model: Model, settings: JobSettings) -> Estimate:
+def estimated(model: Model, asked: Asked, rows: int) -> Estimate:
     """What the job takes, counted on the loaded model, which stays as it is."""
-    work = settings.work
+    work = asked.settings.work
     assert isinstance(work, FinetuneWork)
     length = work.length * (2 if work.objective == "seq2seq" else 1)
-    return estimate(model.module, settings, length)
+    if work.objective in ("causal", "masked"):
+        rows = len(asked.data) // (BYTES_A_TOKEN * work.length)
+    held_out = min(HELD_OUT_EXAMPLES, max(1, round(rows * work.held_out)))
+    return estimate(model.module, asked.settings, length, held_out)
 
 
 def _data(objective: str) -> tuple[bytes, str]:
@@ -137,7 +139,7 @@ def _method() -> tuple[Any, dict[str, Any]]:
     )
     if method == "lora":
         left, right = st.columns(2)
-        rank = left.number_input("Rank", 1, 256, 8, key="ft_rank", required=True)
+        rank = left.number_input("Rank", 1, 256, 8, key="ft_rank")
         alpha = right.number_input(
             "Alpha",
             0.1,
@@ -145,11 +147,8 @@ def _method() -> tuple[Any, dict[str, Any]]:
             16.0,
             key="ft_alpha",
             help="The matrices' product counts alpha / rank times.",
-            required=True,
         )
         return method, {"rank": rank, "alpha": alpha}
     if method == "last":
-        return method, {
-            "last_layers": st.number_input("Layers", 1, 200, 2, key="ft_last", required=True)
-        }
+        return method, {"last_layers": st.number_input("Layers", 1, 200, 2, key="ft_last")}
     return method, {}

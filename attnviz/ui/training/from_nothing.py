@@ -64,7 +64,6 @@ def _options(task: Task) -> dict[str, Any]:
                 name.replace("_", " ").capitalize(),
                 value=value,
                 key=f"{task.name}_{name}",
-                required=True,
             )
     return asked
 
@@ -94,10 +93,10 @@ def _model(task: Task) -> dict[str, Any]:
         left, middle, right = st.columns(3)
         asked: dict[str, Any] = {
             "n_layers": left.number_input(
-                "Layers", 1, 12, task.model["n_layers"], key=f"{task.name}_layers", required=True
+                "Layers", 1, 12, task.model["n_layers"], key=f"{task.name}_layers"
             ),
             "n_heads": middle.number_input(
-                "Heads", 1, 16, task.model["n_heads"], key=f"{task.name}_heads", required=True
+                "Heads", 1, 16, task.model["n_heads"], key=f"{task.name}_heads"
             ),
             "d_model": right.number_input(
                 "d_model",
@@ -106,7 +105,6 @@ def _model(task: Task) -> dict[str, Any]:
                 task.model["d_model"],
                 4,
                 key=f"{task.name}_d_model",
-                required=True,
             ),
         }
         if not vision:

@@ -21,12 +21,8 @@ def schedule(first: Schedule, key: str) -> Schedule:
     """
     with st.expander("The training", icon=":material/tune:"):
         a, b, c = st.columns(3)
-        steps = a.number_input(
-            "Steps", 1, 1_000_000, first.steps, key=f"{key}_steps", required=True
-        )
-        batch = b.number_input(
-            "Batch", 1, 4096, first.batch_size, key=f"{key}_batch", required=True
-        )
+        steps = a.number_input("Steps", 1, 1_000_000, first.steps, key=f"{key}_steps")
+        batch = b.number_input("Batch", 1, 4096, first.batch_size, key=f"{key}_batch")
         rate = c.number_input(
             "Learning rate",
             1e-7,
@@ -34,12 +30,9 @@ def schedule(first: Schedule, key: str) -> Schedule:
             first.learning_rate,
             format="%.2e",
             key=f"{key}_rate",
-            required=True,
         )
         d, e, f = st.columns(3)
-        warmup = d.number_input(
-            "Warm-up steps", 0, 100_000, first.warmup, key=f"{key}_warmup", required=True
-        )
+        warmup = d.number_input("Warm-up steps", 0, 100_000, first.warmup, key=f"{key}_warmup")
         accumulation = e.number_input(
             "Accumulation",
             1,
@@ -47,9 +40,8 @@ def schedule(first: Schedule, key: str) -> Schedule:
             first.accumulation,
             key=f"{key}_accumulation",
             help="Batches whose gradients make one step.",
-            required=True,
         )
-        seed = f.number_input("Seed", 0, 2**31 - 1, first.seed, key=f"{key}_seed", required=True)
+        seed = f.number_input("Seed", 0, 2**31 - 1, first.seed, key=f"{key}_seed")
         g, h, i = st.columns(3)
         decay_names = list(get_args(Decay))
         decay = g.selectbox(
@@ -60,7 +52,7 @@ def schedule(first: Schedule, key: str) -> Schedule:
             help="How the learning rate falls after the warm-up.",
         )
         weight_decay = h.number_input(
-            "Weight decay", 0.0, 10.0, first.weight_decay, key=f"{key}_weight_decay", required=True
+            "Weight decay", 0.0, 10.0, first.weight_decay, key=f"{key}_weight_decay"
         )
         snapshots = i.number_input(
             "Snapshots",
@@ -69,7 +61,6 @@ def schedule(first: Schedule, key: str) -> Schedule:
             first.snapshots,
             key=f"{key}_snapshots",
             help="How often the attention of the example is kept.",
-            required=True,
         )
     return replace(
         first,
@@ -92,5 +83,5 @@ def limits() -> Limits:
         minutes = left.number_input(
             "Minutes", 0.1, 10_000.0, None, key="limit_minutes", placeholder="none"
         )
-        disk = right.number_input("Disk, MB", 10.0, 1e6, 4096.0, key="limit_disk", required=True)
+        disk = right.number_input("Disk, MB", 10.0, 1e6, 4096.0, key="limit_disk")
     return Limits(minutes=minutes, disk_mb=disk)

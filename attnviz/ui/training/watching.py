@@ -20,6 +20,7 @@ from attnviz.ui.canvas import canvas, canvas_state, grid_payload
 from attnviz.ui.errors import as_text, attempt, show
 
 LOOK_SECONDS = 1.5
+CELLS, LABELS, LEGEND = 340, 90, 60  # px of a head's map
 _BADGES = {
     "queued": ("blue", ":material/hourglass_top:"),
     "running": ("blue", ":material/play_arrow:"),
@@ -45,7 +46,8 @@ def _view(job: Job, was_live: bool) -> None:
         st.rerun()  # the whole page: it starts or stops looking
     _standing(status, happened)
     _buttons(job, status)
-    left, right = st.columns([2, 3], gap="large")
+    with st.container(horizontal=True, gap="medium"):  # one below the other where it is narrow
+        left, right = st.container(width=380), st.container(width=570)
     with left:
         curves(happened)
     with right:
@@ -122,9 +124,11 @@ def curves(happened: tuple[Event, ...]) -> None:
     chart = charts.lines(
         {"training": loss, "held out": held_out}, x=x, x_title="step", y_title="loss"
     )
-    _draw(chart, 250, "loss", f"Loss over steps; the newest is {loss[-1]:.4g}")
+    _draw(chart, 300, "loss", f"Loss over steps; the newest is {loss[-1]:.4g}")
     if looks:
-        right = {"tokens": [e["accuracy"] for e in looks], "answers": [e["exact"] for e in looks]}
+        right = {"tokens": [e["accuracy"] for e in looks]}
+        if any(e["exact"] for e in looks):  # of running text nothing is right as a whole
+            right["whole answers"] = [e["exact"] for e in looks]
         chart = charts.lines(
             right,
             x=[e["step"] for e in looks],
@@ -133,7 +137,7 @@ def curves(happened: tuple[Event, ...]) -> None:
             domain=(0.0, 1.0),
         )
         newest = f"{looks[-1]['accuracy']:.1%}"
-        _draw(chart, 200, "accuracy", f"Right on held-out data; the newest is {newest}")
+        _draw(chart, 260, "accuracy", f"Right on held-out data; the newest is {newest}")
 
 
 def _draw(chart: alt.Chart, height: int, key: str, alt: str) -> None:
@@ -211,4 +215,11 @@ def one_head(trace: Trace, layer: int, head: int, *, key: str, title: str = "") 
         masked=matrix.masked,
         title=title or f"Layer {layer}, head {head}",
     )
-    st.altair_chart(chart, width="content", key=key, alt=f"Weights of layer {layer}, head {head}")
+    n_rows, n_cols = matrix.values.shape
+    side = min(max(CELLS // max(n_rows, n_cols), 6), 24)
+    chart = chart.properties(
+        height=side * n_rows + LABELS, autosize={"type": "fit", "contains": "padding"}
+    )
+    with st.container(width=side * n_cols + LABELS + LEGEND):
+        words = f"Weights of layer {layer}, head {head}"
+        st.altair_chart(chart, width="stretch", key=key, alt=words)
