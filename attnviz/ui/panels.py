@@ -128,7 +128,8 @@ def _draw(chart: alt.Chart, height: int, *, alt: str, key: str) -> None:
         padding={"left": 0, "top": 4, "right": 12, "bottom": 4},
     )
     # Without Streamlit's chart theme labels have the page's own text colour; its grey is too pale.
-    st.altair_chart(chart, width="stretch", theme=None, alt=alt, key=key)
+    spec = charts.compiled(chart)
+    st.vega_lite_chart(spec, width="stretch", theme=None, alt=alt, key=key)
 
 
 def _part(layer: AttentionLayer) -> str:
