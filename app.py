@@ -15,6 +15,11 @@ layer_lab = st.Page(
     title="Layer lab",
     help="Turn every knob of one attention layer and watch each matrix follow.",
 )
+train = st.Page(
+    "pages/train.py",
+    title="Train",
+    help="Train a small transformer, or fine-tune a model, and watch every head while it learns.",
+)
 explore = st.Page(
     "pages/explore.py",
     title="Explore",
@@ -28,6 +33,6 @@ def start() -> None:
 
 
 home = st.Page(start, title="attnviz", url_path="start", default=True, visibility="hidden")
-page = st.navigation({"Build": [layer_lab], "Look": [explore], "": [home]})
+page = st.navigation({"Build": [layer_lab, train], "Look": [explore], "": [home]})
 st.set_page_config(page_title=f"{page.title} · attnviz", page_icon=ICON, layout="wide")
 page.run()

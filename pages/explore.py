@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from attnviz.ui import models, panels, sidebar, state, views
+from attnviz.ui import heads, models, panels, sidebar, state, views
 from attnviz.ui.errors import as_text, attempt
 from attnviz.ui.models import Question
 
@@ -73,6 +73,7 @@ with left:
 with right:
     panels.predictions(model, trace, at)
 
+overview = st.container(border=True)
 kinds = list(dict.fromkeys(layer.kind for layer in trace.layers))
 with st.container(border=True, horizontal=True, gap="large"):
     controls, figure = st.container(width=270), st.container(width=640)
@@ -87,7 +88,7 @@ with controls:
     head = state.linked_index("Head", layer.n_heads, key="head")
     view = st.segmented_control(
         "Show",
-        list(views.VIEWS),
+        [*views.VIEWS, *heads.VIEWS],
         default="Weights",
         required=True,
         wrap=True,
@@ -98,7 +99,14 @@ with controls:
     cols = state.linked_window("From key", layer.n_k, views.WINDOW, key="col")
     panels.receipt(layer, models.fidelity(choice, question, trace, layer.index, report))
     waiting.empty()
+with overview:
+    pictures = attempt(lambda: models.grid(choice, question, trace, report))
+    if pictures is not None:
+        heads.grid(pictures, trace, layer, head)
 with figure:
-    matrix = attempt(lambda: views.matrix(trace, layer, head, view, rows, cols))
-    if matrix is not None:
-        panels.picture(matrix, layer, head, view)
+    if view in heads.VIEWS:
+        attempt(lambda: heads.one_head(trace, layer, head, view))
+    else:
+        matrix = attempt(lambda: views.matrix(trace, layer, head, view, rows, cols))
+        if matrix is not None:
+            panels.picture(matrix, layer, head, view)

@@ -92,7 +92,7 @@ def survey(
     for layer in trace.layers:
         if layer.source == "refused":
             continue
-        held = overviews.recorded(trace, layer.index, item)
+        held = trace.recorded(layer.index, item)
         side = overviews.side_for(layer.n_q, layer.n_k, size)
         small = overviews.canvas_for(held, side)
         sums = _Sums(trace, layer.index)
@@ -108,7 +108,7 @@ def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int =
     Args:
         head: by default the mean over the layer's heads.
     """
-    held = overviews.recorded(trace, layer, item)
+    held = trace.recorded(layer, item)
     _, H, n_q, n_k = held.shape
     if head is not None:
         trace.attention(layer, head, item=item)  # says so if there is no such head

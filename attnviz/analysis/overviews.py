@@ -57,15 +57,6 @@ class Picture:
     col_max: Tensor
 
 
-def recorded(trace: Trace, layer: int, item: int = 0) -> Recorded:
-    """What was recorded of a layer, for reading all of its heads in one pass.
-
-    Raises:
-        AttnVizError: no such layer, or one that was refused.
-    """
-    return trace.attention(layer, 0, item=item)._layer
-
-
 def blocks(layer: Recorded, heads: slice, item: int = 0, side: int = 1) -> Iterator[Block]:
     """A layer's weights from the first row to the last, in bounded memory.
 
@@ -81,7 +72,7 @@ def blocks(layer: Recorded, heads: slice, item: int = 0, side: int = 1) -> Itera
 
 def thumbnails(trace: Trace, layer: int, size: int = 64, item: int = 0) -> Tensor:
     """(H, <= size, <= size): every head of a layer, each cell the largest weight of a square."""
-    held = recorded(trace, layer, item)
+    held = trace.recorded(layer, item)
     _, H, n_q, n_k = held.shape
     side = side_for(n_q, n_k, size)
     out = canvas_for(held, side)
@@ -167,7 +158,7 @@ def tile(
 def _picture(
     trace: Trace, layer: int, head: int, quantity: Quantity, size: int, item: int
 ) -> Picture:
-    held = recorded(trace, layer, item)
+    held = trace.recorded(layer, item)
     trace.attention(layer, head, item=item)  # says so if there is no such head
     _, _, n_q, n_k = held.shape
     side = side_for(n_q, n_k, size)

@@ -12,6 +12,7 @@ from torch import Tensor
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token
 from attnviz.trace.attention_map import AttentionMap
+from attnviz.trace.compute import Recorded
 from attnviz.trace.fidelity import Fidelity, receipt
 from attnviz.trace.recorder import Call, Source
 from attnviz.trace.structure import Kind
@@ -112,22 +113,32 @@ class Trace:
             AttnVizError: no such layer or head, or a layer that was refused.
         """
         found = self._layer(layer, kind)
-        call = self._calls[found.index]
-        if call.layer is None:
-            raise AttnVizError(
-                f"Layer {found.index} ({found.name}) cannot be shown: {found.reason}.",
-                "Look at another layer.",
-            )
+        held = self.recorded(found.index, item)
         if not 0 <= head < found.n_heads:
             raise AttnVizError(
                 f"Layer {found.index} has no head {head}.",
                 f"Its heads are 0 to {found.n_heads - 1}.",
             )
+        return AttentionMap(held, head, item)
+
+    def recorded(self, layer: int, item: int = 0) -> Recorded:
+        """A whole layer as it was kept, for what looks at many heads at once.
+
+        Raises:
+            AttnVizError: no such layer or item, or a layer that was refused.
+        """
+        found = self._layer(layer, None)
+        held = self._calls[layer].layer
+        if held is None:
+            raise AttnVizError(
+                f"Layer {layer} ({found.name}) cannot be shown: {found.reason}.",
+                "Look at another layer.",
+            )
         if not 0 <= item < found.n_items:
             raise AttnVizError(
-                f"Layer {found.index} has no item {item}.", f"It has {found.n_items}, from 0."
+                f"Layer {layer} has no item {item}.", f"It has {found.n_items}, from 0."
             )
-        return AttentionMap(call.layer, head, item)
+        return held
 
     @overload
     def fidelity(self) -> tuple[Fidelity, ...]: ...

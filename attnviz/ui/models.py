@@ -16,6 +16,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.errors import AttnVizError
+from attnviz.ui.canvas import GridPayload, grid_payload
 from attnviz.ui.executor import Executor, Report, Shelf
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_MODELS = 3  # whole models in memory at once
 MAX_TRACES = 64
+MAX_GRIDS = 16  # thumbnails of all heads: 1 MB for 270 of them
 LOGITS_TOKENS = 256  # up to here all positions' logits are kept: 50 MB at 49,152 words
 MAX_TRACE_BYTES = 2 << 30  # 4,096 tokens of a 30-layer model are 0.3 GB
 
@@ -60,6 +62,7 @@ class Shared(NamedTuple):
     models: Shelf
     traces: Shelf
     checks: Shelf
+    grids: Shelf
 
 
 @st.cache_resource
@@ -69,6 +72,7 @@ def shared() -> Shared:
         models=Shelf(MAX_MODELS, on_change=settle_garbage),
         traces=Shelf(MAX_TRACES, MAX_TRACE_BYTES, size_of=lambda trace: trace.nbytes),
         checks=Shelf(1024),
+        grids=Shelf(MAX_GRIDS),
     )
 
 
@@ -117,7 +121,9 @@ def trace(
     """
     model = load(choice, report)
     n = check_length(model, question, limit)
-    keep = ("qkv", "residual", "logits") if n <= LOGITS_TOKENS else ("qkv", "residual")
+    # a short text keeps all that is cheap: receipts then need no second pass
+    short = ("output", "logits") if n <= LOGITS_TOKENS else ()
+    keep = ("qkv", "residual", *short)
     arguments = arguments_of(question)
 
     def action() -> Trace:
@@ -153,6 +159,16 @@ def fidelity(
         ("fidelity", choice, _last_change(choice.name), question, layer),
         lambda: made.fidelity(layer=layer),
         shared().checks,
+        report,
+    )
+
+
+def grid(choice: ModelChoice, question: Question, made: Trace, report: Report) -> GridPayload:
+    """All heads of a trace as thumbnails with their numbers."""
+    return shared().executor.run(
+        ("grid", choice, _last_change(choice.name), question),
+        lambda: grid_payload(made),
+        shared().grids,
         report,
     )
 

@@ -10,6 +10,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import attnviz
+from attnviz.ui import heads
 from tests.app import folders
 
 ROOT = Path(__file__).parent.parent.parent
@@ -80,6 +81,16 @@ def test_every_view_of_a_head() -> None:
     for view in VIEWS:
         app.segmented_control(key="show").set_value(view).run()
         shows_a_head(app)
+
+
+def test_every_canvas_of_a_head() -> None:
+    app = opened()
+    for view in heads.VIEWS:
+        app.segmented_control(key="show").set_value(view).run()
+        assert not app.exception
+        assert not app.error
+        assert heads.VIEWS[view] in captions(app)
+        assert len(app.get("bidi_component")) == 2  # all heads, and this one
 
 
 def test_layer_head_and_token_move() -> None:

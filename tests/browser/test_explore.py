@@ -188,3 +188,20 @@ def test_the_labels_of_charts_can_be_read(scheme: str, visit: Begin) -> None:
     label = chart.locator(".role-axis-label text").first
     ink = luminance(label.evaluate("e => getComputedStyle(e).fill"))
     assert contrast(ground(chart), ink) > 4.5  # WCAG AA for small text
+
+
+def test_a_click_on_a_thumbnail_moves_to_that_head(visit: Begin) -> None:
+    one = visit()
+    page = one.open(f"/explore?text={quote(TEXT)}")
+    grid = page.locator("canvas").first
+    expect(grid).to_be_visible()
+    box = grid.bounding_box()
+    assert box is not None
+    grid.click(position={"x": 150, "y": 100})
+    one.idle()
+    found = parameters(page)
+    layer, head = int(found["layer"][0]), int(found["head"][0])
+    assert layer > 0 and head > 0
+    expect(matrix(page)).to_have_attribute("aria-label", f"Weights of layer {layer}, head {head}")
+    expect(slider(page, "Layer")).to_have_value(str(layer))
+    expect(slider(page, "Head")).to_have_value(str(head))

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.colours import contrast, ground, luminance
 from tests.conftest import Visit, serve
 
-PAGES = {"/layer_lab": "Layer lab", "/explore": "Explore"}
+PAGES = {"/layer_lab": "Layer lab", "/train": "Train", "/explore": "Explore"}
 Begin = Callable[..., Visit]
 
 

@@ -84,7 +84,7 @@ def lines_payload(
         raise AttnVizError("No head is chosen.", "Choose at least one head of this layer.")
     for head in chosen:
         trace.attention(layer, head, item=item)
-    held = overviews.recorded(trace, layer, item)
+    held = trace.recorded(layer, item)
     _, _, n_q, _ = held.shape
     where, keys, weights = [], [], []  # of each line: its head and row as one number
     for place, head in enumerate(chosen):
