@@ -9,13 +9,13 @@ import streamlit as st
 from attnviz.analysis.export import to_csv, to_npz
 from attnviz.analysis.snippet import code
 from attnviz.ui.errors import attempt
-from attnviz.ui.lab import cell, controls, flow
+from attnviz.ui.lab import cell, controls, flow, text
 from attnviz.ui.models import settle_garbage
 
 st.cache_resource(settle_garbage, show_spinner=False)()
 st.markdown("## Layer lab")
 asked = controls.sidebar()
-read = controls.read_text(paired=asked.stack["architecture"] == "encoder-decoder")
+read = text.read_text(paired=asked.stack["architecture"] == "encoder-decoder")
 beside_text = st.container()
 
 # A text or a setting that cannot be leaves the last picture that could.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, get_args
@@ -10,13 +9,10 @@ from typing import Any, Final, Literal, get_args
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from attnviz.analysis.lab import Architecture, Lab, Part, Unit, tokenise
+from attnviz.analysis.lab import Architecture, Lab, Part, tokenise
 from attnviz.nn import AttentionConfig
 from attnviz.nn.config import Activation, Mask, Norm, NormKind, Positions
-from attnviz.ui.state import linked_text
-
-TEXT: Final = "The cat sat down because it was tired"
-CONTEXT: Final = "Le chat était fatigué"
+from attnviz.ui.lab.text import TEXT
 
 # What is shown until there is something to keep: the view that all controls' defaults make.
 FIRST: Final = Lab(
@@ -26,11 +22,6 @@ FIRST: Final = Lab(
 _linked: Final[dict[str, Any]] = {"bind": "query-params"}
 
 # What a choice is called on screen is what the link says, so names are short.
-_UNITS: Final[dict[Unit | Literal["random"], str]] = {
-    "words": "Words",
-    "characters": "Characters",
-    "random": "Vectors",
-}
 _MASKS: Final[dict[Mask | Literal["own"], str]] = {
     "own": "The architecture's own",
     "none": "None",
@@ -86,34 +77,6 @@ def sidebar() -> Controls:
         with st.expander("Weights", icon=":material/casino:"):
             layer |= _weights()
     return Controls(layer, stack, head, beside)
-
-
-def read_text(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]:
-    """The text boxes. Calling the result gives the tokens and the context's, or AttnVizError."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        unit = st.segmented_control(
-            "Tokens",
-            list(_UNITS),
-            default="words",
-            required=True,
-            key="unit",
-            format_func=_UNITS.__getitem__,
-            help="What one row of X is: a word, a character, or just a random vector. A word's "
-            "vector is drawn from the seed and the word, so the same word has the same one.",
-            **_linked,
-        )
-        if unit == "random":
-            count = st.slider(
-                "Number of vectors", 2, 64, 8, key="vectors", help="Rows of X.", **_linked
-            )
-    if unit == "random":
-        labels = tuple(f"x{i}" for i in range(count))
-        return lambda: (labels, tuple(f"c{i}" for i in range(count)) if paired else ())
-    box = partial(linked_text, height=68, help="The lab shows at most 64 tokens.")
-    with st.container(horizontal=True):
-        text = box("Text of the decoder" if paired else "Text", key="text_lab", default=TEXT)
-        context = box("Text of the encoder", key="context_lab", default=CONTEXT) if paired else ""
-    return lambda: (tokenise(text, unit), tokenise(context, unit) if paired else ())
 
 
 def _shape() -> dict[str, Any]:

@@ -1,0 +1,55 @@
+"""What the layer reads: words, characters, or vectors without any text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Literal
+
+import streamlit as st
+
+from attnviz.analysis.lab import MAX_TOKENS, Unit, tokenise
+from attnviz.ui.state import linked_text
+
+TEXT: Final = "The cat sat down because it was tired"
+CONTEXT: Final = "Le chat était fatigué"
+
+_UNITS: Final[dict[Unit | Literal["random"], str]] = {
+    "words": "Words",
+    "characters": "Characters",
+    "random": "Vectors",
+}
+
+
+def read_text(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The text boxes. Calling the result gives the tokens and the context's, or AttnVizError."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        unit = st.segmented_control(
+            "Tokens",
+            list(_UNITS),
+            default="words",
+            required=True,
+            key="unit",
+            format_func=_UNITS.__getitem__,
+            help="What one row of X is: a word, a character, or just a random vector. A word's "
+            "vector is drawn from the seed and the word, so the same word has the same one.",
+            bind="query-params",
+        )
+        if unit == "random":
+            count = st.slider(
+                "Number of vectors",
+                2,
+                MAX_TOKENS,
+                8,
+                key="vectors",
+                help="Rows of X.",
+                bind="query-params",
+            )
+    if unit == "random":
+        labels = tuple(f"x{i}" for i in range(count))
+        return lambda: (labels, tuple(f"c{i}" for i in range(count)) if paired else ())
+    box = partial(linked_text, height=68, help=f"At most {MAX_TOKENS} tokens.")
+    with st.container(horizontal=True):
+        text = box("Text of the decoder" if paired else "Text", key="text_lab", default=TEXT)
+        context = box("Text of the encoder", key="context_lab", default=CONTEXT) if paired else ""
+    return lambda: (tokenise(text, unit), tokenise(context, unit) if paired else ())

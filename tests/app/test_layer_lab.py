@@ -1,0 +1,313 @@
+"""The Layer lab, every control of it moved: its pictures hold the backend's numbers throughout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from attnviz.analysis.cell import take_apart
+from attnviz.analysis.lab import Lab
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def app() -> AppTest:
+    return AppTest.from_file(ROOT / "pages" / "layer_lab.py", default_timeout=120).run()
+
+
+def pictures(app: AppTest) -> dict[str, tuple[dict[str, Any], pa.Table]]:
+    """Every chart on the page by its title: its specification and its table."""
+    drawn = {}
+    for element in app.get("vega_lite_chart"):
+        specification = json.loads(element.proto.spec)
+        (dataset,) = element.proto.datasets
+        table = pa.ipc.open_stream(dataset.data.data).read_all()
+        title = specification["title"]["text"]
+        assert title not in drawn or title in ("Norm", "Residual")
+        drawn.setdefault(title, (specification, table))
+    return drawn
+
+
+def matrix(table: pa.Table) -> np.ndarray:
+    """(panels, rows, columns) of a chart's numbers, -inf where there is none."""
+    columns = [table[name].to_numpy() for name in ("panel", "row", "column")]
+    array = np.full([int(index.max()) + 1 for index in columns], np.nan)
+    values = table["value"].to_pandas().fillna(-np.inf).to_numpy()
+    array[tuple(columns)] = values
+    return array
+
+
+def shown(app: AppTest) -> Lab:
+    return app.session_state["_lab"]
+
+
+def holds_the_backends_numbers(app: AppTest) -> None:
+    """Each picture has the numbers that the layer has, computed afresh."""
+    assert not app.exception
+    lab, drawn = shown(app), pictures(app)
+    together = app.toggle(key="together").value
+    heads = [slider for slider in app.slider if slider.key == "head_lab"]
+    head = heads[0].value if heads else 0
+    seen = 0
+    for stage in lab.steps().stages:
+        if stage.title not in drawn or stage.name.startswith("feed_forward."):
+            continue
+        values = stage.value[0].float().numpy()
+        if stage.per_head and not together:
+            values = values[head * len(values) // lab.config.n_heads]
+        array = matrix(drawn[stage.title][1])
+        assert np.array_equal(array if values.ndim == 3 else array[0], values), stage.name
+        seen += 1
+    assert seen >= 10
+
+
+def test_the_first_view(app: AppTest) -> None:
+    holds_the_backends_numbers(app)
+    assert not app.error
+    lab = shown(app)
+    assert lab.tokens == ("The", "cat", "sat", "down", "because", "it", "was", "tired")
+    # What is shown when the first settings can't be is what those controls' defaults make.
+    from attnviz.ui.lab.controls import FIRST
+
+    assert lab == FIRST
+
+
+# (how to move the control, what it changes in the layer)
+Move = Callable[[AppTest], Any]
+MOVES: dict[str, tuple[Move, Callable[[Lab], bool]]] = {
+    "d_model": (lambda a: a.slider(key="d_model").set_value(32), lambda b: b.config.d_model == 32),
+    "n_heads": (lambda a: a.slider(key="n_heads").set_value(2), lambda b: b.config.n_heads == 2),
+    "n_kv_heads": (
+        lambda a: a.number_input(key="n_kv_heads").set_value(2),
+        lambda b: b.config.kv_heads == 2,
+    ),
+    "d_head": (
+        lambda a: a.number_input(key="d_head").set_value(6),
+        lambda b: b.config.head_dim == 6,
+    ),
+    "architecture": (
+        lambda a: a.selectbox(key="architecture").set_value("encoder"),
+        lambda b: b.architecture == "encoder" and b.config.mask == "none",
+    ),
+    "layers": (
+        lambda a: (
+            a.number_input(key="layers").set_value(3)
+            and a.run()
+            and a.number_input(key="layer_lab").set_value(2)
+        ),
+        lambda b: (b.layers, b.layer) == (3, 2),
+    ),
+    "padding": (lambda a: a.slider(key="padding").set_value(3), lambda b: b.padding == 3),
+    **{
+        f"mask {mask}": (
+            lambda a, mask=mask: a.selectbox(key="mask").set_value(mask),
+            lambda b, mask=mask: b.config.mask == mask,
+        )
+        for mask in ("none", "sliding", "prefix")
+    },
+    "window": (
+        lambda a: (
+            a.selectbox(key="mask").set_value("sliding").run()
+            and a.slider(key="window").set_value(2)
+        ),
+        lambda b: b.config.window == 2,
+    ),
+    "prefix": (
+        lambda a: (
+            a.selectbox(key="mask").set_value("prefix").run()
+            and a.slider(key="prefix").set_value(5)
+        ),
+        lambda b: b.config.prefix == 5,
+    ),
+    **{
+        f"positions {scheme}": (
+            lambda a, scheme=scheme: a.selectbox(key="positions").set_value(scheme),
+            lambda b, scheme=scheme: b.config.positions == scheme,
+        )
+        for scheme in ("sinusoidal", "learned", "rope", "alibi", "t5")
+    },
+    "scale none": (
+        lambda a: a.segmented_control(key="scale").set_value("none"),
+        lambda b: b.config.scale == "none",
+    ),
+    "scale value": (
+        lambda a: (
+            a.segmented_control(key="scale").set_value("value").run()
+            and a.slider(key="scale_value").set_value(1.25)
+        ),
+        lambda b: b.config.scale == 1.25,
+    ),
+    "temperature": (
+        lambda a: a.slider(key="temperature").set_value(0.3),
+        lambda b: b.config.temperature == 0.3,
+    ),
+    "softcap": (
+        lambda a: a.number_input(key="softcap").set_value(1.5),
+        lambda b: b.config.softcap == 1.5,
+    ),
+    "qk_norm": (lambda a: a.toggle(key="qk_norm").set_value(True), lambda b: b.config.qk_norm),
+    "sink": (lambda a: a.toggle(key="sink").set_value(True), lambda b: b.config.sink),
+    "residual": (
+        lambda a: a.toggle(key="residual").set_value(False),
+        lambda b: not b.config.residual,
+    ),
+    **{
+        f"norm {norm}": (
+            lambda a, norm=norm: a.segmented_control(key="norm").set_value(norm),
+            lambda b, norm=norm: b.config.norm == norm,
+        )
+        for norm in ("pre", "none")
+    },
+    "norm_kind": (
+        lambda a: a.segmented_control(key="norm_kind").set_value("rms"),
+        lambda b: b.config.norm_kind == "rms",
+    ),
+    "feed_forward": (
+        lambda a: (
+            a.toggle(key="feed_forward").set_value(True).run()
+            and a.selectbox(key="activation").set_value("swiglu")
+        ),
+        lambda b: b.config.feed_forward and b.config.activation == "swiglu",
+    ),
+    "seed": (lambda a: a.number_input(key="seed").set_value(5), lambda b: b.config.seed == 5),
+    "bias": (lambda a: a.toggle(key="bias").set_value(True), lambda b: b.config.bias),
+    "dropout": (
+        lambda a: a.slider(key="dropout").set_value(0.5),
+        lambda b: b.config.dropout == 0.5,
+    ),
+    "text": (
+        lambda a: a.text_area(key="text_lab").set_value("a b a"),
+        lambda b: b.tokens == ("a", "b", "a"),
+    ),
+    "characters": (
+        lambda a: a.segmented_control(key="unit").set_value("characters"),
+        lambda b: b.tokens[:5] == tuple("The␣c"),
+    ),
+    "vectors": (
+        lambda a: (
+            a.segmented_control(key="unit").set_value("random").run()
+            and a.slider(key="vectors").set_value(5)
+        ),
+        lambda b: b.tokens == ("x0", "x1", "x2", "x3", "x4"),
+    ),
+    **{
+        f"part {part}": (
+            lambda a, part=part: (
+                a.selectbox(key="architecture").set_value("encoder-decoder").run()
+                and a.segmented_control(key="part").set_value(part)
+            ),
+            lambda b, part=part: b.part == part and b.context != (),
+        )
+        for part in ("cross", "decoder", "encoder")
+    },
+}
+# Moves after which the layer's last output is the same on purpose
+SAME_OUTPUT = {"part decoder"}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_each_control_changes_what_it_says(app: AppTest, name: str) -> None:
+    move, arrived = MOVES[name]
+    before = shown(app).steps().output
+    move(app)
+    app.run()
+    holds_the_backends_numbers(app)
+    assert not app.error
+    assert arrived(shown(app))
+    after = shown(app).steps().output
+    same = before.shape == after.shape and bool((before == after).all())
+    assert same == (name in SAME_OUTPUT)
+
+
+def test_a_head_at_a_time_and_all_of_them(app: AppTest) -> None:
+    app.slider(key="head_lab").set_value(3).run()
+    holds_the_backends_numbers(app)
+    app.toggle(key="together").set_value(True).run()
+    holds_the_backends_numbers(app)
+    assert matrix(pictures(app)["Weights A"][1]).shape == (4, 8, 8)
+    app.selectbox(key="cell_head").set_value("2").run()
+    cell = take_apart(shown(app).steps(), 2, 7, 0)
+    assert f"{cell.raw:.5g}" in app.latex[0].value
+
+
+def test_fewer_heads_than_the_one_shown(app: AppTest) -> None:
+    app.slider(key="head_lab").set_value(3).run()
+    app.slider(key="n_heads").set_value(2).run()
+    assert app.slider(key="head_lab").value == 1
+    holds_the_backends_numbers(app)
+    app.slider(key="n_heads").set_value(1).run()
+    holds_the_backends_numbers(app)
+
+
+def test_a_cell_by_keyboard(app: AppTest) -> None:
+    app.selectbox(key="query_lab").set_value("4 · because").run()
+    app.selectbox(key="key_lab").set_value("1 · cat").run()
+    cell = take_apart(shown(app).steps(), 0, 4, 1)
+    formula = app.latex[0].value
+    for number in (*cell.product, cell.raw, cell.scaled, cell.weight):
+        assert f"{number:.5g}" in formula
+    picked = pictures(app)["Weights A"][1].to_pandas().query("picked")
+    assert picked[["row", "column"]].to_numpy().tolist() == [[4, 1]]
+
+
+def test_a_cell_that_a_shorter_text_does_not_have(app: AppTest) -> None:
+    app.selectbox(key="key_lab").set_value("7 · tired").run()
+    app.text_area(key="text_lab").set_value("one two").run()
+    assert not app.exception
+    assert app.selectbox(key="key_lab").value == "1 · two"
+
+
+def test_a_hidden_cell_says_so(app: AppTest) -> None:
+    app.selectbox(key="query_lab").set_value("0 · The").run()
+    app.selectbox(key="key_lab").set_value("5 · it").run()
+    assert "hidden by the mask" in app.latex[0].value
+
+
+@pytest.mark.parametrize(
+    ("move", "sentence"),
+    [
+        (lambda a: a.slider(key="n_heads").set_value(3), "3 heads do not divide d_model = 16."),
+        (lambda a: a.number_input(key="n_kv_heads").set_value(3), "cannot share 3 key/value heads"),
+        (lambda a: a.text_area(key="text_lab").set_value("  "), "There is no text."),
+        (lambda a: a.text_area(key="text_lab").set_value("a " * 65), "65 words"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_nothing_is_lost(
+    app: AppTest, move: Move, sentence: str
+) -> None:
+    app.number_input(key="seed").set_value(3).run()
+    before = shown(app)
+    move(app)
+    app.run()
+    assert not app.exception
+    (error,) = app.error
+    assert sentence in error.value.replace("\\", "")
+    assert shown(app) == before  # the last picture that could be
+    holds_the_backends_numbers(app)
+    assert app.number_input(key="seed").value == 3
+
+
+def test_contradictions_between_options_are_sentences(app: AppTest) -> None:
+    app.number_input(key="d_head").set_value(5).run()
+    app.selectbox(key="positions").set_value("rope").run()
+    assert not app.exception
+    assert "d_head = 5 is odd" in app.error[0].value.replace("\\", "")
+
+
+def test_copy_as_code_computes_the_view(app: AppTest) -> None:
+    assert not app.code  # closed, it costs nothing
+    app.session_state["code"] = True
+    app.slider(key="head_lab").set_value(2).run()
+    names: dict[str, Any] = {}
+    exec(app.code[0].value, names)
+    (drawn,) = matrix(pictures(app)["Weights A"][1])
+    assert np.array_equal(drawn, names["steps"].weights[0, 2].numpy())
+    assert "steps.weights[0, 2]" in app.code[0].value
