@@ -114,7 +114,7 @@ def arithmetic(cell: Cell, lab: Lab, query: int, key: int) -> None:
                 value_title="weight × value",
                 palette="diverging",
                 title="Weight × value; their sum Σ is the head's output",
-                size=(200, 20 * (len(cell.weights) + 1)),  # a row as high as its bar
+                size=(120, 20 * (len(cell.weights) + 1)),  # a row as high as its bar
             ),
             "chart_sum",
             f"What each key gives to query {query}, and the sum",
@@ -125,7 +125,8 @@ def chain(cell: Cell) -> str:
     """LaTeX of the way from the dot product to the weight, a line a step."""
     raw, scaled = _number(cell.raw), _number(cell.scaled)
     lines = [
-        rf"q \cdot k &= {_sum(cell.product)} = {raw}",
+        rf"q \cdot k &= {_sum(cell.product)}",
+        rf"&= {raw}",
         rf"S &= {raw} \times {_number(cell.scaling)} = {scaled}",
     ]
     before = cell.scaled

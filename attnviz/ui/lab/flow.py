@@ -14,7 +14,7 @@ from attnviz.charts import Palette, heatmap, heatmaps, nice_domain
 from attnviz.nn import AttentionConfig, AttentionSteps, Stage
 from attnviz.ui.lab.draw import draw
 
-_WIDTHS: Final = {"d_model": 340, "d_head": 200, "concat": 340, "hidden": 440}  # px
+_WIDTHS: Final = {"d_model": 320, "d_head": 120, "concat": 320, "hidden": 420}  # px
 _FROM_ZERO: Final = ("weights", "weights_dropped", "sink_weights", "mask")
 
 
@@ -62,50 +62,52 @@ def sections(config: AttentionConfig, crossing: bool) -> tuple[Section, ...]:
         Section(
             "Queries, keys, values",
             "Each head asks, offers and gives.",
-            rf"Q = {source}W_Q{plus} \quad K = {memory}W_K{plus} \quad V = {memory}W_V{plus}",
+            rf"{{Q = {source}W_Q{plus}}} \quad {{K = {memory}W_K{plus}}} \quad "
+            rf"{{V = {memory}W_V{plus}}}",
             ("q_projected", "q_normed", "q", "k_projected", "k_normed", "k", "v"),
         ),
         Section(
             "Scores",
             "Every query against every key.",
-            f"S = {scale}",
+            f"{{S = {scale}}}",
             # The dot products alone would be the same picture as the scaled ones.
             ("scores_scaled", "scores_capped", "bias"),
         ),
         Section(
             "Mask",
             "What a query may not see becomes −∞.",
-            r"S_{ij} \leftarrow -\infty \;\text{ where hidden}",
+            r"{S_{ij} \leftarrow -\infty \text{ where hidden}}",
             ("mask", "scores"),
         ),
         Section(
             "Weights",
             "Softmax makes each row positive with a sum of 1: how a query shares its attention.",
-            r"A_{ij} = \frac{e^{S_{ij}}}{\sum_k e^{S_{ik}}" + ("+ e^{s}}" if config.sink else "}"),
+            r"{A_{ij} = \frac{e^{S_{ij}}}{\sum_k e^{S_{ik}}"
+            + (" + e^{s}}}" if config.sink else "}}"),
             ("sink_weights", "weights_dropped", "weights"),
         ),
         Section(
             "Head outputs",
             "Each query's mixture of the values.",
-            "O = AV",
+            "{O = AV}",
             ("heads",),
         ),
         Section(
             "Heads together",
             "The heads' outputs side by side, mixed by one more linear map.",
-            rf"Y = [O_0; \dots; O_{{{config.n_heads - 1}}}]\,W_O{plus}",
+            rf"{{Y = [O_0; \dots; O_{{{config.n_heads - 1}}}]\,W_O{plus}}}",
             ("concat", "projected"),
         ),
         Section(
             "Residual and norm",
             "What the attention found is added to what was there.",
-            rf"Z = {leaving}",
+            rf"{{Z = {leaving}}}",
             ("residual_sum", "post_normed"),
         ),
         Section(
             "Feed-forward",
             "Two linear maps, each token alone.",
-            r"F = \operatorname{act}(Z W_{up})\,W_{down}",
+            r"{F = \operatorname{act}(Z W_{up})\,W_{down}}",
             tuple(
                 f"feed_forward.{name}"
                 for name in ("normed", "hidden", "projected", "residual_sum", "post_normed")
@@ -193,7 +195,7 @@ def _size(stage: Stage, n_rows: int, n_columns: int, together: bool) -> tuple[in
     room = 150 if together else 280
     cell = min(max(room // max(n_rows, n_columns if stage.columns == "key" else 1), 5), 24)
     if stage.columns in _WIDTHS:
-        return _WIDTHS[stage.columns] * room // 280, cell * n_rows
+        return _WIDTHS[stage.columns] - (24 if together else 0), cell * n_rows
     return cell * n_columns, cell * n_rows
 
 
