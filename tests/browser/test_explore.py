@@ -193,7 +193,7 @@ def test_the_labels_of_charts_can_be_read(scheme: str, visit: Begin) -> None:
 def test_a_click_on_a_thumbnail_moves_to_that_head(visit: Begin) -> None:
     one = visit()
     page = one.open(f"/explore?text={quote(TEXT)}")
-    grid = page.locator("canvas").first
+    grid = page.locator(".canvas-root .over").first
     expect(grid).to_be_visible()
     box = grid.bounding_box()
     assert box is not None
