@@ -12,8 +12,6 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from attnviz.charts.labels import axis, heading, positioned
 from attnviz.charts.palettes import CATEGORIES
 
-_PITCH = 20  # px, from one bar to the next
-
 
 def bars(
     values: np.ndarray | Sequence[float],
@@ -24,6 +22,7 @@ def bars(
     domain: tuple[float, float] | None = None,
     title: str | None = None,
     width: int = 220,
+    pitch: int = 20,
     picked: int | None = None,
 ) -> alt.Chart:
     """Horizontal bars, top to bottom in the order given, with the number itself on hover.
@@ -32,6 +31,8 @@ def bars(
         values: (n,) numbers of either sign; ``-inf`` and ``nan`` have no bar and say so on hover.
         labels: n labels; repeats stay separate bars.
         domain: the ends of the value axis; from the data, with 0 in it, by default.
+        width: the longest bar, in pixels.
+        pitch: pixels from one bar to the next.
         picked: the bar to bring out.
     """
     array = np.asarray(values)
@@ -52,14 +53,14 @@ def bars(
         "autosize": "pad",
         "title": heading(title),
         "width": width,
-        "height": _PITCH * max(len(labels), 1),
+        "height": pitch * max(len(labels), 1),
         "mark": {"type": "bar", "cornerRadiusEnd": 2},
         "encoding": {
             "y": {
                 "field": "position",
                 "type": "ordinal",
                 "scale": {"domain": list(range(len(labels))), "padding": 0.2},
-                "axis": axis(labels, label_title, _PITCH, orient="left"),
+                "axis": axis(labels, label_title, pitch, orient="left"),
             },
             "x": {
                 "field": "value",

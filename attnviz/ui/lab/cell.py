@@ -90,6 +90,7 @@ def arithmetic(cell: Cell, lab: Lab, query: int, key: int) -> None:
     rows = {f"q of {asking}": cell.query, f"k of {asked}": cell.key, "q × k": cell.product}
     st.table(pd.DataFrame.from_dict(rows, orient="index").map(lambda x: f"{x:.5g}"))
     st.latex(chain(cell))
+    pitch = max(min(400 // len(cell.weights), 20), 7)  # px a key, in both charts
     with st.container(horizontal=True, gap="medium"):
         draw(
             bars(
@@ -98,6 +99,7 @@ def arithmetic(cell: Cell, lab: Lab, query: int, key: int) -> None:
                 label_title="key",
                 value_title="weight",
                 domain=(0.0, 1.0),
+                pitch=pitch,
                 title=f"How {lab.query_tokens[query]} shares its attention",
                 picked=key,
             ),
@@ -114,7 +116,7 @@ def arithmetic(cell: Cell, lab: Lab, query: int, key: int) -> None:
                 value_title="weight × value",
                 palette="diverging",
                 title="Weight × value; their sum Σ is the head's output",
-                size=(120, 20 * (len(cell.weights) + 1)),  # a row as high as its bar
+                size=(120, pitch * (len(cell.weights) + 1)),
             ),
             "chart_sum",
             f"What each key gives to query {query}, and the sum",
