@@ -30,11 +30,14 @@ class Generation:
 
     Attributes:
         text: the continuation alone. tokens: its tokens. trace: of the whole.
+        start: where the continuation begins among the trace's tokens (an encoder-decoder's
+            target tokens).
     """
 
     text: str
     tokens: tuple[Token, ...]
     trace: Trace
+    start: int
 
 
 def generate(
@@ -56,6 +59,7 @@ def generate(
         text: the prompt (the source text of an encoder-decoder).
         temperature: 0 takes the likeliest token each time; above, tokens are drawn.
         top_k, top_p: draw among the k likeliest, or the likeliest that make up p.
+        keep: as for ``Model.trace``; each layer's own output is always kept.
         on_token: called with each new token's id; returning True stops.
 
     Raises:
@@ -104,6 +108,9 @@ def generate(
         prepared = feeding.with_tokens(prepared, prepared.tokens, (*begin, *written)[:seen])
     else:
         prepared = feeding.with_tokens(prepared, (*prepared.tokens, *written)[:seen], ())
+    if "logits" in keep and out.logits:
+        rows = [_prompt_logits(model, tensors, start), *out.logits]
+        logits = torch.cat(rows if last is None else [*rows, last])  # (n, vocabulary)
     calls = _merged(model, recorder.calls)
     stream = _joined(stream)
     trace = model.traced(calls, stream, prepared, logits, "qkv" in keep)
@@ -113,7 +120,18 @@ def generate(
         if model.tokenizer is not None
         else " ".join(map(str, answer))
     )
-    return Generation(str(words), written, trace)
+    return Generation(str(words), written, trace, start)
+
+
+def _prompt_logits(model: Model, tensors: dict[str, Tensor], start: int) -> Tensor:
+    """(start - 1, vocabulary): logits inside the prompt, of which writing keeps the last alone."""
+    width = model.module.get_output_embeddings().weight.shape[0]
+    if start == 1:
+        return torch.empty(0, width, device=model.device)
+    with torch.no_grad():
+        output = model.module(**tensors)
+    rows: Tensor = output.logits[0, : start - 1].float()
+    return rows
 
 
 def _read_last(model: Model, ids: Tensor, out: Any) -> Tensor | None:
