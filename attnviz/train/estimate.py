@@ -2,7 +2,7 @@
 
 Counted, not measured: a forward and backward pass costs 6 operations a weight and token (4 where
 the weights are frozen; Kaplan et al. 2020) plus those of attention, at the speed that this machine
-shows in a short trial. So it is right within a factor of two or three, and says "about".
+shows in a short trial. So it tells an order of magnitude, and says "about".
 """
 
 from __future__ import annotations
