@@ -57,7 +57,7 @@ def lines(
                 "field": "x",
                 "type": "quantitative",
                 "scale": {"zero": False, "nice": False},
-                "axis": {"title": x_title, "format": "~g", "tickMinStep": 1, "titlePadding": 6},
+                "axis": {"title": x_title, "format": ",.6~r", "tickMinStep": 1, "titlePadding": 6},
             },
             "y": {
                 "field": "value",

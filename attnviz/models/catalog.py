@@ -1,13 +1,16 @@
 """Models that are already on this machine and have a short name.
 
-Two kinds: weights that travel as pip packages (requirements-models.txt), found by the packages'
-file lists and never imported, and small checkpoints shipped beside this file in weights/NAME, each
-a folder in the layout of save_pretrained, with an optional entry.json of a title and a description.
+Three kinds: weights that travel as pip packages (requirements-models.txt), found by the packages'
+file lists and never imported; small checkpoints shipped beside this file in weights/NAME; and
+models that were trained here and kept. The latter two are folders in the layout of save_pretrained,
+with an optional entry.json of a title and a description.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -67,7 +70,22 @@ _PACKAGES = (
 def installed() -> tuple[Entry, ...]:
     """The models that `load` finds by a short name, in the order a person should see them."""
     packaged = (entry for package in _PACKAGES if (entry := _find(package)) is not None)
-    return (*packaged, *_shipped())
+    return (*packaged, *_folders(SHIPPED), *_folders(kept_folder()))
+
+
+def kept_folder() -> Path:
+    """Where trained models are kept: $ATTNVIZ_MODELS, else `attnviz/models` in the user's data."""
+    if chosen := os.environ.get("ATTNVIZ_MODELS"):
+        return Path(chosen).expanduser().resolve()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        base = Path(local) if local else Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        xdg = os.environ.get("XDG_DATA_HOME", "")
+        base = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".local" / "share"
+    return base / "attnviz" / "models"
 
 
 def _find(package: _Packaged) -> Entry | None:
@@ -86,9 +104,9 @@ def _find(package: _Packaged) -> Entry | None:
     return None
 
 
-def _shipped() -> tuple[Entry, ...]:
+def _folders(root: Path) -> tuple[Entry, ...]:
     entries = []
-    for config in sorted(SHIPPED.glob("*/config.json")):
+    for config in sorted(root.glob("*/config.json")):
         folder = config.parent
         about = folder / "entry.json"
         words = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}

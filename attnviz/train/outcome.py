@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import zipfile
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ import torch
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
+from attnviz.models import catalog
 from attnviz.trace import AttentionMap, Prediction, Trace
 from attnviz.train import snapshots
-from attnviz.train.checkpoint import TRAINING
+from attnviz.train.checkpoint import TRAINING, write_folder
 from attnviz.train.job import Job
 
 Form = Literal["model", "adapter"]
@@ -101,6 +103,32 @@ def _relative(p: Tensor, q: Tensor) -> Tensor:
     """(r,) Kullback-Leibler divergence in bits; nothing times anything is nothing."""
     ratio = torch.where(p > 0, p / q, torch.ones_like(p))
     return (p * torch.log2(ratio)).sum(-1)
+
+
+def keep(job: Job, name: str) -> Path:
+    """Keeps the job's model in the catalog under a name: every page then lists it.
+
+    Raises:
+        AttnVizError: there is no model yet, or the name cannot be or is taken.
+    """
+    if job.model is None:
+        raise AttnVizError("This job has no model to keep.", "Let it reach a checkpoint first.")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
+        raise AttnVizError(
+            f"'{name[:80]}' cannot be a name.", "Use letters, digits, dots and hyphens."
+        )
+    if any(entry.name == name for entry in catalog.installed()):
+        raise AttnVizError(f"There is a model called '{name}' already.", "Choose another name.")
+    source = job.model
+
+    def fill(folder: Path) -> None:
+        for path in source.iterdir():
+            if path.is_file():
+                shutil.copy(path, folder)
+
+    target = catalog.kept_folder() / name
+    write_folder(target, fill)
+    return target
 
 
 def forms(job: Job) -> tuple[Form, ...]:

@@ -74,8 +74,9 @@ def write(path: Path, step: int, trace: Trace) -> None:
         return names[key]
 
     layers = []
-    for about, call in zip(trace.layers, trace._calls, strict=True):
-        layers.append({**asdict(about), "kept": _pack(call.layer, f"{about.index}", keep)})
+    for about in trace.layers:
+        held = None if about.source == "refused" else trace.recorded(about.index)
+        layers.append({**asdict(about), "kept": _pack(held, f"{about.index}", keep)})
     header = {
         "step": step,
         "layers": layers,

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import attnviz
 from attnviz.analysis.lab import Lab, tokenise
+from attnviz.models import catalog
 from attnviz.nn import AttentionConfig
 from attnviz.train import jobs
 from attnviz.train.job import Job
@@ -30,6 +32,7 @@ page.run()
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """The page beside the one it links to, over a jobs folder of its own."""
     monkeypatch.setenv("ATTNVIZ_JOBS", str(tmp_path / "jobs"))
+    monkeypatch.setenv("ATTNVIZ_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "pages").symlink_to(ROOT / "pages")
@@ -114,6 +117,15 @@ def test_a_job_from_start_to_result(app: AppTest) -> None:
     app.select_slider(key="at_step").set_value(0).run()
     assert not app.exception
     assert app.select_slider(key="at_step").value == 0
+    app.text_input(key="keep_name").set_value("my copier")
+    keep = next(b for b in app.button if b.label == "Keep")
+    keep.click().run()
+    assert "cannot be a name" in text_of(app)
+    app.text_input(key="keep_name").set_value("my-copier")
+    next(b for b in app.button if b.label == "Keep").click().run()
+    assert "lists it now as my-copier" in app.success[0].value.replace("\\", "")
+    assert "my-copier" in [entry.name for entry in catalog.installed()]
+    assert attnviz.load("my-copier").trace("ab>").layers
     app.button(key="new").click().run()
     assert "job" not in app.query_params
     assert any(b.label == job.name for b in app.button)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -100,7 +101,13 @@ def _take_home(job: Job, model: Path) -> None:
                 on_click="ignore",
                 key=f"download_{form}",
             )
-    st.caption(as_text(f"Any page opens it by its folder: {model}"))
+    with st.form("keep", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
+        first = re.sub(r"^\d+-\d+-", "", job.name)
+        name = st.text_input("Name in the list of models", first, key="keep_name", width=280)
+        if st.form_submit_button("Keep", icon=":material/bookmark_add:"):
+            kept = attempt(lambda: outcome.keep(job, name.strip()))
+            if kept is not None:
+                st.success(as_text(f"Every page lists it now as {kept.name}."))
 
 
 def packed(job: Job, form: outcome.Form) -> bytes:
