@@ -79,7 +79,7 @@ def heatmap(
             domain=domain or nice_domain(array, palette),
             size=(width, height),
             select=select,
-            outlined=picked is not None,
+            outlined=bool(select) or picked is not None,
             legend=legend,
         ),
     )
@@ -131,7 +131,7 @@ def heatmaps(
         domain=domain or nice_domain(array, palette),
         size=(width, height),
         select=select,
-        outlined=picked is not None,
+        outlined=bool(select) or picked is not None,
         legend=legend,
     )
     if select:

@@ -233,6 +233,9 @@ def test_a_head_at_a_time_and_all_of_them(app: AppTest) -> None:
     app.toggle(key="together").set_value(True).run()
     holds_the_backends_numbers(app)
     assert matrix(pictures(app)["Weights A"][1]).shape == (4, 8, 8)
+    assert not app.latex  # nothing picked yet
+    app.selectbox(key="query_lab").set_value("7 · tired")
+    app.selectbox(key="key_lab").set_value("0 · The")
     app.selectbox(key="cell_head").set_value("2").run()
     cell = take_apart(shown(app).steps(), 2, 7, 0)
     assert f"{cell.raw:.5g}" in app.latex[0].value

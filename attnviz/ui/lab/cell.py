@@ -28,11 +28,12 @@ def weights_and_cell(
     """The weights' section. Picking a cell reruns this part of the page alone."""
     heading(section, number)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.markdown("Click a cell, or choose one:", width="content")
-        query = _choose("Query", "query_lab", _numbered(lab.query_tokens), steps.weights.shape[2])
-        key = _choose("Key", "key_lab", _numbered(lab.key_tokens), 1)
+        st.markdown("Click a cell to see where its number comes from, or choose:")
+        query = _choose("Query", "query_lab", _numbered(lab.query_tokens))
+        key = _choose("Key", "key_lab", _numbered(lab.key_tokens))
         heads = [f"{h}" for h in range(lab.config.n_heads)]
-        shown = _choose("Head", "cell_head", heads, 1) if head is None else head
+        shown = _choose("Head", "cell_head", heads) if head is None else head
+    cell = None if query is None or key is None else (shown or 0, query, key)
     with st.container(horizontal=True, gap="medium"):
         for stage in (stage for stage in steps.stages if stage.name in section.stages):
             if stage.name != "weights":
@@ -41,29 +42,31 @@ def weights_and_cell(
             # A cell chosen by keyboard makes a new chart, whose every click counts again.
             name = f"chart_weights_{st.session_state.get('_chosen', 0)}"
             draw(
-                picture(stage, steps, lab, head, select=_PICK, picked=(shown, query, key)),
+                picture(stage, steps, lab, head, select=_PICK, picked=cell),
                 name,
                 described(stage),
                 on_select=partial(_pick, name),
             )
-    with st.container(border=True):
-        arithmetic(take_apart(steps, shown, query, key), lab, query, key)
+    if cell:
+        with st.container(border=True):
+            arithmetic(take_apart(steps, *cell), lab, *cell[1:])
 
 
-def _choose(label: str, key: str, options: list[str], first: int) -> int:
-    """A position, by keyboard or by the click that ``_pick`` saw; ``first`` counts from 1."""
-    if st.session_state.get(key, options[0]) not in options:
+def _choose(label: str, key: str, options: list[str]) -> int | None:
+    """A position, by keyboard or by the click that ``_pick`` saw; None before either."""
+    if st.session_state.get(key) not in (None, *options):
         st.session_state[key] = options[-1]  # a shorter text, or fewer heads
     chosen = st.selectbox(
         label,
         options,
-        first - 1,
+        None,
         key=key,
+        placeholder="any",
         on_change=_chosen,
         bind="query-params",
         width=130,
     )
-    return options.index(chosen)
+    return None if chosen is None else options.index(chosen)
 
 
 def _numbered(tokens: Iterable[str]) -> list[str]:
