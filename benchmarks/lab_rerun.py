@@ -8,7 +8,6 @@ run: both pay for the slider's own delay, the way to the server and back, and St
 
 from __future__ import annotations
 
-import json
 import socket
 import statistics
 import subprocess
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.figure import Figure, show
 from tests.browser import chromium
 
 ROOT = Path(__file__).parent.parent
@@ -58,6 +58,20 @@ ANSWERED = """(quiet) => window.__painted > window.__pressed
     && performance.now() - window.__painted > quiet"""
 
 
+TITLE = "Layer lab: from key press to the new picture"
+
+
+def measure() -> list[Figure]:
+    """A slider's answer in the browser, against a bare page's with one slider and one text."""
+    got = run()
+    figures = []
+    for name, what in (("head", "the head shown"), ("d_model", "d_model, all matrices")):
+        ratio = got[f"{name}_ratio"]
+        said = f"{ratio:.1f} x ({got[f'{name}_ms']:.0f} : {got['bare_ms']:.0f} ms)"
+        figures.append(Figure(f"a key on {what} : a bare page", "<= 4 x", said, ratio <= 4))
+    return figures
+
+
 def run() -> dict[str, float]:
     """Milliseconds (medians of ``PRESSES``) and their ratios to the bare page's.
 
@@ -71,7 +85,7 @@ def run() -> dict[str, float]:
         browser = playwright.chromium.launch(
             executable_path=chromium.find(), args=chromium.launch_arguments()
         )
-        with _served(bare) as plain, _served(ROOT / "app.py") as app:
+        with served(bare) as plain, served(ROOT / "app.py") as app:
             pages = {
                 "bare": _opened(browser, plain, "Number", '[data-testid="stText"]'),
                 "head": _opened(browser, app, "Head shown", CHART),
@@ -111,7 +125,7 @@ def _press(page: Page, key: str) -> float:
 
 
 @contextmanager
-def _served(script: Path) -> Iterator[str]:
+def served(script: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -143,4 +157,4 @@ def _wait_for(address: str) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(), indent=2))
+    show(TITLE, measure)
