@@ -20,6 +20,12 @@ def draw(
         alt: what a screen reader says of it.
         on_select: called when a cell was clicked, if the chart has a selection.
     """
+    # Without Streamlit's chart theme labels have the page's own text colour; its grey is too pale.
     st.vega_lite_chart(
-        compiled(chart), width="content", key=key, alt=alt, on_select=on_select or "ignore"
+        compiled(chart),
+        width="content",
+        theme=None,
+        key=key,
+        alt=alt,
+        on_select=on_select or "ignore",
     )
