@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from attnviz.ui import heads, models, panels, sidebar, state, views
+from attnviz.ui import heads, models, panels, sidebar, state, views, writing
 from attnviz.ui.errors import as_text, attempt
 from attnviz.ui.models import Question
 
@@ -49,27 +49,29 @@ with left:
         elif kind == "encoder":
             pair = state.linked_text("Second sentence, if any", key="pair", height=68)
         question = Question(text=text, target=target, pair=pair)
+        question = writing.controls(choice, model, question)
     beside_text = st.container()
 
 if question is None:
     beside_text.caption("Upload an image to see how the model attends to its patches.")
     st.stop()
-report = models.waiting_line(waiting, "Tracing")
-trace = attempt(lambda: models.trace(choice, question, report, limit), beside_text)
-if trace is not None:
+report = models.waiting_line(waiting, "Writing" if question.sampling else "Tracing")
+shown = attempt(lambda: writing.shown(choice, question, report, limit, beside_text), beside_text)
+if shown is not None:
     st.session_state["explore_last"] = (choice, question)
 elif last:
     choice, question = last
     model = models.load(choice, report)
-    trace = models.trace(choice, question, report)
+    shown = writing.shown(choice, question, report)
     beside_text.caption("Below is the last view that worked.")
 else:
     st.stop()
 
+trace = shown.trace
 st.session_state["explore_about"] = as_text(views.summary(choice.name, model, trace))
 about.caption(st.session_state["explore_about"], help=" ".join(model.notes) or None)
 with left:
-    at = panels.token_chips(trace)
+    at = panels.token_chips(trace, shown.start)
 with right:
     panels.predictions(model, trace, at)
 

@@ -109,7 +109,7 @@ def generate(
     else:
         prepared = feeding.with_tokens(prepared, (*prepared.tokens, *written)[:seen], ())
     if "logits" in keep and out.logits:
-        rows = [_prompt_logits(model, tensors, start), *out.logits]
+        rows = [*_prompt_logits(model, tensors, start), *out.logits]
         logits = torch.cat(rows if last is None else [*rows, last])  # (n, vocabulary)
     calls = _merged(model, recorder.calls)
     stream = _joined(stream)
@@ -123,15 +123,12 @@ def generate(
     return Generation(str(words), written, trace, start)
 
 
-def _prompt_logits(model: Model, tensors: dict[str, Tensor], start: int) -> Tensor:
-    """(start - 1, vocabulary): logits inside the prompt, of which writing keeps the last alone."""
-    width = model.module.get_output_embeddings().weight.shape[0]
+def _prompt_logits(model: Model, tensors: dict[str, Tensor], start: int) -> list[Tensor]:
+    """One (start - 1, vocabulary): inside the prompt, of which writing keeps the last row alone."""
     if start == 1:
-        return torch.empty(0, width, device=model.device)
+        return []
     with torch.no_grad():
-        output = model.module(**tensors)
-    rows: Tensor = output.logits[0, : start - 1].float()
-    return rows
+        return [model.module(**tensors).logits[0, : start - 1]]
 
 
 def _read_last(model: Model, ids: Tensor, out: Any) -> Tensor | None:

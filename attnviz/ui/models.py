@@ -41,6 +41,21 @@ class ModelChoice:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How a model writes, and how much.
+
+    A text, these settings and nothing else decide what is written, so a link holds it, and asking
+    for fewer tokens gives the beginning of the same.
+    """
+
+    tokens: int
+    temperature: float = 0.0  # 0 takes the likeliest token each time
+    top_k: int = 0  # 0 draws among all
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Question:
     """What is put to the model."""
 
@@ -49,6 +64,7 @@ class Question:
     pair: str = ""  # encoder: the second segment
     image: bytes = field(default=b"", repr=False, compare=False)
     image_digest: str = ""  # stands for the image in comparisons and keys
+    sampling: Sampling | None = None  # the model first writes on, and all of it is looked at
 
     @classmethod
     def of_image(cls, image: bytes) -> Question:
@@ -63,6 +79,7 @@ class Shared(NamedTuple):
     traces: Shelf
     checks: Shelf
     grids: Shelf
+    written: Shelf
 
 
 @st.cache_resource
@@ -73,6 +90,7 @@ def shared() -> Shared:
         traces=Shelf(MAX_TRACES, MAX_TRACE_BYTES, size_of=lambda trace: trace.nbytes),
         checks=Shelf(1024),
         grids=Shelf(MAX_GRIDS),
+        written=Shelf(MAX_TRACES, MAX_TRACE_BYTES, size_of=lambda found: found.trace.nbytes),
     )
 
 
@@ -94,7 +112,7 @@ def load(choice: ModelChoice, report: Report) -> Model:
         AttnVizError: it can't be found, read or held; the message says which and what to do.
     """
     shelf = shared().models
-    key = ("model", choice, _last_change(choice.name))
+    key = ("model", choice, last_change(choice.name))
 
     def action() -> Model:
         import attnviz
@@ -121,9 +139,7 @@ def trace(
     """
     model = load(choice, report)
     n = check_length(model, question, limit)
-    # a short text keeps all that is cheap: receipts then need no second pass
-    short = ("output", "logits") if n <= LOGITS_TOKENS else ()
-    keep = ("qkv", "residual", *short)
+    keep = kept(n)
     arguments = arguments_of(question)
 
     def action() -> Trace:
@@ -133,11 +149,17 @@ def trace(
         return made
 
     return shared().executor.run(
-        ("trace", choice, _last_change(choice.name), question),
+        ("trace", choice, last_change(choice.name), question),
         action,
         shared().traces,
         report,
     )
+
+
+def kept(n: int) -> tuple[str, ...]:
+    """What a trace of n tokens keeps: of a short one all that is cheap, so that receipts and
+    predictions need no second pass."""
+    return ("qkv", "residual", *(("output", "logits") if n <= LOGITS_TOKENS else ()))
 
 
 def kind_of(model: Model) -> str:
@@ -156,7 +178,7 @@ def fidelity(
 ) -> Fidelity:
     """How far one layer of a trace, recomputed, is from what the layer itself gave."""
     return shared().executor.run(
-        ("fidelity", choice, _last_change(choice.name), question, layer),
+        ("fidelity", choice, last_change(choice.name), question, layer),
         lambda: made.fidelity(layer=layer),
         shared().checks,
         report,
@@ -166,14 +188,14 @@ def fidelity(
 def grid(choice: ModelChoice, question: Question, made: Trace, report: Report) -> GridPayload:
     """All heads of a trace as thumbnails with their numbers."""
     return shared().executor.run(
-        ("grid", choice, _last_change(choice.name), question),
+        ("grid", choice, last_change(choice.name), question),
         lambda: grid_payload(made),
         shared().grids,
         report,
     )
 
 
-def _last_change(name: str) -> float:
+def last_change(name: str) -> float:
     """When a local model's newest file was written; 0 for a name that is no path."""
     try:
         path = Path(name).expanduser()

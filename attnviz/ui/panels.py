@@ -25,15 +25,24 @@ _AXES = 76  # px above and below a matrix for its labels
 _BADGES = {"green": ":material/check:", "orange": ":material/info:", "red": ":material/block:"}
 
 
-def token_chips(trace: Trace) -> int | None:
-    """The tokens as chips; the position of the one that was clicked."""
+def token_chips(trace: Trace, start: int | None = None) -> int | None:
+    """The tokens as chips; the position of the one that was clicked.
+
+    Args:
+        start: the first token that the model wrote itself, if it wrote any: those have a mark.
+    """
     if trace.target_tokens:
         source = " ".join(f"`{name}`" for name in map(_code, trace.tokens[:CHIPS]))
         st.caption(f"Source tokens: {source}")
     tokens = predicted(trace)
     what = "Target tokens" if trace.target_tokens else "Tokens"
     shown = "" if len(tokens) <= CHIPS else f", the first {CHIPS}"
-    names = views.labels(tokens[:CHIPS])
+    if start is not None:
+        shown += f"; ▸ the model wrote, from {start} on"
+    names = [
+        f"▸{name}" if start is not None and i >= start else name
+        for i, name in enumerate(views.labels(tokens[:CHIPS]))
+    ]
     with st.container(height=160 if len(names) > 48 else "content", border=False):
         return state.linked_choice(f"{what} ({len(tokens):,}{shown})", names, key="at")
 
@@ -41,6 +50,7 @@ def token_chips(trace: Trace) -> int | None:
 def predictions(model: Model, trace: Trace, at: int | None) -> None:
     """The likeliest tokens after a position, or at it for a model that guesses what is masked."""
     tokens = predicted(trace)
+    last = len(tokens) - 1
     mask = getattr(model.tokenizer, "mask_token_id", None)
     fills = any(layer.kind == "encoder" for layer in trace.layers) and not trace.target_tokens
     guesses = fills and mask is not None and trace.logits is not None
@@ -48,12 +58,16 @@ def predictions(model: Model, trace: Trace, at: int | None) -> None:
         word = model.tokenizer.mask_token if model.tokenizer else ""
         st.caption(as_text(f"Write {word} in the text, or click a token, to see what it expects."))
         return
+    if at == last and not fills:
+        at = None
+    if at is not None and not fills and trace.logits is not None and len(trace.logits) == 1:
+        st.caption("Of a text this long only the last position's prediction is kept.")
+        return
     try:
         found = trace.predictions(at)
     except AttnVizError as error:
         st.caption(as_text(str(error)))
         return
-    last = len(tokens) - 1
     if not tokens:
         where = "Predictions"
     elif fills:

@@ -204,3 +204,24 @@ def test_a_click_on_a_thumbnail_moves_to_that_head(visit: Begin) -> None:
     expect(matrix(page)).to_have_attribute("aria-label", f"Weights of layer {layer}, head {head}")
     expect(slider(page, "Layer")).to_have_value(str(layer))
     expect(slider(page, "Head")).to_have_value(str(head))
+
+
+def test_a_model_writes_until_it_is_stopped(visit: Begin) -> None:
+    one = visit()
+    page = one.open(f"/explore?text={quote(TEXT)}&draw_tokens=200")
+    page.get_by_role("button", name="Write").click()
+    stop = page.get_by_role("button", name="Stop", exact=True)
+    expect(stop).to_be_visible()
+    expect(page.get_by_text("Paris", exact=False).first).to_be_visible()
+    stop.click()
+    expect(stop).to_have_count(0)
+    one.idle()
+    n = int(parameters(page)["written"][0])
+    assert 0 < n < 200
+    chips = page.get_by_role("radio", name=re.compile(r"^\d+ "))
+    expect(chips).to_have_count(5 + n)
+    expect(chips.nth(5)).to_contain_text("▸ Paris")
+    expect(matrix(page)).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    one.idle()
+    expect(chips).to_have_count(5)

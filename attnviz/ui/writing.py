@@ -1,0 +1,247 @@
+"""A model that writes: how it draws, how far it has got, and stopping it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from attnviz.errors import AttnVizError
+from attnviz.models.tokens import longest_input
+from attnviz.ui import models
+from attnviz.ui.errors import as_text
+from attnviz.ui.executor import GRACE_SECONDS, Key
+from attnviz.ui.models import ModelChoice, Question, Sampling
+
+if TYPE_CHECKING:
+    from attnviz.trace.generation import Generation
+    from attnviz.trace.model import Model
+    from attnviz.trace.trace import Trace
+
+MOST = 1024  # tokens written after one text
+_LINK = "written"  # how many tokens have been asked for
+
+
+class Shown(NamedTuple):
+    """What is looked at."""
+
+    trace: Trace
+    start: int | None = None  # the first token that the model wrote itself; None if it wrote none
+    text: str = ""  # what it wrote
+    ended: bool = False  # it came to its own end
+
+
+@dataclass
+class Progress:
+    """A text as it is written, seen by the thread that writes and by the people who wait."""
+
+    ids: list[int] = field(default_factory=list)
+    waiting: int = 0
+    left_at: float = 0.0
+    stopped: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def heard(self, token: int) -> bool:
+        """Take one more token; whether to stop after it."""
+        with self.lock:
+            self.ids.append(token)
+            gone = self.waiting == 0 and time.monotonic() - self.left_at > GRACE_SECONDS
+            self.stopped = self.stopped or gone
+            return self.stopped
+
+    def stop(self) -> int:
+        """Stop if nobody else waits; how many tokens there will be: the next one is on its way."""
+        with self.lock:
+            self.stopped = self.stopped or self.waiting == 0
+            return len(self.ids) + 1
+
+    @contextmanager
+    def somebody_waits(self) -> Iterator[None]:
+        with self.lock:
+            self.waiting += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.waiting -= 1
+                self.left_at = time.monotonic()
+
+
+@st.cache_resource
+def _running() -> dict[Key, Progress]:
+    """What is being written right now, by its key."""
+    return {}
+
+
+def controls(choice: ModelChoice, model: Model, question: Question) -> Question:
+    """The buttons and the settings; the question with what the model is to write after it."""
+    if not model.module.can_generate():
+        return question
+    origin = (choice, question)
+    if st.session_state.setdefault("_written_after", origin) != origin:
+        st.query_params.pop(_LINK, None)  # another text: nothing has been written after it
+        st.session_state["_written_after"] = origin
+    done = _asked()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        write, step = st.empty(), st.empty()
+        with st.popover("Sampling", icon=":material/tune:"):
+            how = _settings()
+        write.button(
+            "Write",
+            icon=":material/edit:",
+            on_click=_ask,
+            args=(done + how.tokens,),
+            disabled=done >= MOST,
+            help=f"Let the model write on, up to {how.tokens} tokens or to its own end. "
+            "Everything below then shows the whole.",
+        )
+        step.button("One token", on_click=_ask, args=(done + 1,), disabled=done >= MOST)
+        if done:
+            st.button("Clear", icon=":material/undo:", on_click=_ask, args=(0,))
+    if not done:
+        return question
+    # what the decoder of an encoder-decoder is given is then what it has written
+    return replace(question, target="", sampling=replace(how, tokens=done))
+
+
+def shown(
+    choice: ModelChoice,
+    question: Question,
+    report: models.Report,
+    limit: int | None = None,
+    where: DeltaGenerator | None = None,
+) -> Shown:
+    """What there is to look at: a text's trace, or that of the text with what was written after it.
+
+    Args:
+        where: the place for the text while it is written, and for the button that stops it.
+
+    Raises:
+        AttnVizError: as ``models.trace``, or a text that would get too long.
+    """
+    how = question.sampling
+    if how is None:
+        return Shown(models.trace(choice, question, report, limit))
+    model = models.load(choice, report)
+    n = models.check_length(model, question, limit)
+    _check_room(model, n, how, limit)
+    key: Key = ("written", choice, models.last_change(choice.name), question)
+    progress = _running().setdefault(key, Progress())
+    place = (where or st).empty()
+    so_far: list[DeltaGenerator] = []
+
+    def watched(ahead: int) -> None:
+        report(ahead)
+        if ahead or model.tokenizer is None:
+            return
+        if not so_far:
+            with place.container(horizontal=True, vertical_alignment="center"):
+                st.button("Stop", icon=":material/stop:", on_click=_stop, args=(key,))
+                so_far.append(st.empty())
+        words = model.tokenizer.decode(progress.ids, skip_special_tokens=True)
+        so_far[0].caption(f"{len(progress.ids)} tokens: {as_text(str(words))}")
+
+    with progress.somebody_waits():
+        made: Generation = models.shared().executor.run(
+            key,
+            lambda: _write(model, question, how, key, progress, models.kept(n + how.tokens)),
+            models.shared().written,
+            watched,
+        )
+    _running().pop(key, None)
+    place.empty()
+    return Shown(made.trace, made.start, made.text, len(made.tokens) < how.tokens)
+
+
+def _write(
+    model: Model,
+    question: Question,
+    how: Sampling,
+    key: Key,
+    progress: Progress,
+    keep: tuple[str, ...],
+) -> Generation:
+    """All of it; or, stopped half-way, an error after what there is was put where it is found."""
+    try:
+        made = model.generate(
+            question.text,
+            max_new_tokens=how.tokens,
+            temperature=how.temperature,
+            top_k=how.top_k or None,
+            top_p=how.top_p,
+            seed=how.seed,
+            keep=keep,
+            on_token=progress.heard,
+        )
+    finally:
+        _running().pop(key, None)
+    n = len(made.tokens)
+    if progress.stopped and n < how.tokens:
+        shorter = replace(question, sampling=replace(how, tokens=n))
+        models.shared().written.put((*key[:-1], shorter), made)
+        raise AttnVizError("The writing was stopped.", "Write again to go on.")
+    return made
+
+
+def _settings() -> Sampling:
+    """The controls of how a model draws, all in the link; other pages have a seed of their own."""
+    temperature = st.slider(
+        "Temperature", 0.0, 2.0, 0.0, 0.1, key="draw_temperature", bind="query-params",
+        help="0 takes the likeliest token each time; more flattens the odds.",
+    )  # fmt: skip
+    greedy = temperature == 0
+    top_k = st.number_input(
+        "Top k", 0, 1000, 0, key="draw_top_k", bind="query-params", disabled=greedy,
+        help="Draw among the k likeliest tokens; 0 among all.",
+    )  # fmt: skip
+    top_p = st.slider(
+        "Top p", 0.05, 1.0, 1.0, 0.05, key="draw_top_p", bind="query-params", disabled=greedy,
+        help="Draw among the likeliest tokens that make up this probability.",
+    )  # fmt: skip
+    seed = st.number_input(
+        "Seed", 0, 2**31 - 1, 0, key="draw_seed", bind="query-params", disabled=greedy,
+        help="The same seed draws the same tokens.",
+    )  # fmt: skip
+    tokens = st.slider("Tokens at a time", 1, 256, 20, key="draw_tokens", bind="query-params")
+    if greedy:  # what has no effect makes no difference
+        return Sampling(tokens)
+    return Sampling(tokens, temperature, top_k, top_p, seed)
+
+
+def _asked() -> int:
+    text = st.query_params.get(_LINK, "")
+    return min(int(text), MOST) if text.isdecimal() and len(text) < 6 else 0
+
+
+def _ask(tokens: int) -> None:
+    if tokens:
+        st.query_params[_LINK] = str(min(tokens, MOST))
+    else:
+        st.query_params.pop(_LINK, None)
+
+
+def _stop(key: Key) -> None:
+    """Keep what is there. A text that is done by now stays as it was asked for."""
+    progress = _running().get(key)
+    if progress is not None:
+        _ask(min(progress.stop(), _asked()))
+
+
+def _check_room(model: Model, n: int, how: Sampling, limit: int | None) -> None:
+    """Refuse a text that would grow past what is allowed or what the model can read."""
+    config = model.module.config
+    before = 0 if getattr(config, "is_encoder_decoder", False) else n
+    bounds = (limit, longest_input(model.module, model.tokenizer))
+    most = min((bound for bound in bounds if bound is not None), default=None)
+    if most is not None and before + how.tokens > most:
+        raise AttnVizError(
+            f"With {how.tokens:,} tokens written the text would have {before + how.tokens:,}, and "
+            f"the most is {most:,}.",
+            "Write fewer, shorten the text, or raise the limit in the sidebar.",
+        )
