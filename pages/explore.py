@@ -112,3 +112,4 @@ with figure:
         matrix = attempt(lambda: views.matrix(trace, layer, head, view, rows, cols))
         if matrix is not None:
             panels.picture(matrix, layer, head, view)
+attempt(lambda: heads.pins(trace, layer, head))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 GRID_HEIGHT = 470
 HEAD_HEIGHT = 640
+PIN_HEIGHT = 340
+PINS = 4  # side by side; more are too narrow to read
 
 # What the canvas shows of one head, beside the views that are a small matrix.
 VIEWS = {
@@ -71,6 +74,46 @@ def one_head(trace: Trace, layer: AttentionLayer, head: int, view: str) -> None:
         on_click="ignore",
         help="One file with all that is shown; it opens offline in any browser.",
     )
+
+
+def pins(trace: Trace, layer: AttentionLayer, head: int) -> None:
+    """The heads that were put aside, as small maps beside each other; they are in the link."""
+    held = _pinned(trace)
+    here = (layer.index, head)
+    if here not in held and len(held) < PINS:
+        st.button("Pin this head", icon=":material/keep:", on_click=_pin, args=([*held, here],))
+    if not held:
+        return
+    for place, column in enumerate(st.columns(max(len(held), 2))[: len(held)]):
+        i, j = held[place]
+        with column:
+            rest = [pin for pin in held if pin != (i, j)]
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.caption(f"Layer {i}, head {j}")
+                st.button(
+                    "Unpin", key=f"unpin_{i}_{j}", type="tertiary", on_click=_pin, args=(rest,)
+                )
+            key = f"pin_{i}_{j}"
+            canvas(map_payload(trace, i, j, canvas_state(key).view), key=key, height=PIN_HEIGHT)
+
+
+def _pinned(trace: Trace) -> list[tuple[int, int]]:
+    """The pins in the link that this trace has."""
+    found = re.findall(r"(\d{1,5})\.(\d{1,5})", st.query_params.get("pins", ""))
+    held = dict.fromkeys((int(i), int(j)) for i, j in found)
+    layers = trace.layers
+    return [
+        (i, j)
+        for i, j in held
+        if i < len(layers) and j < layers[i].n_heads and layers[i].source != "refused"
+    ][:PINS]
+
+
+def _pin(held: list[tuple[int, int]]) -> None:
+    if held:
+        st.query_params["pins"] = ",".join(f"{i}.{j}" for i, j in held)
+    else:
+        st.query_params.pop("pins", None)
 
 
 def _payloads(

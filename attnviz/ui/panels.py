@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import altair as alt
@@ -123,15 +124,33 @@ def picture(matrix: views.Matrix, layer: AttentionLayer, head: int, view: str) -
             alt=f"{view} of layer {layer.index}, head {head}",
             key="matrix",
         )
-    st.download_button(
-        "Download as CSV",
-        matrix.csv,
-        file_name=f"layer{layer.index}-head{head}-{view.lower()}.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-        help=f"These {n_rows} × {n_cols} numbers with their labels.",
-    )
+    name = f"layer{layer.index}-head{head}-{view.lower()}"
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download as CSV",
+            matrix.csv,
+            file_name=f"{name}.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+            help=f"These {n_rows} × {n_cols} numbers with their labels.",
+        )
+        st.download_button(
+            "NPZ",
+            lambda: npz(matrix),
+            file_name=f"{name}.npz",
+            mime="application/octet-stream",
+            icon=":material/download:",
+            on_click="ignore",
+            help="The same for NumPy: `values`, `rows` and `cols`.",
+        )
+
+
+def npz(matrix: views.Matrix) -> bytes:
+    """The matrix as NumPy reads it, without pickles: ``values`` float32, ``rows``, ``cols``."""
+    out = io.BytesIO()
+    np.savez(out, values=matrix.values, rows=np.array(matrix.rows), cols=np.array(matrix.cols))
+    return out.getvalue()
 
 
 def _draw(chart: alt.Chart, height: int, *, alt: str, key: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import attnviz
-from attnviz.ui import heads, writing
-from attnviz.ui.views import visible
+from attnviz.ui import heads, panels, writing
+from attnviz.ui.views import matrix, visible
 from tests.app import folders
 
 ROOT = Path(__file__).parent.parent.parent
@@ -366,10 +367,31 @@ def test_two_wait_and_one_stops() -> None:
         assert not progress.heard(5)
 
 
+def test_heads_are_pinned_and_let_go() -> None:
+    app = opened(text="The cat sat", layer="4", head="2", pins="1.3,99.0,soup,1.3")
+    shows_a_head(app)
+    press(app, "Pin this head")
+    shows_a_head(app)
+    assert app.query_params["pins"] == "1.3,4.2"
+    assert "Pin this head" not in {one.label for one in app.button}
+    assert "Layer 1, head 3\nLayer 4, head 2" in captions(app)
+    app.button(key="unpin_1_3").click().run()
+    app.button(key="unpin_4_2").click().run()
+    shows_a_head(app)
+    assert "pins" not in app.query_params
+
+
+def test_the_file_for_numpy_is_the_matrix() -> None:
+    trace = attnviz.load("smollm2-135m", device="cpu").trace("The cat sat")
+    shown = matrix(trace, trace.layers[5], 3, "Weights", slice(0, 64), slice(0, 64))
+    file = np.load(io.BytesIO(panels.npz(shown)), allow_pickle=False)
+    exact = trace.attention(5, 3).weights().numpy()
+    np.testing.assert_array_equal(file["values"], exact)
+    assert file["cols"].tolist() == ["The", " cat", " sat"]
+
+
 def test_the_numbers_are_the_backends() -> None:
     """What is downloaded is what the model computed."""
-    from attnviz.ui.views import matrix
-
     trace = attnviz.load("smollm2-135m", device="cpu").trace("The cat sat")
     shown = matrix(trace, trace.layers[5], 3, "Weights", slice(0, 64), slice(0, 64))
     lines = shown.csv().splitlines()
