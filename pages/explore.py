@@ -100,9 +100,9 @@ with controls:
     rows = state.linked_window("From query", layer.n_q, views.WINDOW, key="row")
     cols = state.linked_window("From key", layer.n_k, views.WINDOW, key="col")
     panels.receipt(layer, models.fidelity(choice, question, trace, layer.index, report))
-    waiting.empty()
 with overview:
     pictures = attempt(lambda: models.grid(choice, question, trace, report))
+    waiting.empty()
     if pictures is not None:
         heads.grid(pictures, trace, layer, head)
 with figure:
