@@ -1,4 +1,4 @@
-"""The folder where attnviz keeps what it would otherwise make again."""
+"""Where attnviz keeps things: what it would otherwise make again, and what a person has made."""
 
 from __future__ import annotations
 
@@ -22,3 +22,22 @@ def cache_folder() -> Path:
         return Path.home() / "Library" / "Caches" / "attnviz"
     xdg = os.environ.get("XDG_CACHE_HOME", "")  # the standard says to ignore a relative one
     return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "attnviz"
+
+
+def data_folder(name: str, variable: str) -> Path:
+    """The user's folder for one kind of thing that a person has made; it may not exist yet.
+
+    Args:
+        name: of the folder within attnviz's. variable: the environment's, which names it outright.
+    """
+    if chosen := os.environ.get(variable):
+        return Path(chosen).expanduser().resolve()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        base = Path(local) if local else Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        xdg = os.environ.get("XDG_DATA_HOME", "")
+        base = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".local" / "share"
+    return base / "attnviz" / name

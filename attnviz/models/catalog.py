@@ -9,12 +9,12 @@ with an optional entry.json of a title and a description.
 from __future__ import annotations
 
 import json
-import os
-import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
+
+from attnviz.models.cache import data_folder
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -75,17 +75,7 @@ def installed() -> tuple[Entry, ...]:
 
 def kept_folder() -> Path:
     """Where trained models are kept: $ATTNVIZ_MODELS, else `attnviz/models` in the user's data."""
-    if chosen := os.environ.get("ATTNVIZ_MODELS"):
-        return Path(chosen).expanduser().resolve()
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        base = Path(local) if local else Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        xdg = os.environ.get("XDG_DATA_HOME", "")
-        base = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".local" / "share"
-    return base / "attnviz" / "models"
+    return data_folder("models", "ATTNVIZ_MODELS")
 
 
 def _find(package: _Packaged) -> Entry | None:

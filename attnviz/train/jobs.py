@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from attnviz.errors import AttnVizError
+from attnviz.models.cache import data_folder
 from attnviz.train import events
 from attnviz.train.job import FILE, Job, write
 from attnviz.train.settings import FinetuneWork, JobSettings
@@ -18,17 +17,7 @@ from attnviz.train.settings import FinetuneWork, JobSettings
 
 def folder() -> Path:
     """Where jobs are kept: $ATTNVIZ_JOBS, else `attnviz/jobs` in the user's data folder."""
-    if chosen := os.environ.get("ATTNVIZ_JOBS"):
-        return Path(chosen).expanduser().resolve()
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        base = Path(local) if local else Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        xdg = os.environ.get("XDG_DATA_HOME", "")
-        base = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".local" / "share"
-    return base / "attnviz" / "jobs"
+    return data_folder("jobs", "ATTNVIZ_JOBS")
 
 
 def submit(settings: JobSettings, data: bytes | None = None) -> Job:
