@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 GRID_HEIGHT = 470
 HEAD_HEIGHT = 640
-PIN_HEIGHT = 340
+PIN_HEIGHT = 440
 PINS = 4  # side by side; more are too narrow to read
 
 # What the canvas shows of one head, beside the views that are a small matrix.
