@@ -12,6 +12,7 @@ from attnviz.ui.canvas.component import canvas, canvas_state
 from attnviz.ui.canvas.grid import GridPayload, grid_payload
 from attnviz.ui.canvas.lines import LinesPayload, lines_payload
 from attnviz.ui.canvas.map import MapPayload, map_payload
+from attnviz.ui.canvas.matrix import MatrixPayload, matrix_payload
 from attnviz.ui.canvas.neuron import NeuronPayload, neuron_payload
 from attnviz.ui.canvas.state import CanvasState, TokenAt, View
 
@@ -20,6 +21,7 @@ __all__ = [
     "GridPayload",
     "LinesPayload",
     "MapPayload",
+    "MatrixPayload",
     "NeuronPayload",
     "TokenAt",
     "View",
@@ -29,5 +31,6 @@ __all__ = [
     "grid_payload",
     "lines_payload",
     "map_payload",
+    "matrix_payload",
     "neuron_payload",
 ]
