@@ -118,5 +118,5 @@ class CanvasOn:
 
     def middle(self, row: int, col: int) -> tuple[float, float]:
         """Where a cell's middle is on the canvas."""
-        x, y = self.run("return mode._middle(argument);", [row, col])
+        x, y = self.run("return mode.middleOf(argument);", [row, col])
         return x, y

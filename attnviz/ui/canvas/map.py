@@ -64,6 +64,7 @@ class MapPayload:
     col_max: np.ndarray | None
     view: View | None
     cell: tuple[int, int] | None
+    focus: int | None
     report: bool
 
     def encode(self, **display: object) -> bytes:
@@ -77,6 +78,7 @@ class MapPayload:
             "shape": self.shape,
             "view": None if self.view is None else {"rows": self.view.rows, "cols": self.view.cols},
             "cell": self.cell,
+            "focus": self.focus,
             "report": self.report,
         }
         arrays: dict[str, np.ndarray] = {}
@@ -98,6 +100,7 @@ def map_payload(
     *,
     quantity: Quantity = "weights",
     cell: tuple[int, int] | None = None,
+    focus: int | None = None,
     report: bool = False,
     size: int = SIDE,
     item: int = 0,
@@ -106,7 +109,7 @@ def map_payload(
 
     Args:
         view: what is on screen (``CanvasState.view``), or what to show first.
-        cell: (query, key) to be marked.
+        cell: (query, key) to be marked. focus: a query to be marked.
         report: whether every move is told to the page, for its link; otherwise only moves that
             need cells from the server.
         size: cells along a picture's longer side.
@@ -138,6 +141,7 @@ def map_payload(
         col_max=col_max,
         view=view,
         cell=cell,
+        focus=focus,
         report=report,
     )
 

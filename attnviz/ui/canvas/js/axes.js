@@ -10,6 +10,7 @@ const FLAT_FROM = 60; // px a cell: column names lie level, as there is room
  * @property {import("./stage.js").Stage} stage
  * @property {import("./viewport.js").Viewport} view
  * @property {{rowNames: string[], colNames: string[]}} held
+ * @property {any} header
  * @property {number} left px of the row names
  * @property {number} head px of the column names
  */
@@ -24,7 +25,7 @@ export function drawOutline(ctx, view, at, colour) {
 }
 
 /** @param {CanvasRenderingContext2D} ctx @param {Plot} plot */
-export function drawLabels(ctx, { stage, view, held, left, head }) {
+export function drawLabels(ctx, { stage, view, held, header, left, head }) {
   const { theme, width, height } = stage;
   const { rows, cols } = view.visible();
   const step = labelStep(view.cell, LABEL + 2);
@@ -51,11 +52,26 @@ export function drawLabels(ctx, { stage, view, held, left, head }) {
   }
   ctx.fillStyle = theme.faint;
   ctx.textAlign = "left";
-  ctx.fillText("key →", left, 8);
+  ctx.fillText(`${header.colTitle ?? "key"} →`, left, 8);
   ctx.translate(8, head);
   ctx.rotate(-Math.PI / 2);
   ctx.textAlign = "right";
-  ctx.fillText("← query", 0, 0);
+  ctx.fillText(`← ${header.rowTitle ?? "query"}`, 0, 0);
+}
+
+/** The token that the page is about: its row, and its column where keys are the same tokens. */
+export function drawFocus(ctx, { stage, view, held, header, left, head }) {
+  const at = header.focus;
+  if (at === null || at === undefined) return;
+  const { rows, cols } = view.visible();
+  const thick = Math.max(2, Math.min(view.cell, 16));
+  ctx.save();
+  ctx.translate(left, head);
+  ctx.fillStyle = ctx.strokeStyle = stage.theme.mark;
+  if (at >= rows[0] && at < rows[1]) ctx.fillRect(-5, view.middle([at, 0])[1] - thick / 2, 4, thick);
+  const square = held.rowNames.length === held.colNames.length && held.rowNames[at] === held.colNames[at];
+  if (square && at >= cols[0] && at < cols[1]) ctx.fillRect(view.middle([0, at])[0] - thick / 2, -5, thick, 4);
+  ctx.restore();
 }
 
 /** @param {CanvasRenderingContext2D} ctx @param {Plot} plot @param {[number, number]} at */

@@ -138,10 +138,16 @@ export function headColour(theme, i, n) {
  * @property {number} low
  * @property {number} high
  * @property {Float32Array | null} ranks of each code, for percentiles
+ * @property {boolean} [twoSided] the scale is of sizes, and begins at the middle of the colours
  */
 
 /** @param {Scale} scale @param {number} value @param {number} code @returns {number} 0 to 1 */
 export function placeOn(scale, value, code) {
+  if (!scale.twoSided) return placeOfSize(scale, value, code);
+  return 0.5 + (Math.sign(value) * placeOfSize(scale, Math.abs(value), code)) / 2;
+}
+
+function placeOfSize(scale, value, code) {
   if (scale.kind === "percentile" && scale.ranks) return scale.ranks[code];
   if (scale.kind === "log") {
     if (value <= scale.low) return 0;
@@ -177,5 +183,21 @@ export function ranksOf(codes) {
     below += counts[code];
   }
   ranks[0] = 0;
+  return ranks;
+}
+
+/** The share of cells that are nearer to zero than each code. @param {Uint16Array} codes @param {import("./numbers.js").Codec} codec */
+export function sizeRanksOf(codes, codec) {
+  const counts = new Uint32Array(65536);
+  for (let i = 0; i < codes.length; i++) counts[codes[i]]++;
+  const order = Array.from({ length: MASKED }, (_, code) => code)
+    .sort((a, b) => Math.abs(codec.values[a]) - Math.abs(codec.values[b]));
+  const total = codes.length - counts[MASKED] || 1;
+  const ranks = new Float32Array(65536);
+  let below = 0;
+  for (const code of order) {
+    ranks[code] = (below + counts[code] / 2) / total;
+    below += counts[code];
+  }
   return ranks;
 }

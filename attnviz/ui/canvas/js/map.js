@@ -1,19 +1,19 @@
 // One head's map: pan, zoom, and the number under the hand.
 
-import { codecOf, MASKED } from "./numbers.js";
+import { codecOf } from "./numbers.js";
 import { Asking, covers, tileSide } from "./asking.js";
-import { isBright } from "./colours.js";
-import { drawCrosshair, drawLabels, drawOutline, LABEL } from "./axes.js";
+import { drawCrosshair, drawFocus, drawLabels, drawOutline, LABEL } from "./axes.js";
 import { dropdown, element, plainButton, segments } from "./dom.js";
 import { SheetPicture } from "./pictures.js";
-import { largestOf, Shading } from "./shading.js";
-import { spoken } from "./stage.js";
-import { Viewport } from "./viewport.js";
+import { moveByKey } from "./mapkeys.js";
+import { describeCell, drawNumbers, readCell, tableOf } from "./reading.js";
+import { largestIn, largestOf, Shading } from "./shading.js";
+import { ROOMY, Viewport } from "./viewport.js";
 
 const BASES_KEPT = 4;
-const TABLE_CELLS = 24;
 const LINEAR_UP_TO = 128; // tokens; the rows of longer maps are too even to tell weights apart
 const NUMBERS_FROM = 54; // px a cell: numbers are written into cells
+const TALL = 3; // times the plot's height: so long a map is first shown from its top, not whole
 
 export class MapMode {
   /** @param {import("./stage.js").Stage} stage @param {(name: string, value: any) => void} send */
@@ -26,6 +26,9 @@ export class MapMode {
     this.tile = null;
     this.view = new Viewport();
     this.shading = new Shading();
+    /** @type {Record<string, any>} the scale chosen for each */
+    this.kinds = { one: "linear", two: "linear" };
+    this.side = "one";
     this.space = "";
     /** @type {[number, number] | null} */
     this.cursor = null; // the cell under the pointer or the keys: [row, column]
@@ -42,7 +45,7 @@ export class MapMode {
     this.scales = segments("Colour scale",
       [["linear", "Linear"], ["log", "Log"], ["percentile", "Percentile"]],
       this.shading.kind, (kind) => {
-        this.shading.kind = /** @type {any} */ (kind);
+        this.kinds[this.side] = this.shading.kind = /** @type {any} */ (kind);
         this.norms.disabled = kind === "percentile"; // ranks are of the weights as they are
         this.themed();
       });
@@ -51,8 +54,8 @@ export class MapMode {
     this.legend = element("span", { class: "legend" }, [
       element("span"), element("canvas", { width: 96, height: 10 }), element("span")]);
     const zoom = element("span", { class: "segments", role: "group", "aria-label": "Zoom" }, [
-      plainButton("−", "Zoom out", () => this._zoomAtMiddle(1 / 1.5)),
-      plainButton("+", "Zoom in", () => this._zoomAtMiddle(1.5)),
+      plainButton("−", "Zoom out", () => this.zoomAtMiddle(1 / 1.5)),
+      plainButton("+", "Zoom in", () => this.zoomAtMiddle(1.5)),
       plainButton("Reset", "Show the whole map", () => this.reset()),
     ]);
     this.tools = [this.scales.group, this.norms, zoom, this.legend];
@@ -64,12 +67,14 @@ export class MapMode {
     this.header = header;
     this.shape = header.shape;
     if (header.base) {
+      const picture = asSheet(header.base, arrays.base, header, arrays.exact);
+      const twoSided = header.twoSided ?? picture.sheet.codec.signed;
       this.bases.delete(header.id);
       this.bases.set(header.id, {
-        picture: asSheet(header.base, arrays.base, header),
+        picture, twoSided,
         rowMax: arrays.rowMax, colMax: arrays.colMax,
         rowNames: header.rowNames, colNames: header.colNames,
-        ranks: null, largest: largestOf(arrays.rowMax),
+        ranks: null, largest: twoSided ? largestIn(picture.sheet) : largestOf(arrays.rowMax),
       });
       while (this.bases.size > BASES_KEPT) this.bases.delete(this.bases.keys().next().value);
     }
@@ -80,13 +85,16 @@ export class MapMode {
     }
     this.tile = header.tile ? asSheet(header.tile, arrays.tile, header) : null;
     this.asking.waiting = false;
-    this.label = `${header.title}. ${this.shape[0]} queries in rows, ${this.shape[1]} keys in columns. ` +
+    const { rowTitle = "query", colTitle = "key" } = header;
+    this.label = `${header.title}. ${this.shape[0]} rows (${rowTitle}), ${this.shape[1]} columns (${colTitle}). ` +
       "Arrow keys move, plus and minus zoom, 0 shows all, Enter picks a cell.";
-    this.scales.group.hidden = this.norms.hidden = this.held.picture.sheet.codec.signed;
+    const compact = Boolean(header.compact); // beside others there is no room for more than the zoom
+    this.norms.hidden = this.held.twoSided || compact;
+    this.scales.group.hidden = this.stage.common.hidden = compact;
     this.picked = header.cell ?? (this.space === header.space ? this.picked : null);
-    if (first && Math.max(...this.shape) > LINEAR_UP_TO) this.scales.choose("log");
     const elsewhere = this.space !== header.space;
     this.space = header.space;
+    this._chooseScale(first);
     this.themed();
     if (elsewhere) {
       this.cursor = null;
@@ -94,19 +102,45 @@ export class MapMode {
     }
     this.stage.resize();
     if (first && header.view) this.view.show(header.view.rows, header.view.cols);
+    else if (elsewhere && this.view.tooTall(TALL)) this.view.show([0, 1], [0, this.shape[1]]);
     this._status();
-    this._moved();
+    this.moved();
     if (this.cursor && this.pointer && !this.stage.tipBox.hidden) this.hover(...this.pointer);
+  }
+
+  /** One-sided and two-sided maps have each the scale that was chosen for them last. @param {boolean} first */
+  _chooseScale(first) {
+    const { scale } = this.header;
+    const side = this.held.twoSided ? "two" : "one";
+    if (scale && scale !== this.asked) this.kinds[side] = scale;
+    else if (first && Math.max(...this.shape) > LINEAR_UP_TO) this.kinds.one = "log";
+    this.asked = scale;
+    this.side = side;
+    if (this.kinds[side] !== this.shading.kind) this.scales.choose(this.kinds[side]);
   }
 
   contentHeight() {
     return 0;
   }
 
+  /** A short or wide map needs no tall frame. */
+  naturalHeight() {
+    if (!this.held) return 0;
+    this._measure();
+    const wide = this.stage.width - this.left - 2;
+    return this.head + this.shape[0] * Math.min(wide / this.shape[1], ROOMY) + 4;
+  }
+
   // ---- where things are ----------------------------------------------------------------------
 
   layout() {
     if (!this.held) return;
+    this._measure();
+    this.view.resize(this.shape, this.stage.width - this.left - 2, this.stage.height - this.head - 2);
+  }
+
+  /** Room for the names. */
+  _measure() {
     const ctx = this.stage.picture.getContext("2d");
     ctx.font = this.stage.font(LABEL);
     const room = (names) => { // enough for nine names of ten
@@ -117,8 +151,7 @@ export class MapMode {
       return Math.max(24, Math.min(96, widths[Math.floor(0.9 * (widths.length - 1))])) + 30;
     };
     this.left = Math.min(room(this.held.rowNames), this.stage.width / 3);
-    this.head = Math.min(room(this.held.colNames), this.stage.height / 3);
-    this.view.resize(this.shape, this.stage.width - this.left - 2, this.stage.height - this.head - 2);
+    this.head = Math.min(room(this.held.colNames), 130);
   }
 
   /** @param {number} x @param {number} y px on the canvas */
@@ -131,25 +164,25 @@ export class MapMode {
   /** @param {number} factor @param {number} x @param {number} y px on the canvas */
   zoom(factor, x, y) {
     this.view.zoom(factor, x - this.left, y - this.head);
-    this._moved();
+    this.moved();
   }
 
-  _zoomAtMiddle(factor) {
+  zoomAtMiddle(factor) {
     this.zoom(factor, this.left + this.view.width / 2, this.head + this.view.height / 2);
   }
 
   /** @param {number} dx @param {number} dy px */
   pan(dx, dy) {
     this.view.pan(dx, dy);
-    this._moved();
+    this.moved();
   }
 
   reset() {
     this.view.fit();
-    this._moved();
+    this.moved();
   }
 
-  _moved() {
+  moved() {
     this.stage.repaint();
     if (!this.held) return;
     const { rows, cols } = this.view.visible();
@@ -240,96 +273,26 @@ export class MapMode {
   }
 
   key(event) {
-    const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
-      PageUp: [-10, 0], PageDown: [10, 0] };
-    const step = steps[event.key];
-    if (step) {
-      const wide = event.shiftKey ? 10 : 1;
-      const [row, col] = this.cursor ?? this.picked ?? this._corner();
-      this._goTo([row + step[0] * wide, col + step[1] * wide]);
-    } else if (event.key === "Home") this._goTo([this.cursor?.[0] ?? 0, 0]);
-    else if (event.key === "End") this._goTo([this.cursor?.[0] ?? 0, this.shape[1] - 1]);
-    else if (event.key === "+" || event.key === "=") this._zoomOnCursor(1.5);
-    else if (event.key === "-") this._zoomOnCursor(1 / 1.5);
-    else if (event.key === "0" || event.key === "Escape") this.reset();
-    else if (event.key === "Enter" && this.cursor) this.pick(this.cursor);
-    else return false;
-    return true;
-  }
-
-  /** @returns {[number, number]} */
-  _corner() {
-    const { rows, cols } = this.view.visible();
-    return [rows[0], cols[0]];
-  }
-
-  _goTo([row, col]) {
-    this.cursor = [
-      Math.max(0, Math.min(this.shape[0] - 1, row)), Math.max(0, Math.min(this.shape[1] - 1, col))];
-    this.view.reveal(this.cursor);
-    this._moved();
-    const rows = this.describe(this.cursor);
-    this.stage.tip(...this._middle(this.cursor), rows);
-    this.stage.say(spoken(rows));
-  }
-
-  _zoomOnCursor(factor) {
-    if (this.cursor) this.zoom(factor, ...this._middle(this.cursor));
-    else this._zoomAtMiddle(factor);
+    return moveByKey(this, event);
   }
 
   /** @param {[number, number]} at @returns {[number, number]} px on the canvas */
-  _middle(at) {
+  middleOf(at) {
     const [x, y] = this.view.middle(at);
     return [this.left + x, this.head + y];
   }
 
   // ---- numbers -------------------------------------------------------------------------------
 
-  /** The best that is known of a cell. @returns {{sheet: import("./pictures.js").Sheet, code: number}} */
-  codeAt([row, col]) {
-    for (const picture of [this.tile, this.held.picture]) {
-      const s = picture?.sheet;
-      if (!s || row < s.rows[0] || row >= s.rows[1] || col < s.cols[0] || col >= s.cols[1]) continue;
-      const i = Math.floor((row - s.rows[0]) / s.side);
-      const j = Math.floor((col - s.cols[0]) / s.side);
-      return { sheet: s, code: s.codes[i * s.width + j] };
-    }
-    throw new Error("The base covers every cell.");
-  }
+  readAt = (at) => readCell([this.tile, this.held.picture], at);
 
   /** @param {[number, number]} at @returns {import("./stage.js").TipRow[]} */
   describe(at) {
-    const { sheet, code } = this.codeAt(at);
-    const rows = /** @type {import("./stage.js").TipRow[]} */ ([
-      ["query", `${at[0]} · `, this.held.rowNames[at[0]]], ["key", `${at[1]} · `, this.held.colNames[at[1]]]]);
-    const what = this.header.quantity.replace(/s$/, "");
-    if (sheet.side === 1) rows.push([what, sheet.codec.text(code)]);
-    else {
-      rows.push([`largest ${what} of ${sheet.side} × ${sheet.side}`, sheet.codec.text(code)]);
-    }
-    return rows;
+    return describeCell(this.header, this.held, at, this.readAt(at));
   }
 
   table() {
-    const { rows, cols } = this.view.visible();
-    const clip = ([start, stop], at) => {
-      const from = Math.max(start, Math.min(stop - TABLE_CELLS, (at ?? start) - TABLE_CELLS / 2));
-      return [from, Math.min(stop, from + TABLE_CELLS)];
-    };
-    const at = this.cursor ?? this.picked;
-    const [r0, r1] = clip(rows, at?.[0]);
-    const [c0, c1] = clip(cols, at?.[1]);
-    const numbers = (a, b) => Array.from({ length: b - a }, (_, i) => a + i);
-    return {
-      caption: `${this.header.title}, queries ${r0} to ${r1 - 1} and keys ${c0} to ${c1 - 1}`,
-      columns: ["query", ...numbers(c0, c1).map((j) => [`${j} `, this.held.colNames[j]])],
-      rows: numbers(r0, r1).map((i) => [[`${i} `, this.held.rowNames[i]],
-        ...numbers(c0, c1).map((j) => {
-          const { sheet, code } = this.codeAt([i, j]);
-          return (sheet.side === 1 ? "" : "≤ ") + sheet.codec.text(code);
-        })]),
-    };
+    return tableOf(this);
   }
 
   // ---- drawing -------------------------------------------------------------------------------
@@ -366,28 +329,16 @@ export class MapMode {
     const paint = (codes, level, sheet) => this.shading.paint(codes, level, sheet);
     this.held.picture.draw(ctx, view, dpr, paint);
     this.tile?.draw(ctx, view, dpr, paint);
-    if (view.cell >= NUMBERS_FROM) this._numbers(ctx);
+    if (view.cell >= NUMBERS_FROM) drawNumbers(ctx, this);
     if (this.picked) drawOutline(ctx, view, this.picked, theme.mark);
     ctx.restore();
     ctx.strokeStyle = theme.border;
     ctx.lineWidth = 1;
     ctx.strokeRect(this.left - 0.5, this.head - 0.5, view.right + 1, view.bottom + 1);
+    ctx.save();
     drawLabels(ctx, this);
-  }
-
-  _numbers(ctx) {
-    const { rows, cols } = this.view.visible();
-    ctx.font = this.stage.font(11);
-    ctx.textAlign = "center";
-    for (let i = rows[0]; i < rows[1]; i++) {
-      for (let j = cols[0]; j < cols[1]; j++) {
-        const { sheet, code } = this.codeAt([i, j]);
-        if (sheet.side > 1 || code === MASKED) continue;
-        ctx.fillStyle = isBright(this.shading.colourOf(sheet, [i, j], code)) ? "#10151b" : "#ffffff";
-        const [x, y] = this.view.middle([i, j]);
-        ctx.fillText(sheet.codec.text(code), x, y);
-      }
-    }
+    ctx.restore();
+    drawFocus(ctx, this);
   }
 
   drawOver(ctx) {
@@ -400,8 +351,8 @@ export class MapMode {
   }
 }
 
-/** @param {any} part of the header @param {any} codes @param {any} header */
-function asSheet(part, codes, header) {
+/** @param {any} part of the header @param {any} codes @param {any} header @param {any} [exact] */
+function asSheet(part, codes, header, exact = null) {
   const [height, width] = header.arrays[part === header.base ? "base" : "tile"].shape;
-  return new SheetPicture({ ...part, codes, height, width, codec: codecOf(part.codec) });
+  return new SheetPicture({ ...part, codes, exact, height, width, codec: codecOf(part.codec) });
 }

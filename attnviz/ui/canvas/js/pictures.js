@@ -5,6 +5,7 @@ import { MASKED } from "./numbers.js";
 /**
  * @typedef {object} Sheet part of a map: see ../map.py
  * @property {Uint16Array} codes
+ * @property {Float32Array | null} exact the numbers themselves, where they came along
  * @property {[number, number]} rows
  * @property {[number, number]} cols
  * @property {number} side

@@ -1,7 +1,7 @@
 // What colour a cell of a map has: its scale, and whether rows or columns are made comparable.
 
 import { MASKED, shortNumber } from "./numbers.js";
-import { colourTable, cssColour, placeOn, ranksOf } from "./colours.js";
+import { colourTable, cssColour, placeOn, ranksOf, sizeRanksOf } from "./colours.js";
 
 const LEAST_SHOWN = 1e-4; // of the largest weight, at the low end of a logarithmic scale
 const FEW = 0.01; // of the weights may lie below its low end, where they are larger than that
@@ -13,6 +13,7 @@ const FEW = 0.01; // of the weights may lie below its low end, where they are la
  * @property {Float32Array} colMax
  * @property {string[]} rowNames
  * @property {string[]} colNames
+ * @property {boolean} twoSided zero is the middle of its colours
  * @property {Float32Array | null} ranks
  * @property {number} largest
  */
@@ -37,36 +38,34 @@ export class Shading {
     this.tables.clear();
   }
 
-  get signed() {
-    return this.base.picture.sheet.codec.signed;
-  }
-
   get colours() {
-    return this.signed ? this.theme.diverging : this.theme.sequential;
+    return this.base.twoSided ? this.theme.diverging : this.theme.sequential;
   }
 
   /** @returns {import("./colours.js").Scale} */
   get scale() {
-    const high = this.norm === "none" || this.signed ? this.base.largest : 1;
-    if (this.signed) return { kind: "linear", low: -high, high, ranks: null };
+    const { twoSided, largest } = this.base;
+    const high = this.norm === "none" || twoSided ? largest : 1;
     const ranks = this.kind === "percentile" ? this._ranks : null;
-    return { kind: this.kind, low: this.kind === "log" ? this._lowEnd(high) : 0, high, ranks };
+    return { kind: this.kind, low: this.kind === "log" ? this._lowEnd(high) : 0, high, ranks, twoSided };
   }
 
   get _ranks() {
-    return (this.base.ranks ??= ranksOf(this.base.picture.sheet.codes));
+    const { codes, codec } = this.base.picture.sheet;
+    return (this.base.ranks ??= this.base.twoSided ? sizeRanksOf(codes, codec) : ranksOf(codes));
   }
 
   /** An even map would be of one colour if its scale began far below it. @param {number} high */
   _lowEnd(high) {
     if (this.norm !== "none") return high * LEAST_SHOWN;
+    if (this.base.twoSided) return high * 0.01;
     const code = this._ranks.findIndex((rank) => rank >= FEW);
     return Math.max(high * LEAST_SHOWN, Math.min(this.base.picture.sheet.codec.values[code], high / 2));
   }
 
   /** Whether a cell's colour depends on more than its own number. */
   get _shares() {
-    return this.norm !== "none" && this.kind !== "percentile" && !this.signed;
+    return this.norm !== "none" && this.kind !== "percentile" && !this.base.twoSided;
   }
 
   /** @param {import("./pictures.js").Sheet} sheet */
@@ -78,7 +77,7 @@ export class Shading {
   /** Pixels of a sheet, or of one of its smaller levels. */
   paint(codes, level, sheet) {
     const out = new Uint32Array(codes.length);
-    const empty = sheet.side > 1 && !this.signed; // a square of zeros is masked as far as one sees
+    const empty = sheet.side > 1 && !this.base.twoSided; // a square of zeros is masked as far as one sees
     if (!this._shares) {
       const table = this._table(sheet);
       for (let i = 0; i < codes.length; i++) if (codes[i] || !empty) out[i] = table[codes[i]];
@@ -129,8 +128,8 @@ export class Shading {
       ctx.fillRect(i, 0, 1, bar.height);
     }
     const { scale } = this;
-    let ends = [shortNumber(scale.low), shortNumber(scale.high)];
-    if (scale.kind === "percentile") ends = ["0%", "100%"];
+    let ends = [shortNumber(scale.twoSided ? -scale.high : scale.low), shortNumber(scale.high)];
+    if (scale.kind === "percentile") ends = [scale.twoSided ? "−100%" : "0%", "100%"];
     else if (this._shares) ends[1] = this.norm === "row" ? "row max" : "column max";
     [low.textContent, high.textContent] = ends;
   }
@@ -144,4 +143,16 @@ export function largestOf(numbers) {
     if (Number.isFinite(size) && size > most) most = size;
   }
   return most || 1;
+}
+
+/** The largest size among a sheet's numbers, or 1. @param {import("./pictures.js").Sheet} sheet */
+export function largestIn({ codes, codec }) {
+  let [low, high] = [MASKED, -1];
+  for (let i = 0; i < codes.length; i++) {
+    const code = codes[i];
+    if (code === MASKED) continue;
+    if (code < low) low = code;
+    if (code > high) high = code;
+  }
+  return high < 0 ? 1 : Math.max(Math.abs(codec.values[low]), Math.abs(codec.values[high])) || 1;
 }

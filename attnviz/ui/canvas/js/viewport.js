@@ -1,7 +1,7 @@
 // Which part of a map is on screen. Lengths are px from the plot's corner.
 
 export const LARGEST_CELL = 120; // px
-const ROOMY = 56; // px a cell at first: three tokens need not fill a screen
+export const ROOMY = 56; // px a cell at first: three tokens need not fill a screen
 
 export class Viewport {
   constructor() {
@@ -22,6 +22,11 @@ export class Viewport {
 
   get smallest() {
     return Math.min(this.width / this.cols, this.height / this.rows, ROOMY);
+  }
+
+  /** Whether the map would be many plots tall if it were as wide as one. @param {number} plots */
+  tooTall(plots) {
+    return (this.rows * this.width) / this.cols > plots * this.height && this.rows * ROOMY > plots * this.height;
   }
 
   fit() {
