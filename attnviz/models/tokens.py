@@ -51,6 +51,12 @@ class Token:
     special: bool = False
 
 
+def visible(text: str) -> str:
+    """A token's text with white space that a person can see."""
+    text = text.replace("\n", "↵").replace("\t", "⇥")
+    return text if text.strip() else text.replace(" ", "␣") or "∅"
+
+
 def encode(
     source: Checkpoint | PreTrainedTokenizerBase, text: str, pair: str | None = None
 ) -> tuple[dict[str, torch.Tensor], tuple[Token, ...]]:

@@ -6,9 +6,8 @@ import itertools
 import weakref
 from collections.abc import Sequence
 
-from attnviz.models.tokens import Token
+from attnviz.models.tokens import Token, visible
 from attnviz.trace import Trace
-from attnviz.ui.views import visible
 
 LONGEST = 80  # characters of one token that are sent; more than an axis or a tooltip shows
 

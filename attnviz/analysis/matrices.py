@@ -1,0 +1,288 @@
+"""What can be looked at of one head, as labelled numbers: for a picture, and for files.
+
+m = pairs(trace, layer=3, head=5)          # every weight, rows are queries, columns keys
+m.csv()                                    # text, with the labels
+numpy.load(io.BytesIO(m.npz()))["values"]  # the same, float32
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attnviz.analysis import overviews
+from attnviz.analysis.heads import METRICS, HeadMetric
+from attnviz.analysis.overviews import Quantity
+from attnviz.errors import AttnVizError
+from attnviz.models.tokens import Token, visible
+from attnviz.trace import Trace
+
+CELLS = 1 << 20  # of one matrix; more of a map is pooled
+
+Vectors = Literal["Q", "K", "V", "Output"]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Numbers with what a reader needs to read them.
+
+    Attributes:
+        values: (R, C) float32. masked: (R, C) bool, cells that hold nothing.
+        rows, cols: their names. row_title, col_title, value_title: what they are.
+        side: how many rows and columns one number stands for, as their largest.
+    """
+
+    values: np.ndarray
+    rows: tuple[str, ...]
+    cols: tuple[str, ...]
+    row_title: str
+    col_title: str
+    value_title: str
+    masked: np.ndarray | None = None
+    side: int = 1
+
+    def csv(self) -> str:
+        """The matrix with its names; float32 survives the nine digits."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        corner = f"{self.row_title} \\ {self.col_title}"
+        if self.side > 1:
+            corner += f" (largest {self.value_title} of {self.side} x {self.side})"
+        writer.writerow([corner, *self.cols])
+        for name, row in zip(self.rows, self.values, strict=True):
+            writer.writerow([name, *(f"{value:.9g}" for value in row)])
+        return out.getvalue()
+
+    def npz(self) -> bytes:
+        """For ``numpy.load`` without pickles: ``values`` float32, ``rows``, ``cols``."""
+        return _npz(values=self.values, rows=np.array(self.rows), cols=np.array(self.cols))
+
+
+@dataclass(frozen=True)
+class Links:
+    """Weights of a layer one by one: from which query to which key, by which head.
+
+    Attributes:
+        head, query, key: (L,) int64. weight: (L,) float32.
+        row_names, col_names: of all queries and keys.
+    """
+
+    head: np.ndarray
+    query: np.ndarray
+    key: np.ndarray
+    weight: np.ndarray
+    row_names: tuple[str, ...]
+    col_names: tuple[str, ...]
+
+    def csv(self) -> str:
+        """One line a weight."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["head", "query", "query_token", "key", "key_token", "weight"])
+        columns = (self.head.tolist(), self.query.tolist(), self.key.tolist(), self.weight)
+        for head, i, j, weight in zip(*columns, strict=True):
+            writer.writerow([head, i, self.row_names[i], j, self.col_names[j], f"{weight:.9g}"])
+        return out.getvalue()
+
+    def npz(self) -> bytes:
+        """For ``numpy.load``: ``head``, ``query``, ``key``, ``weight``, ``rows``, ``cols``."""
+        return _npz(
+            head=self.head,
+            query=self.query,
+            key=self.key,
+            weight=self.weight,
+            rows=np.array(self.row_names),
+            cols=np.array(self.col_names),
+        )
+
+
+def pairs(
+    trace: Trace,
+    layer: int,
+    head: int,
+    quantity: Quantity = "weights",
+    rows: slice | None = None,
+    cols: slice | None = None,
+    *,
+    most: int = CELLS,
+    item: int = 0,
+) -> Matrix:
+    """Weights or scores of some queries on some keys.
+
+    Where they would be more than ``most`` numbers, each is the largest of a square, whose side is a
+    power of two.
+
+    Raises:
+        AttnVizError: no such layer or head, or one that was refused or hides its scores.
+    """
+    a = trace.attention(layer, head, item=item)
+    r = range(*(rows or slice(None)).indices(a.n_q))
+    c = range(*(cols or slice(None)).indices(a.n_k))
+    side = 1
+    while -(-len(r) // side) * -(-len(c) // side) > most:
+        side *= 2
+    r, c = range(r.start // side * side, r.stop), range(c.start // side * side, c.stop)
+    at = (slice(r.start, r.stop), slice(c.start, c.stop))
+    values = _numpy(overviews.tile(trace, layer, head, *at, side, quantity, item))
+    masked = None
+    if quantity == "scores":
+        masked = np.isneginf(values)
+    elif side == 1 and a.scaling is not None:  # a dense layer may keep its scores to itself
+        masked = np.isneginf(_numpy(a.scores(*at)))
+    return Matrix(
+        values,
+        _named(trace.row_tokens(layer), r, side),
+        _named(trace.col_tokens(layer), c, side),
+        "query",
+        "key",
+        quantity.removesuffix("s"),
+        masked,
+        side,
+    )
+
+
+def vectors(
+    trace: Trace,
+    layer: int,
+    head: int,
+    which: Vectors,
+    rows: slice | None = None,
+    *,
+    item: int = 0,
+) -> Matrix:
+    """One head's queries, keys, values, or outputs: a row a token, a column a dimension.
+
+    Raises:
+        AttnVizError: the layer holds no such thing, with the reason.
+    """
+    a = trace.attention(layer, head, item=item)
+    at = rows or slice(None)
+    of_keys = which in ("K", "V")
+    tokens = trace.col_tokens(layer) if of_keys else trace.row_tokens(layer)
+    read = {"Q": lambda: a.q[at], "K": lambda: a.k[at], "V": lambda: a.v[at]}
+    values = _numpy(a.output(at) if which == "Output" else read[which]())
+    return Matrix(
+        values,
+        _named(tokens, range(*at.indices(len(tokens)))),
+        tuple(map(str, range(values.shape[1]))),
+        "key" if of_keys else "query",
+        "dimension",
+        which.lower(),
+    )
+
+
+def one_query(trace: Trace, layer: int, head: int, query: int, *, item: int = 0) -> Matrix:
+    """One query against every key: q · k, score, weight, and the product element by element.
+
+    Raises:
+        AttnVizError: no such query, or a layer that hides its Q, K or scores.
+    """
+    a = trace.attention(layer, head, item=item)
+    if not 0 <= query < a.n_q:
+        raise AttnVizError(f"There is no query {query}.", f"They run from 0 to {a.n_q - 1}.")
+    row = slice(query, query + 1)
+    product = a.q[query].double() * a.k.double()  # (n_k, d_head)
+    columns = (product.sum(dim=1), a.scores(row)[0].double(), a.weights(row)[0].double())
+    values = torch.cat([torch.stack(columns, dim=1), product], dim=1)
+    dimensions = (f"q*k {i}" for i in range(product.shape[1]))
+    return Matrix(
+        _numpy(values),
+        _named(trace.col_tokens(layer), range(a.n_k)),
+        ("q.k", "score", "weight", *dimensions),
+        "key",
+        "product with query " + _named(trace.row_tokens(layer), range(query, query + 1))[0],
+        "value",
+    )
+
+
+def links(
+    trace: Trace, layer: int, floor: float = 0.01, *, most: int = CELLS, item: int = 0
+) -> Links:
+    """All weights of a layer's heads from a floor up; of too many, the largest.
+
+    Raises:
+        AttnVizError: no such layer, or one that was refused.
+    """
+    trace.attention(layer, 0, item=item)
+    held = trace.recorded(layer, item)
+    parts: list[tuple[Tensor, ...]] = []
+    for block in overviews.blocks(held, slice(0, held.shape[1]), item):
+        h, i, j = torch.nonzero(block.weights >= floor, as_tuple=True)
+        weight = block.weights[h, i, j].float()
+        parts.append((h.cpu(), i.cpu() + block.rows.start, j.cpu() + block.lo, weight.cpu()))
+    head, query, key, weight = (torch.cat(column) for column in zip(*parts, strict=True))
+    if len(weight) > most:
+        kept = weight.topk(most).indices.sort().values
+        head, query, key, weight = head[kept], query[kept], key[kept], weight[kept]
+    order = torch.argsort(head, stable=True)
+    return Links(
+        head[order].numpy(),
+        query[order].numpy(),
+        key[order].numpy(),
+        weight[order].numpy(),
+        _texts(trace.row_tokens(layer)),
+        _texts(trace.col_tokens(layer)),
+    )
+
+
+def residual_norms(trace: Trace, layer: int) -> Matrix:
+    """Lengths of the residual stream's vectors in a layer's stack: a row a token, a column a block.
+
+    Raises:
+        AttnVizError: the trace kept no stream, with the reason.
+    """
+    kind = "decoder" if trace.layers[layer].kind == "cross" else trace.layers[layer].kind
+    # At least one, so that a trace without a stream raises its own sentence.
+    depths = range(max(trace.n_residuals(kind), 1))
+    norms = [trace.residual(i, kind=kind).float().norm(dim=-1) for i in depths]
+    tokens = trace.row_tokens(layer)
+    return Matrix(
+        _numpy(torch.stack(norms, dim=1)),
+        _named(tokens, range(len(tokens))),
+        ("embedding", *(f"block {i}" for i in depths[:-1])),
+        "token",
+        "after",
+        "norm",
+    )
+
+
+def metrics(trace: Trace, found: Sequence[HeadMetric]) -> Matrix:
+    """Every head's numbers; nan where a number has no meaning."""
+    values = [[getattr(one, name) for name in METRICS] for one in found]
+    return Matrix(
+        np.array(values, dtype=np.float32).reshape(-1, len(METRICS)),  # None becomes nan
+        tuple(f"{trace.layers[one.layer].kind} {one.layer}.{one.head}" for one in found),
+        tuple(METRICS),
+        "layer.head",
+        "metric",
+        "value",
+    )
+
+
+def _named(tokens: Sequence[Token], at: range, side: int = 1) -> tuple[str, ...]:
+    """Position and text of each token; of a pooled row, the positions it stands for."""
+    if side == 1:
+        return tuple(f"{i} {visible(tokens[i].text)}" for i in at)
+    starts = range(at.start, at.stop, side)
+    return tuple(f"{i}-{min(i + side, at.stop) - 1}" for i in starts)
+
+
+def _texts(tokens: Sequence[Token]) -> tuple[str, ...]:
+    return tuple(visible(token.text) for token in tokens)
+
+
+def _npz(**arrays: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.savez_compressed(out, **arrays)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().numpy()
