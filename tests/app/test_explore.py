@@ -11,12 +11,11 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import attnviz
-from attnviz.ui import heads, panels, writing
-from attnviz.ui.views import matrix, visible
+from attnviz.ui import heads, panels
+from attnviz.ui.views import matrix
 from tests.app import folders
 
 ROOT = Path(__file__).parent.parent.parent
-CAPITAL = "The capital of France is"
 VIEWS = ("Weights", "Scores", "Q", "K", "V", "Output", "Residual")
 
 
@@ -278,93 +277,6 @@ def press(app: AppTest, label: str) -> AppTest:
     button = next(one for one in app.button if one.label == label)
     button.click().run()
     return app
-
-
-def test_a_model_writes_and_all_of_it_is_shown() -> None:
-    app = press(opened(text=CAPITAL, draw_tokens="3"), "Write")
-    shows_a_head(app)
-    assert app.query_params["written"] == "3"
-    made = attnviz.load("smollm2-135m", device="cpu").generate(CAPITAL, max_new_tokens=3)
-    chips = app.get_by_key("at").options
-    assert len(chips) == len(made.trace.tokens) == 8
-    assert [("▸" in chip) for chip in chips] == [False] * 5 + [True] * 3
-    assert "Paris" in chips[5]
-    press(app, "One token")
-    shows_a_head(app)
-    assert len(app.get_by_key("at").options) == 9
-    # each position's prediction is kept, and it is what was then written
-    app.get_by_key("at").set_value(4).run()
-    assert "Next token after 4 “ is”" in captions(app)
-    press(app, "Clear")
-    shows_a_head(app)
-    assert len(app.get_by_key("at").options) == 5
-    assert "written" not in app.query_params
-
-
-def test_a_link_with_a_seed_writes_the_same_again() -> None:
-    link = {"draw_temperature": "1.5", "draw_top_k": "50", "draw_seed": "7", "written": "4"}
-    app = opened(text=CAPITAL, **link)
-    shows_a_head(app)
-    made = attnviz.load("smollm2-135m", device="cpu").generate(
-        CAPITAL, max_new_tokens=4, temperature=1.5, top_k=50, seed=7
-    )
-    chips = "".join(app.get_by_key("at").options).replace("\\", "")
-    for token in made.tokens:
-        assert visible(token.text) in chips
-    app.number_input(key="draw_seed").set_value(8).run()
-    shows_a_head(app)
-    assert "".join(app.get_by_key("at").options).replace("\\", "") != chips
-
-
-def test_another_text_starts_unwritten() -> None:
-    app = opened(text=CAPITAL, written="2")
-    assert len(app.get_by_key("at").options) == 7
-    app.text_area(key="text").set_value("The cat sat").run()
-    shows_a_head(app)
-    assert len(app.get_by_key("at").options) == 3
-    assert "written" not in app.query_params
-
-
-def test_writing_more_than_fits_is_one_sentence(tiny: Path) -> None:
-    app = choose(opened(text="the cat sat"), tiny / "one_head")
-    app.slider(key="draw_tokens").set_value(40).run()
-    press(app, "Write")
-    assert not app.exception
-    says(app, "43", "the most is 32")
-    assert "last view that worked" in captions(app)
-
-
-def test_an_encoder_decoder_writes_its_target(tiny: Path) -> None:
-    app = choose(opened(text="the cat sat on a mat"), tiny / "encoder_decoder")
-    app.slider(key="draw_tokens").set_value(2).run()
-    press(app, "Write")
-    shows_a_head(app)
-    chips = app.get_by_key("at").options
-    assert len(chips) in (2, 3)  # the decoder's start, and what was written
-    assert "▸" not in chips[0]
-    assert "▸" in chips[1]
-
-
-def test_only_a_model_that_writes_can_be_told_to(tiny: Path) -> None:
-    app = choose(opened(), tiny / "masked")
-    assert "Write" not in {one.label for one in app.button}
-
-
-def test_a_writing_that_nobody_waits_for_stops() -> None:
-    progress = writing.Progress()
-    with progress.somebody_waits():
-        assert not progress.heard(5)
-    assert not progress.heard(6)  # a rerun may come back
-    assert progress.stop() == 3  # the next one is on its way
-    assert progress.heard(7)
-    assert len(progress.ids) == 3
-
-
-def test_two_wait_and_one_stops() -> None:
-    progress = writing.Progress()
-    with progress.somebody_waits():
-        progress.stop()
-        assert not progress.heard(5)
 
 
 def test_heads_are_pinned_and_let_go() -> None:
