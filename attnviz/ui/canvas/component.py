@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -25,7 +26,7 @@ def canvas(
     *,
     key: str,
     height: int = 640,
-    on_change: Callable[[CanvasState], None] | None = None,
+    on_change: Callable[[CanvasState, str], None] | None = None,
 ) -> CanvasState:
     """Show a payload; what the person did last comes back.
 
@@ -35,14 +36,14 @@ def canvas(
     Args:
         key: of this canvas, the same over reruns. Two modes in the same place share one key.
         height: in pixels, toolbar included.
-        on_change: called before the rerun with what changed.
+        on_change: called before the rerun with the state and the name of what changed in it.
     """
 
-    def changed() -> None:
+    def changed(name: str) -> None:
         if on_change is not None:
-            on_change(canvas_state(key))
+            on_change(canvas_state(key), name)
 
-    callbacks: dict[str, Any] = {f"on_{name}_change": changed for name in _STATES}
+    callbacks: dict[str, Any] = {f"on_{name}_change": partial(changed, name) for name in _STATES}
     result = _COMPONENT(key=key, data=payload.encode(height=height), **callbacks)
     return CanvasState.of(dict(result))
 

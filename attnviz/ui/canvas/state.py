@@ -53,14 +53,20 @@ class CanvasState:
     def of(cls, raw: object) -> CanvasState:
         """From a component's raw state; whatever is malformed counts as not done."""
         held = raw if isinstance(raw, Mapping) else {}
-        view, token = held.get("view"), held.get("token")
+        view, token = held.get("view"), _chosen(held, "token")
         return cls(
-            selected=_pair(held.get("selected")),
+            selected=_pair(_chosen(held, "selected")),
             view=_view(view) if isinstance(view, Mapping) else None,
-            cell=_pair(held.get("cell")),
-            query=_index(held.get("query")),
+            cell=_pair(_chosen(held, "cell")),
+            query=_index(_chosen(held, "query")),
             token=_token(token) if isinstance(token, Mapping) else None,
         )
+
+
+def _chosen(held: Mapping[str, Any], name: str) -> object:
+    """A choice travels with the number of its turn, so that the same one again is a change."""
+    sent = held.get(name)
+    return sent.get("value") if isinstance(sent, Mapping) else None
 
 
 def _view(raw: Mapping[str, Any]) -> View | None:

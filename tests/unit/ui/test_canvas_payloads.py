@@ -230,21 +230,31 @@ def test_ids_tell_traces_heads_and_quantities_apart(trace, both):
 def test_what_a_browser_says_is_read_with_suspicion():
     full = CanvasState.of(
         {
-            "selected": [1, 2],
+            "selected": {"value": [1, 2], "turn": 1},
             "view": {"rows": [0, 5], "cols": [2, 9], "have": "t1/0"},
-            "cell": [3, 4],
-            "query": 7,
-            "token": {"side": "col", "index": 3},
+            "cell": {"value": [3, 4], "turn": 2},
+            "query": {"value": 7, "turn": 3},
+            "token": {"value": {"side": "col", "index": 3}, "turn": 4},
         }
     )
     assert full == CanvasState((1, 2), View((0, 5), (2, 9), "t1/0"), (3, 4), 7, TokenAt("col", 3))
     for nonsense in (
         None,
         "text",
-        {"selected": [1], "view": {"rows": [5, 5], "cols": [0, 1]}, "query": -1},
-        {"selected": [1, "2"], "view": [1, 2], "cell": [True, 2], "query": 1.5, "token": {}},
-        {"view": {"rows": [0, 1 << 40], "cols": [0, 1]}, "token": {"side": "up", "index": 1}},
-        {"view": {"rows": [0, 2]}, "cell": {"0": 1}},
+        {"selected": [1, 2], "query": 7},
+        {"view": {"rows": [5, 5], "cols": [0, 1]}},
+        {"view": {"rows": [0, 1 << 40], "cols": [0, 1]}},
+        {"view": [1, 2]},
+        *(
+            {name: {"value": value, "turn": 1}}
+            for name, values in {
+                "selected": ([1], [1, "2"], None),
+                "cell": ([True, 2], {"0": 1}),
+                "query": (-1, 1.5, [1]),
+                "token": ({}, {"side": "up", "index": 1}, None),
+            }.items()
+            for value in values
+        ),
     ):
         assert CanvasState.of(nonsense) == CanvasState()
     assert CanvasState.of({"view": {"rows": [0, 2], "cols": [0, 2], "have": 5}}).view == View(

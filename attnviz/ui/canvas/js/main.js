@@ -21,6 +21,16 @@ class CanvasInstance {
     /** @type {any} */
     this.mode = null;
     this.setState = (_name, _value) => {};
+    this.turn = Date.now();
+  }
+
+  /**
+   * Tell the page. A choice comes with a number of its own: choosing the same again is news too, as
+   * the page may have moved on by other means.
+   * @param {string} name @param {any} value
+   */
+  send(name, value) {
+    this.setState(name, name === "view" ? value : { value, turn: ++this.turn });
   }
 
   /** @param {any} component what Streamlit gives */
@@ -40,7 +50,7 @@ class CanvasInstance {
       this.mode?.destroy();
       this.modeName = header.mode;
       this.stage.root.dataset.mode = header.mode;
-      this.mode = new MODES[header.mode](this.stage, (name, value) => this.setState(name, value));
+      this.mode = new MODES[header.mode](this.stage, (name, value) => this.send(name, value));
       this.stage.show(this.mode);
     }
     this.mode.receive(payload);
