@@ -8,6 +8,8 @@ the position of query i among the keys, ``i + n_k - n_q`` where a text was conti
 from __future__ import annotations
 
 import math
+import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +19,10 @@ from torch import Tensor
 
 from attnviz.analysis import overviews
 from attnviz.trace import Trace
+from attnviz.trace.compute import Edited, Pattern, Recorded
 from attnviz.trace.structure import Kind
+
+KEPT = 32  # token metrics kept for one trace; one is 4 numbers a token
 
 _LEAST = 1e-38  # float32's smallest normal number: 0 · log 0 counts as 0
 
@@ -65,14 +70,20 @@ METRICS: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class TokenMetric:
-    """A head (or the mean of a layer's heads), token by token.
+    """A head (or the mean of a layer's heads), token by token; float64, on the CPU.
 
     Attributes:
         received: (n_k,) Σ_i w[i, j]: how much attention each key gets.
+        seen: (n_k,) how many queries may look at each key; None where a layer keeps its mask to
+            itself or its pattern was set by hand.
+        sent: (n_q,) Σ_j w[i, j] over j != p(i): what each query looks at besides itself (less
+            than 1 - w[i, p(i)] where a sink takes its share); None in cross-attention.
         entropy: (n_q,) -Σ_j w[i, j] log2 w[i, j] in bits: how widely each query looks.
     """
 
     received: Tensor
+    seen: Tensor | None
+    sent: Tensor | None
     entropy: Tensor
 
 
@@ -103,23 +114,62 @@ def survey(
 
 
 def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int = 0) -> TokenMetric:
-    """Attention received and sent, token by token.
+    """Attention received and sent, token by token; kept while the trace is.
 
     Args:
         head: by default the mean over the layer's heads.
+
+    Raises:
+        AttnVizError: no such layer or head, or a layer that was refused.
     """
+    key = (layer, head, item)
+    with _LOCK:
+        kept = _TOKENS.setdefault(trace, {})
+        if key in kept:
+            kept[key] = kept.pop(key)  # the last one used
+            return kept[key]
+    made = _token_metrics(trace, layer, head, item)
+    with _LOCK:
+        kept[key] = made
+        while len(kept) > KEPT:
+            del kept[next(iter(kept))]
+    return made
+
+
+def _token_metrics(trace: Trace, layer: int, head: int | None, item: int) -> TokenMetric:
     held = trace.recorded(layer, item)
     _, H, n_q, n_k = held.shape
-    if head is not None:
-        trace.attention(layer, head, item=item)  # says so if there is no such head
     heads = slice(0, H) if head is None else slice(head, head + 1)
+    chosen = range(H) if head is None else (head,)
+    maps = [trace.attention(layer, h, item=item) for h in chosen]
     received = torch.zeros(n_k, dtype=torch.float64)
-    entropy = torch.zeros(n_q, dtype=torch.float64)
+    entropy, sent = torch.zeros(n_q, dtype=torch.float64), torch.zeros(n_q, dtype=torch.float64)
+    seen = torch.zeros(n_k, dtype=torch.float64) if _shows_mask(held, heads) else None
+    own = trace.layers[layer].kind != "cross"  # queries and keys are the same tokens
     for block in overviews.blocks(held, heads, item):
-        w = block.weights
-        received[block.lo : block.hi] += w.sum(dim=1).mean(dim=0).double().cpu()
-        entropy[block.rows] = _row_entropy(w).mean(dim=0).double().cpu()
-    return TokenMetric(received, entropy)
+        w, rows, keys = block.weights, block.rows, slice(block.lo, block.hi)
+        received[keys] += w.sum(dim=1, dtype=torch.float64).mean(dim=0).cpu()
+        entropy[rows] = _row_entropy(w).mean(dim=0).double().cpu()
+        if seen is not None:
+            for a in maps:
+                allowed = a.scores(rows, keys) > -torch.inf  # (r, c)
+                seen[keys] += allowed.sum(dim=0).double().cpu() / len(maps)
+        if own:
+            p = torch.arange(rows.start, rows.stop, device=w.device) + n_k - n_q
+            itself = p[:, None] == torch.arange(block.lo, block.hi, device=w.device)  # (r, c)
+            others = w.masked_fill(itself, 0.0).sum(dim=2)  # 1 - w[i, i] would lose digits
+            sent[rows] = others.mean(dim=0).double().cpu()
+    return TokenMetric(received, seen, sent if own else None, entropy)
+
+
+def _shows_mask(held: Recorded, heads: slice) -> bool:
+    """Whether its scores are known, and are what its weights were made from."""
+    if isinstance(held, Pattern):
+        return held.made_of is not None
+    if isinstance(held, Edited):
+        chosen = range(heads.start, heads.stop)
+        return all(c.pattern is None for c in held.changes if c.head in chosen)
+    return True
 
 
 class _Sums:
@@ -187,3 +237,9 @@ def _row_entropy(w: Tensor) -> Tensor:
 def _weighted(w: Tensor, by: Tensor) -> Tensor:
     """(h,): Σ over rows and keys of w[h, r, c] · by[r, c]."""
     return w.reshape(len(w), -1) @ by.to(w.dtype).reshape(-1)
+
+
+_LOCK = threading.Lock()
+_TOKENS: weakref.WeakKeyDictionary[Trace, dict[tuple[int, int | None, int], TokenMetric]] = (
+    weakref.WeakKeyDictionary()
+)

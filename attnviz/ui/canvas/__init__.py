@@ -1,4 +1,4 @@
-"""One canvas for every way of looking at a trace: grid, map, lines and neuron.
+"""One canvas for every way of looking at a trace: strip, grid, map, lines and neuron.
 
     state = canvas_state("map")                                   # what the person did last
     payload = map_payload(trace, layer, head, view=state.view)    # what is sent
@@ -15,6 +15,7 @@ from attnviz.ui.canvas.map import MapPayload, map_payload
 from attnviz.ui.canvas.matrix import MatrixPayload, matrix_payload
 from attnviz.ui.canvas.neuron import NeuronPayload, neuron_payload
 from attnviz.ui.canvas.state import CanvasState, TokenAt, View
+from attnviz.ui.canvas.strip import StripPayload, strip_payload
 
 __all__ = [
     "CanvasState",
@@ -23,6 +24,7 @@ __all__ = [
     "MapPayload",
     "MatrixPayload",
     "NeuronPayload",
+    "StripPayload",
     "TokenAt",
     "View",
     "as_html",
@@ -33,4 +35,5 @@ __all__ = [
     "map_payload",
     "matrix_payload",
     "neuron_payload",
+    "strip_payload",
 ]
