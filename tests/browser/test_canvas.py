@@ -5,12 +5,22 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser
 
 from attnviz.analysis.heads import head_metrics
-from attnviz.ui.canvas import as_html, grid_payload, lines_payload, map_payload, neuron_payload
+from attnviz.ui.canvas import (
+    as_html,
+    bundle,
+    grid_payload,
+    lines_payload,
+    map_payload,
+    neuron_payload,
+)
 from attnviz.ui.canvas.numbers import as_shown
 from tests.browser.apps import canvas_app
 from tests.browser.canvas_page import CanvasOn, served
@@ -284,15 +294,91 @@ def test_thumbnails_are_the_heads_own(look):
 
 
 def test_kinds_stand_in_blocks_of_their_own(look):
-    canvas = look("mode=grid&kind=encoder-decoder&n=24")
+    canvas = look("mode=grid&kind=encoder-decoder&n=24&height=470")
     headings = canvas.run("return mode.headings.map((h) => h.text.split(' · ')[0]);")
     assert headings == ["Encoder self-attention", "Decoder self-attention", "Cross-attention"]
-    tops = canvas.run(
-        "const by = {}; for (const h of mode.shown) (by[h.block.kind] ??= []).push(h.y);"
+    ends = canvas.run(
+        "const by = {}; for (const h of mode.shown) (by[h.block.kind] ??= []).push(h.x);"
         "const ends = (v) => [Math.min(...v), Math.max(...v)];"
         "return Object.fromEntries(Object.entries(by).map(([k, v]) => [k, ends(v)]));"
     )
-    assert tops["encoder"][1] < tops["decoder"][0] <= tops["decoder"][1] < tops["cross"][0]
+    assert ends["encoder"][1] < ends["decoder"][0] <= ends["decoder"][1] < ends["cross"][0]
+
+
+@pytest.fixture(scope="module")
+def place_by_layer(browser: Browser) -> Iterator[Callable[..., dict[str, Any]]]:
+    """The layout alone, for models of any shape: the module as it lies on disk."""
+    page = browser.new_page()
+    scripts = Path(bundle.__file__).parent / "js"
+    page.route(
+        "http://canvas/**",
+        lambda route: route.fulfill(
+            body=(scripts / route.request.url.rsplit("/", 1)[1]).read_text(encoding="utf-8"),
+            content_type="text/javascript",
+            headers={"Access-Control-Allow-Origin": "*"},
+        ),
+    )
+
+    def place(kinds: int, layers: int, heads: int, width: int, height: int) -> dict[str, Any]:
+        return page.evaluate(
+            """async ([kinds, layers, heads, width, height]) => {
+                const { placeByLayer } = await import("http://canvas/gridlayout.js");
+                const names = ["encoder", "decoder", "cross"].slice(0, kinds);
+                const shape = { heads, rows: 64, cols: 64 };
+                const blocks = names.flatMap((kind) =>
+                    Array.from({ length: layers }, () => ({ kind, ...shape })));
+                const all = blocks.flatMap((block) =>
+                    Array.from({ length: heads }, (_, head) => ({ block, head })));
+                const { shown, content, side, plan } =
+                    placeByLayer(all, blocks, width, height);
+                return { content, side, plan, boxes: shown.map(({ x, y, w, h }) => [x, y, w, h]) };
+            }""",
+            [kinds, layers, heads, width, height],
+        )
+
+    yield place
+    page.close()
+
+
+SHAPES = [(1, 12, 12), (1, 30, 9), (1, 6, 12), (1, 24, 16), (1, 48, 25), (1, 2, 4), (1, 1, 1)]
+
+
+@pytest.mark.parametrize("width", [1000, 640, 400])
+@pytest.mark.parametrize("kinds, layers, heads", [*SHAPES, (3, 6, 8)])
+def test_every_head_has_a_place_of_its_own(place_by_layer, kinds, layers, heads, width):
+    got = place_by_layer(kinds, layers, heads, width, 380)
+    x, y, w, h = np.array(got["boxes"]).T
+    assert len(x) == kinds * layers * heads
+    assert x.min() >= 0 and (x + w).max() <= width and (y + h).max() <= got["content"]
+    cells = {(int(a), int(b)) for a, b in zip(x, y, strict=True)}
+    assert len(cells) == len(x)
+    for at, size in ((x, w), (y, h)):  # columns and rows leave room between them
+        lines = np.unique(at)
+        assert (np.diff(lines) > size.max()).all()
+    assert got["side"] >= 24
+
+
+@pytest.mark.parametrize(
+    "kinds, layers, heads, least",
+    [
+        (1, 12, 12, 33),
+        (1, 30, 9, 28),
+        (1, 6, 12, 50),
+        (1, 24, 16, 24),
+        (1, 2, 4, 112),
+        (3, 6, 8, 36),
+    ],
+)
+def test_common_models_need_no_scrolling(place_by_layer, kinds, layers, heads, least):
+    got = place_by_layer(kinds, layers, heads, 1000, 390)
+    assert got["content"] <= 390
+    assert got["side"] >= least
+
+
+def test_a_grid_that_must_be_scrolled_has_thumbnails_that_can_be_seen(place_by_layer):
+    got = place_by_layer(1, 48, 25, 1000, 390)
+    assert got["content"] > 390 and got["side"] >= 32
+    assert max(x + w for x, _, w, _ in got["boxes"]) > 900
 
 
 # ---- lines -------------------------------------------------------------------------------------

@@ -254,7 +254,8 @@ export class GridMode {
     for (const heading of this.headings) {
       ctx.font = this.stage.font(12, "600");
       ctx.textAlign = "left";
-      ctx.fillText(heading.text, heading.x, heading.y);
+      const whole = ctx.measureText(heading.text).width <= heading.room;
+      ctx.fillText(whole ? heading.text : fitted(ctx, heading.short, heading.room), heading.x, heading.y);
     }
     for (const mark of this.marks) {
       if (mark.y < top - 20 || mark.y > top + height + 20) continue;

@@ -2,11 +2,17 @@
 
 import { shortNumber } from "./numbers.js";
 
-const GAP = 4;
-const MARGIN = 34; // px, for the layers' numbers
-const HEADING = 22;
-const LEAST = 30; // px a thumbnail
+const GAP = 4; // px between thumbnails
+const MARGIN = 30; // px left of thumbnails, for the numbers of layers or heads
+const AXIS = 18; // px above them, for the other numbers
+const HEADING = 24;
+const NOTE_LINE = 16; // px of a line of text
+const APART = 14; // px between kinds, and between groups
+const NARROW = 16; // px that a number needs
+const LEAST = 24; // px a thumbnail
 const MOST = 112;
+const ENOUGH = 40; // px that are enough where the grid must be scrolled anyway
+const UNBROKEN = 1.15; // layers in one group are worth thumbnails smaller by this
 const KINDS = { encoder: "Encoder self-attention", decoder: "Decoder self-attention", cross: "Cross-attention" };
 
 /**
@@ -22,68 +28,152 @@ const KINDS = { encoder: "Encoder self-attention", decoder: "Decoder self-attent
  */
 
 /**
- * @typedef {{x: number, y: number, text: string, align?: CanvasTextAlign, strong?: boolean, room?: number}} Mark
+ * @typedef {{x: number, y: number, text: string, align?: CanvasTextAlign, strong?: boolean, room?: number, short?: string}} Mark
  * @typedef {{shown: Head[], headings: Mark[], marks: Mark[], content: number}} Placed
  */
 
 /**
- * Kinds of attention one below the other; layers in rows, or in columns where that leaves more room
- * for each head.
+ * One kind's layers that have heads to show, and what is told of the others.
+ * @typedef {object} Kind
+ * @property {string} title
+ * @property {{number: number, own: Head[]}[]} layers
+ * @property {number} most heads of a layer
+ * @property {number} wide a thumbnail's width as a share of the square it lies in @property {number} tall
+ * @property {string[]} notes
+ */
+
+/**
+ * How layers and heads lie: layers in rows, or turned in columns; cut into groups that stand side by
+ * side, or if turned one below the other; and kinds of attention likewise.
+ * @typedef {{turned: boolean, groups: number, beside: boolean}} Plan
+ */
+
+/**
+ * By layer, in the way that shows the largest thumbnails without scrolling; where every way makes
+ * them too small, in the way that shows much of them at once in a good size.
  * @param {Head[]} heads @param {any[]} blocks the layers @param {number} width @param {number} height
- * @returns {Placed}
+ * @returns {Placed & {plan: Plan, side: number}}
  */
 export function placeByLayer(heads, blocks, width, height) {
-  const kinds = [...new Set(blocks.map((b) => b.kind))];
-  const placed = /** @type {Placed} */ ({ shown: [], headings: [], marks: [], content: 0 });
+  const kinds = [...new Set(blocks.map((b) => b.kind))].map((kind) =>
+    kindOf(kind, blocks.filter((b) => b.kind === kind), heads));
+  const { plan, side } = choosePlan(kinds, width, height);
+  const placed = { shown: [], headings: [], marks: [], content: 0, plan, side };
+  let [x, y] = [0, 0];
   for (const kind of kinds) {
-    const layers = blocks.filter((b) => b.kind === kind);
-    placeKind(placed, heads, layers, width, height / kinds.length - HEADING - 16);
+    const size = sizeOf(kind, plan, side);
+    placeKind(placed, kind, plan, side, x, y, plan.beside ? size.width : width);
+    placed.content = Math.max(placed.content, y + size.height);
+    if (plan.beside) x += size.width + APART;
+    else y += size.height + APART;
   }
   return placed;
 }
 
-/** One kind's layers, below what is placed. */
-function placeKind(placed, heads, layers, width, room) {
-  const most = Math.max(1, ...layers.map((b) => b.heads ?? 0));
-  const wide = width - MARGIN - 6;
-  const sizeOf = (across, down) => Math.min(wide / across, Math.max(room / down, LEAST + GAP)) - GAP;
-  const upright = sizeOf(most, layers.length);
-  const turned = sizeOf(layers.length, most) > upright;
-  const side = Math.floor(Math.max(LEAST, Math.min(MOST, turned ? sizeOf(layers.length, most) : upright)));
-  const perLine = Math.max(1, Math.floor(wide / (side + GAP)));
-  const tallest = Math.max(...layers.map((b) => (b.heads ? Math.min(1, b.rows / b.cols) : 0)), 0.2);
-  const pitch = Math.max(16, Math.round(side * tallest)) + GAP;
-  const order = turned ? "layers →, heads ↓" : "layers ↓, heads →";
-  placed.headings.push({ x: 2, y: placed.content + HEADING / 2, text: `${KINDS[layers[0].kind]} · ${order}` });
-  const top = placed.content + HEADING + 14;
-  const column = (i) => MARGIN + i * (side + GAP);
-  const middle = (line) => top + line * pitch + pitch / 2 - 2;
-  const place = (head, i, line) => {
-    [head.x, head.y] = [column(i), top + line * pitch];
-    fillSquare(head, side);
-    placed.shown.push(head);
+/** @param {string} kind @param {any[]} blocks @param {Head[]} heads @returns {Kind} */
+function kindOf(kind, blocks, heads) {
+  const layers = blocks.map((block, number) => ({ number, own: heads.filter((h) => h.block === block) }));
+  const some = layers.filter(({ own }) => own.length);
+  const sides = some.map(({ own: [{ block }] }) => [block.cols / block.rows, block.rows / block.cols]);
+  const largest = (i) => Math.min(1, Math.max(0.2, ...sides.map((side) => side[i])));
+  const left = new Map(); // numbers of layers by the reason why they aren't shown
+  blocks.forEach(({ heads: h, reason }, n) => { if (!h) left.set(reason, [...(left.get(reason) ?? []), n]); });
+  return {
+    title: KINDS[kind], layers: some, most: Math.max(0, ...some.map(({ own }) => own.length)),
+    wide: largest(0), tall: largest(1),
+    notes: [...left].map(([reason, numbers]) => `Not shown: ${numbers.join(", ")}. ${reason}`),
   };
-  let lines = 0;
-  layers.forEach((block, n) => {
-    const own = heads.filter((h) => h.block === block);
-    if (turned) {
-      const from = Math.floor(n / perLine) * (most + 0.5);
-      own.forEach((head, i) => place(head, n % perLine, from + i));
-      placed.marks.push({ x: column(n % perLine) + side / 2, y: top + from * pitch - 7, text: String(n), align: "center" });
-      lines = Math.max(lines, from + most);
-      return;
+}
+
+/** From one thumbnail to the next. @param {Kind} kind @param {number} side */
+function pitchOf({ wide, tall }, side) {
+  return [wide, tall].map((share) => Math.max(NARROW, Math.round(side * share)) + GAP);
+}
+
+/** @param {Kind} kind @param {Plan} plan @param {number} side */
+function sizeOf(kind, { turned, groups }, side) {
+  const cut = Math.ceil(kind.layers.length / groups);
+  const [columns, rows] = turned ? [cut, kind.most] : [kind.most, cut];
+  const [across, down] = pitchOf(kind, side);
+  const many = cut ? Math.ceil(kind.layers.length / cut) : 0;
+  const [width, height] = [MARGIN + columns * across, AXIS + rows * down];
+  return {
+    width: turned ? width : many * width + Math.max(0, many - 1) * APART,
+    height: HEADING + (turned ? many * height : many && height) + kind.notes.length * NOTE_LINE,
+  };
+}
+
+/** @param {Kind[]} kinds @param {Plan} plan @param {number} side */
+function sizeOfAll(kinds, plan, side) {
+  const sizes = kinds.map((kind) => sizeOf(kind, plan, side));
+  const whole = (name, along) => {
+    const each = sizes.map((size) => size[name]);
+    return along ? each.reduce((a, b) => a + b + APART) : Math.max(...each);
+  };
+  return { width: whole("width", plan.beside), height: whole("height", !plan.beside) };
+}
+
+/** @param {Kind[]} kinds @param {number} width @param {number} height @returns {{plan: Plan, side: number}} */
+function choosePlan(kinds, width, height) {
+  const layers = Math.max(1, ...kinds.map((kind) => kind.layers.length));
+  const plans = [];
+  for (let groups = 1; groups <= layers; groups++) {
+    for (const beside of kinds.length > 1 ? [false, true] : [false]) {
+      for (const turned of [false, true]) plans.push({ turned, groups, beside });
     }
-    own.forEach((head, i) => place(head, i % perLine, lines + Math.floor(i / perLine)));
-    placed.marks.push({ x: MARGIN - 8, y: middle(lines), text: String(n), align: "right" });
-    if (!own.length) placed.marks.push({ x: MARGIN, y: middle(lines), text: `not shown: ${block.reason}`, align: "left" });
-    lines += Math.max(1, Math.ceil(own.length / perLine));
-  });
-  for (let h = 0; h < (turned ? most : Math.min(most, perLine)); h++) {
-    placed.marks.push(turned
-      ? { x: MARGIN - 8, y: middle(h), text: String(h), align: "right" }
-      : { x: column(h) + side / 2, y: top - 7, text: String(h), align: "center" });
   }
-  placed.content = top + lines * pitch + 10;
+  const best = (most, room) => {
+    let found = { plan: plans[1], side: LEAST, worth: 0 };
+    for (const plan of plans) {
+      const fits = (side) => {
+        const size = sizeOfAll(kinds, plan, side);
+        return size.width <= width && size.height <= room;
+      };
+      let side = most;
+      while (side >= LEAST && !fits(side)) side--;
+      if (side < LEAST) continue;
+      const seen = Math.min(1, height / sizeOfAll(kinds, plan, side).height);
+      const worth = (side * Math.sqrt(seen)) / (plan.groups > 1 ? UNBROKEN : 1);
+      if (worth > found.worth) found = { plan, side, worth };
+    }
+    return found;
+  };
+  const whole = best(MOST, height);
+  return whole.worth ? whole : best(ENOUGH, Infinity);
+}
+
+/** @param {Placed} placed @param {Kind} kind @param {Plan} plan @param {number} side */
+function placeKind(placed, kind, { turned, groups }, side, x, y, room) {
+  const { layers, most } = kind;
+  const [across, down] = pitchOf(kind, side);
+  const cut = Math.ceil(layers.length / groups);
+  const order = turned ? "layers →, heads ↓" : "layers ↓, heads →";
+  placed.headings.push({ x: x + 2, y: y + HEADING / 2, text: `${kind.title} · ${order}`, short: kind.title, room: room - 4 });
+  let bottom = y + HEADING;
+  for (let from = 0; from < layers.length; from += cut) {
+    const group = layers.slice(from, from + cut);
+    const nth = from / cut;
+    const left = x + MARGIN + (turned ? 0 : nth * (MARGIN + most * across + APART));
+    const top = y + HEADING + AXIS + (turned ? nth * (AXIS + most * down) : 0);
+    const above = (column, number) => placed.marks.push(
+      { x: left + column * across + (across - GAP) / 2, y: top - 8, text: String(number), align: "center" });
+    const before = (row, number) => placed.marks.push(
+      { x: left - 7, y: top + row * down + (down - GAP) / 2, text: String(number), align: "right" });
+    group.forEach(({ number, own }, n) => {
+      (turned ? above : before)(n, number);
+      own.forEach((head, h) => {
+        const [column, row] = turned ? [n, h] : [h, n];
+        [head.x, head.y] = [left + column * across, top + row * down];
+        fillSquare(head, side);
+        placed.shown.push(head);
+      });
+    });
+    for (let h = 0; h < most; h++) (turned ? before : above)(h, h);
+    bottom = Math.max(bottom, top + (turned ? most : group.length) * down);
+  }
+  kind.notes.forEach((text, i) => {
+    placed.marks.push({ x: x + 2, y: bottom + (i + 0.5) * NOTE_LINE, text, align: "left", room: room - 12 });
+  });
 }
 
 /**
