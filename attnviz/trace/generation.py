@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel
-from transformers.generation import StoppingCriteria, StoppingCriteriaList
+from torch import Tensor, nn
+from transformers import Cache, PreTrainedModel
+from transformers.generation import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token
 from attnviz.trace import inputs as feeding
-from attnviz.trace.merge import merge
-from attnviz.trace.recorder import Call, Recorder
+from attnviz.trace.merge import Passes
+from attnviz.trace.recorder import Recorder
 from attnviz.trace.structure import Stream, kind_of
 from attnviz.trace.trace import Trace
 
@@ -40,81 +47,121 @@ class Generation:
     start: int
 
 
+@dataclass(frozen=True)
+class Step:
+    """A token that has just been written, and what the model looked at when it chose it.
+
+    Attributes:
+        id: the token's.
+        position: where the token stands among the trace's tokens; the query that chose it stands
+            one before.
+    """
+
+    id: int
+    position: int
+    passes: Passes = field(repr=False)
+
+    def weights(self, layer: int, head: int, since: int | None = None) -> Tensor:
+        """(r, n_k): one head's weights for the query that chose the token, as one row, or for all
+        queries from ``since`` on. Nothing is kept of them here.
+
+        Args:
+            layer: counted in the order in which the layers first ran, as in ``trace.layers``.
+
+        Raises:
+            AttnVizError: no such layer or head, or a layer that cannot be shown.
+        """
+        return self.passes.weights(layer, head, since)
+
+
 def generate(
     model: Model,
     text: str | None = None,
     *,
     inputs: dict[str, Tensor] | None = None,
+    after: Sequence[int] = (),
     max_new_tokens: int = 20,
     temperature: float = 0.0,
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
     keep: Sequence[str] = ("qkv", "residual"),
-    on_token: Callable[[int], bool] | None = None,
+    on_token: Callable[[Step], bool] | None = None,
 ) -> Generation:
     """Lets the model write, with its KV cache, and records all of it.
 
+    Each token is drawn with a chance of its own, made of the seed and the token's position, so
+    that going on after a beginning gives what writing all at once would have given.
+
     Args:
         text: the prompt (the source text of an encoder-decoder).
+        after: ids of tokens that were written before. The writing goes on after them, and they
+            count as written in what is returned. After an end of text nothing more is written.
+        max_new_tokens: how many are written at most, those in ``after`` not counted.
         temperature: 0 takes the likeliest token each time; above, tokens are drawn.
         top_k, top_p: draw among the k likeliest, or the likeliest that make up p.
         keep: as for ``Model.trace``; each layer's own output is always kept.
-        on_token: called with each new token's id; returning True stops.
+        on_token: called with each new token; returning True stops.
 
     Raises:
         AttnVizError: a model that writes nothing, or input that it cannot take.
     """
-    if not model.module.can_generate():
+    module = model.module
+    if not module.can_generate():
         raise AttnVizError(
             f"{model.name} does not write text.", "Choose a causal or encoder-decoder model."
         )
     prepared = feeding.prepare(model.checkpoint, text, None, None, None, inputs)
+    encdec = bool(getattr(module.config, "is_encoder_decoder", False))
     tensors = {k: v for k, v in prepared.tensors.items() if k != "decoder_input_ids"}
-    drawn: dict[str, Any] = {"do_sample": temperature > 0}
+    given = _decoder_goes_on(module, tensors, after) if encdec else _goes_on(tensors, after)
+    options: dict[str, Any] = {"do_sample": temperature > 0}
     if temperature > 0:
-        drawn |= {"temperature": temperature, "top_k": top_k or 0, "top_p": top_p or 1.0}
-    stop = StoppingCriteriaList([_OnToken(on_token)] if on_token is not None else [])
-    # a generation is not run again for its receipt: it keeps its outputs
-    recorder = Recorder(keep_outputs=True)
-    devices = [model.device] if model.device.type == "cuda" else []
-    with (
-        torch.random.fork_rng(devices=devices),
-        model.recording(recorder, 1, "residual" in keep) as stream,
-        _passes(model.module, recorder),
-    ):
-        torch.manual_seed(seed)
-        out = model.module.generate(  # type: ignore[operator]
-            **tensors,
-            **drawn,
-            num_beams=1,
-            max_new_tokens=max_new_tokens,
-            stopping_criteria=stop,
-            return_dict_in_generate=True,
-            output_logits=True,
-        )
-        ids: Tensor = out.sequences
-        logits = out.logits[-1] if out.logits else None
-        # the last token was written but not read: read it, so that the trace covers it
-        last = _read_last(model, ids, out)
-        logits = last if last is not None else logits
-    whole = ids[0].tolist()
-    encdec = bool(getattr(model.module.config, "is_encoder_decoder", False))
+        options |= {"temperature": temperature, "top_k": top_k or 0, "top_p": top_p or 1.0}
+        options["logits_processor"] = LogitsProcessorList([_Chance(seed)])
+    if "logits" in keep and "logits_to_keep" in inspect.signature(module.forward).parameters:
+        options["logits_to_keep"] = 0  # of the prompt too
+    with _recorded(model, keep) as run:
+        if _at_its_end(module, after):
+            whole, cache = given["decoder_input_ids" if encdec else "input_ids"], None
+            module(**given)
+            seen = whole.shape[1]
+        else:
+            if on_token is not None:
+                options["stopping_criteria"] = StoppingCriteriaList([_OnToken(on_token, run)])
+            out = module.generate(  # type: ignore[operator]
+                **given,
+                **options,
+                num_beams=1,
+                max_new_tokens=max_new_tokens,
+                return_dict_in_generate=True,
+            )
+            whole, cache = out.sequences, getattr(out, "past_key_values", None)
+            seen = whole.shape[1] - 1  # the last token was written but not read
+            if not encdec and cache is not None and not _is_empty(cache):
+                module(
+                    input_ids=whole[:, -1:],
+                    attention_mask=torch.ones_like(whole),
+                    past_key_values=cache,
+                    use_cache=True,
+                )
+                seen = whole.shape[1]
+    if not encdec and _is_empty(cache):  # a model that takes none has read everything again for each token
+        with _recorded(model, keep) as run:
+            module(input_ids=whole)
+        seen = whole.shape[1]
+    ids = whole[0].tolist()
     start = 1 if encdec else prepared.tensors["input_ids"].shape[1]
-    written = feeding.tokens_of(model.checkpoint, whole[start:])
-    seen = len(whole) - (0 if last is not None else 1)
+    written = feeding.tokens_of(model.checkpoint, ids[start:])
     if encdec:
-        begin = feeding.tokens_of(model.checkpoint, whole[:1])
+        begin = feeding.tokens_of(model.checkpoint, ids[:1])
         prepared = feeding.with_tokens(prepared, prepared.tokens, (*begin, *written)[:seen])
     else:
         prepared = feeding.with_tokens(prepared, (*prepared.tokens, *written)[:seen], ())
-    if "logits" in keep and out.logits:
-        rows = [*_prompt_logits(model, tensors, start), *out.logits]
-        logits = torch.cat(rows if last is None else [*rows, last])  # (n, vocabulary)
-    calls = _merged(model, recorder.calls)
-    stream = _joined(stream)
-    trace = model.traced(calls, stream, prepared, logits, "qkv" in keep)
-    answer = whole[start:]
+    logits = torch.cat(run.logits) if run.logits else None  # (n, vocabulary)
+    calls = run.passes.merged()
+    trace = model.traced(calls, _joined(run.stream), prepared, logits, "qkv" in keep)
+    answer = ids[start:]
     words = (
         model.tokenizer.decode(answer, skip_special_tokens=True)
         if model.tokenizer is not None
@@ -123,66 +170,114 @@ def generate(
     return Generation(str(words), written, trace, start)
 
 
-def _prompt_logits(model: Model, tensors: dict[str, Tensor], start: int) -> list[Tensor]:
-    """One (start - 1, vocabulary): inside the prompt, of which writing keeps the last row alone."""
-    if start == 1:
-        return []
-    with torch.no_grad():
-        return [model.module(**tensors).logits[0, : start - 1]]
+def _goes_on(tensors: dict[str, Tensor], after: Sequence[int]) -> dict[str, Tensor]:
+    """A decoder's input with the tokens after it."""
+    if not after:
+        return tensors
+    ids = tensors["input_ids"]
+    longer = dict(tensors)
+    for name, t in tensors.items():
+        if t.shape == ids.shape:  # (1, n): the mask, segments and such go on as they end
+            longer[name] = torch.cat([t, t[:, -1:].expand(-1, len(after))], dim=1)
+    longer["input_ids"] = torch.cat([ids, torch.tensor([list(after)], device=ids.device)], dim=1)
+    return longer
 
 
-def _read_last(model: Model, ids: Tensor, out: Any) -> Tensor | None:
-    """(1, vocabulary): logits after the last token; None where the cache cannot be read on."""
-    cache = getattr(out, "past_key_values", None)
-    if cache is None or getattr(model.module.config, "is_encoder_decoder", False):
-        return None
-    output = model.module(
-        input_ids=ids[:, -1:],
-        attention_mask=torch.ones_like(ids),
-        past_key_values=cache,
-        use_cache=True,
-    )
-    last: Tensor = output.logits[0, -1:]
-    return last
+def _decoder_goes_on(
+    module: PreTrainedModel, tensors: dict[str, Tensor], after: Sequence[int]
+) -> dict[str, Tensor]:
+    """An encoder-decoder's input with the tokens that its decoder has written."""
+    if not after:
+        return tensors
+    config = module.generation_config
+    start = config.decoder_start_token_id  # type: ignore[union-attr]
+    start = config.bos_token_id if start is None else start  # type: ignore[union-attr]
+    device = next(iter(tensors.values())).device
+    return {**tensors, "decoder_input_ids": torch.tensor([[start, *after]], device=device)}
 
 
-def _merged(model: Model, calls: Sequence[Call]) -> list[Call]:
-    """A generation's calls, those of one layer in all its passes put together."""
-    groups: dict[int, list[Call]] = {}
-    for call in calls:
-        groups.setdefault(call.index, []).append(call)
-    merged = []
-    for group in groups.values():
-        name = model.name_of(group[0].module)
-        cross = kind_of(model.module, name, group[0].module) == "cross"
-        merged.append(merge(group, grows=not cross))
-    return merged
+def _at_its_end(module: PreTrainedModel, after: Sequence[int]) -> bool:
+    """Whether what was written ends with an end of text."""
+    ends = module.generation_config.eos_token_id  # type: ignore[union-attr]
+    return bool(after) and after[-1] in (ends if isinstance(ends, list) else [ends])
+
+
+def _is_empty(cache: Any) -> bool:
+    """Whether a cache was made and not used."""
+    return isinstance(cache, Cache) and not cache.get_seq_length()
+
+
+class _Chance(LogitsProcessor):
+    """Makes the draw of a token depend on the seed and the token's position alone."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        place = f"{self._seed} {input_ids.shape[1]}".encode()
+        torch.manual_seed(int.from_bytes(hashlib.blake2b(place, digest_size=8).digest(), "big"))
+        return scores
 
 
 class _OnToken(StoppingCriteria):
     """Tells each new token to a listener, who may stop the writing."""
 
-    def __init__(self, listen: Callable[[int], bool]) -> None:
+    def __init__(self, listen: Callable[[Step], bool], run: _Run) -> None:
         self._listen = listen
+        self._run = run
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        done = bool(self._listen(int(input_ids[0, -1])))
+        ids = input_ids[0]
+        done = bool(self._listen(Step(int(ids[-1]), len(ids) - 1, self._run.passes)))
         return torch.full((len(input_ids),), done, device=input_ids.device)
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What is recorded while a model writes.
+
+    Attributes:
+        logits: (n, vocabulary) each, pass by pass, or the last position's alone.
+    """
+
+    passes: Passes
+    stream: Stream
+    logits: list[Tensor]
+
+
 @contextmanager
-def _passes(module: PreTrainedModel, recorder: Recorder) -> Iterator[None]:
-    """Tells the recorder where one forward pass ends and the next begins."""
+def _recorded(model: Model, keep: Sequence[str]) -> Iterator[_Run]:
+    """Records the passes made inside, and gives torch its chance back as it was."""
+    module = model.module
 
-    def hook(*_: Any) -> None:
-        if recorder.is_active():
-            recorder.next_pass()
+    def grows(attention: nn.Module) -> bool:
+        return kind_of(module, model.name_of(attention), attention) != "cross"
 
-    handle = module.register_forward_pre_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
+    # a generation is not run again for its receipt: it keeps its outputs
+    recorder = Recorder(keep_outputs=True)
+    devices = [model.device] if model.device.type == "cuda" else []
+    with (
+        torch.random.fork_rng(devices=devices),
+        model.recording(recorder, 1, "residual" in keep) as stream,
+    ):
+        run = _Run(Passes(grows), stream, [])
+
+        def ended(_module: nn.Module, _args: Any, output: Any) -> None:
+            if not recorder.is_active():  # another thread's pass
+                return
+            run.passes.add(recorder.end_pass())
+            logits = getattr(output, "logits", None)
+            if isinstance(logits, Tensor):
+                if "logits" in keep:
+                    run.logits.append(logits[0])
+                else:
+                    run.logits[:] = [logits[0, -1:].clone()]
+
+        handle = module.register_forward_hook(ended)
+        try:
+            yield run
+        finally:
+            handle.remove()
 
 
 def _joined(stream: Stream) -> Stream:

@@ -7,13 +7,15 @@ their order, and for each query the range of keys that its pass let it see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from attnviz.trace.compute import Pattern, Products, Recorded
+from attnviz.errors import AttnVizError
+from attnviz.trace.compute import Pattern, Products
 from attnviz.trace.recorder import Call
 from attnviz.trace.rules import (
     IntervalMask,
@@ -24,59 +26,172 @@ from attnviz.trace.rules import (
 )
 
 
-def merge(calls: Sequence[Call], grows: bool) -> Call:
+@dataclass(frozen=True)
+class Pass:
+    """One layer's call in one pass.
+
+    Attributes:
+        n_q: how many queries it added. n_k: how many keys it looked at; once the next pass has come
+            only those that it added are held.
+    """
+
+    call: Call
+    n_q: int
+    n_k: int
+
+    @classmethod
+    def of(cls, call: Call) -> Pass:
+        """A pass that holds all it looked at."""
+        n_q, n_k = call.layer.shape[2:] if call.layer is not None else (0, 0)
+        return cls(call, n_q, n_k)
+
+    def newest(self) -> Pass:
+        """The pass with the keys and values that it added alone: the next pass has the others.
+
+        A cache makes a new tensor of all keys in each pass. Held to the end they would be n^2.
+        """
+        layer = self.call.layer
+        if isinstance(layer, Products):
+            layer = replace(layer, k=_last(layer.k, self.n_q), v=_last(layer.v, self.n_q))
+        elif isinstance(layer, Pattern):
+            layer = Pattern(layer.values, v=None if layer.v is None else _last(layer.v, self.n_q))
+        return replace(self, call=replace(self.call, layer=layer))
+
+
+class Passes:
+    """The layers of a generation, put together from its passes as they come.
+
+    Args:
+        grows: whether each pass adds keys to what a module looks at (cross-attention looks at the
+            same ones each time).
+    """
+
+    def __init__(self, grows: Callable[[nn.Module], bool]) -> None:
+        self._grows = grows
+        self._layers: dict[int, list[Pass]] = {}  # in the order in which they first ran
+
+    def add(self, calls: Sequence[Call]) -> None:
+        """The calls of one more pass."""
+        for call in calls:
+            passes = self._layers.setdefault(call.index, [])
+            new = Pass.of(call)
+            if passes and self._grows(call.module):
+                if new.n_q == new.n_k > 1:  # without a cache each pass reads everything again
+                    passes.clear()
+                else:
+                    passes[-1] = passes[-1].newest()
+            passes.append(new)
+
+    def merged(self) -> list[Call]:
+        """Each layer as one call over all passes."""
+        return [merge(x, self._grows(x[0].call.module)) for x in self._layers.values()]
+
+    def weights(self, layer: int, head: int, since: int | None = None) -> Tensor:
+        """(r, n_k): the weights of one head's newest query, or of all from query ``since`` on.
+
+        Raises:
+            AttnVizError: no such layer or head, or a layer that was refused.
+        """
+        if layer not in self._layers:
+            raise AttnVizError(f"There is no layer {layer}.", "Choose one that has run.")
+        passes = self._layers[layer]
+        seen = sum(p.n_q for p in passes)
+        if since is None or since >= seen - passes[-1].n_q:  # the last pass has made them all
+            call, before = passes[-1].call, seen - passes[-1].n_q
+        else:
+            call, before = merge(passes, self._grows(passes[0].call.module)), 0
+        held = call.layer
+        if held is None:
+            raise AttnVizError(f"Layer {layer} cannot be shown: {call.reason}.", "Choose another.")
+        _, H, n_q, n_k = held.shape
+        if not 0 <= head < H:
+            raise AttnVizError(f"Layer {layer} has no head {head}.", f"They run from 0 to {H - 1}.")
+        first = n_q - 1 if since is None else max(0, since - before)
+        rows = held.weights(0, slice(head, head + 1), slice(first, n_q), 0, n_k)[0]  # (r, n_k)
+        gone = seen - n_k if self._grows(call.module) else 0  # of a sliding cache
+        return F.pad(rows, (max(0, gone), 0))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors held, each place in memory counted once."""
+        held: dict[int, int] = {}
+        for passes in self._layers.values():
+            for p in passes:
+                layer = p.call.layer
+                parts = [] if layer is None else [layer.q, layer.k, layer.v]
+                if isinstance(layer, Pattern):
+                    parts.append(layer.values)
+                for t in (*parts, p.call.own):
+                    if t is not None:
+                        place = t.untyped_storage()
+                        held[place.data_ptr()] = place.nbytes()
+        return sum(held.values())
+
+
+def merge(passes: Sequence[Pass], grows: bool) -> Call:
     """The calls of one layer in the passes of a generation, as one call.
 
     Args:
         grows: whether each pass adds keys (cross-attention looks at the same ones each time).
 
-    A refused pass refuses the whole; a dense one makes the whole dense.
+    A refused pass refuses the whole, and so do passes of which some are dense and some exact: of
+    the exact ones too few keys are left to give their weights.
     """
+    calls = [p.call for p in passes]
     first = calls[0]
     if len(calls) == 1:
         return first
     refused = next((c for c in calls if c.layer is None), None)
     if refused is not None:
-        return Call(first.module, None, None, "refused", refused.reason)
-    owns = [c.own for c in calls]
-    own = None if any(o is None for o in owns) else torch.cat([o for o in owns if o is not None], 1)
-    layers = [c.layer for c in calls if c.layer is not None]
-    products = [x for x in layers if isinstance(x, Products)]
-    if len(products) == len(layers):
-        return Call(first.module, _merge_products(products, grows), own, "exact")
-    reason = next(c.reason for c in calls if isinstance(c.layer, Pattern))
-    return Call(first.module, _merge_patterns(layers, grows), own, "dense", reason)
+        return Call(first.module, None, None, "refused", refused.reason, index=first.index)
+    owns = [c.own for c in calls if c.own is not None]
+    own = torch.cat(owns, dim=1) if len(owns) == len(calls) else None
+    if all(isinstance(c.layer, Products) for c in calls):
+        products = _merge_products(passes, grows)
+        return Call(first.module, products, own, "exact", index=first.index)
+    if not all(isinstance(c.layer, Pattern) for c in calls):
+        reason = "some passes could be recomputed and some could not"
+        return Call(first.module, None, None, "refused", reason, index=first.index)
+    layer = _merge_patterns(passes, grows)
+    return Call(first.module, layer, own, "dense", first.reason, index=first.index)
 
 
-def _offsets(layers: Sequence[Recorded], grows: bool) -> list[int]:
+def _offsets(passes: Sequence[Pass], grows: bool) -> list[int]:
     """Where each pass's first key lies in the whole text: a sliding cache has dropped some."""
     if not grows:
-        return [0] * len(layers)
+        return [0] * len(passes)
     offsets, seen = [], 0
-    for layer in layers:
-        seen += layer.shape[2]
-        offsets.append(max(0, seen - layer.shape[3]))
+    for p in passes:
+        seen += p.n_q
+        offsets.append(max(0, seen - p.n_k))
     return offsets
 
 
-def _whole(parts: Sequence[Tensor], layers: Sequence[Recorded], grows: bool) -> Tensor:
+def _whole(parts: Sequence[Tensor], passes: Sequence[Pass], grows: bool) -> Tensor:
     """All keys (or values): the last pass's, if it saw all; else each pass's newest."""
-    total = sum(x.shape[2] for x in layers)
+    total = sum(p.n_q for p in passes)
     if not grows or parts[-1].shape[2] >= total:
         return parts[-1]
-    newest = [part[:, :, -x.shape[2] :] for part, x in zip(parts, layers, strict=True)]
+    newest = [part[:, :, -p.n_q :] for part, p in zip(parts, passes, strict=True)]
     return torch.cat(newest, dim=2)
 
 
-def _merge_products(layers: Sequence[Products], grows: bool) -> Products:
+def _last(t: Tensor, n: int) -> Tensor:
+    """(B, H, n, d): the last rows, without holding the others."""
+    return t if t.shape[2] <= n else t[:, :, -n:].clone()
+
+
+def _merge_products(passes: Sequence[Pass], grows: bool) -> Products:
+    layers = [p.call.layer for p in passes if isinstance(p.call.layer, Products)]
     q = torch.cat([x.q for x in layers], dim=2)
-    k = _whole([x.k for x in layers], layers, grows)
-    v = _whole([x.v for x in layers], layers, grows)
+    k = _whole([x.k for x in layers], passes, grows)
+    v = _whole([x.v for x in layers], passes, grows)
     rules = [x.rules for x in layers]
     n_k = k.shape[2]
-    offsets = _offsets(layers, grows)
+    offsets = _offsets(passes, grows)
     terms: list[Term | None] = []
-    intervals = [_as_interval(x, o) for x, o in zip(layers, offsets, strict=True)]
+    looks = zip(layers, passes, offsets, strict=True)
+    intervals = [_as_interval(x, p.n_k, o) for x, p, o in looks]
     if all(i is not None for i in intervals):
         found = [i for i in intervals if i is not None]
         B = max(len(i.lo) for i in found)
@@ -84,9 +199,9 @@ def _merge_products(layers: Sequence[Products], grows: bool) -> Products:
         hi = torch.cat([i.hi.expand(B, -1) for i in found], dim=1)
         terms.append(IntervalMask(lo, hi, min(i.fill for i in found)))
     else:
-        terms.append(mask_term(_dense(layers, offsets, n_k, masks=True)))
+        terms.append(mask_term(_dense(layers, passes, offsets, n_k, masks=True)))
     if any(not isinstance(t, IntervalMask) for r in rules for t in r.terms):
-        terms.append(relative_or_dense(_dense(layers, offsets, n_k, masks=False)))
+        terms.append(relative_or_dense(_dense(layers, passes, offsets, n_k, masks=False)))
     sinks = rules[0].sinks
     if sinks is not None and sinks.ndim == 4 and sinks.shape[2] != 1:
         sinks = torch.cat([r.sinks for r in rules if r.sinks is not None], dim=2)
@@ -100,9 +215,9 @@ def _merge_products(layers: Sequence[Products], grows: bool) -> Products:
     return Products(q, k, v, merged)
 
 
-def _as_interval(layer: Products, offset: int) -> IntervalMask | None:
+def _as_interval(layer: Products, n_k: int, offset: int) -> IntervalMask | None:
     """What a pass lets its queries see, in keys of the whole text, if that is a range a row."""
-    n_q, n_k = layer.shape[2:]
+    n_q = layer.shape[2]
     masks = [t for t in layer.rules.terms if isinstance(t, IntervalMask)]
     if len(masks) > 1:
         return None
@@ -113,30 +228,35 @@ def _as_interval(layer: Products, offset: int) -> IntervalMask | None:
     return IntervalMask(m.lo + offset, m.hi.clamp(max=n_k) + offset, m.fill)
 
 
-def _dense(layers: Sequence[Products], offsets: Sequence[int], n_k: int, masks: bool) -> Tensor:
+def _dense(
+    layers: Sequence[Products],
+    passes: Sequence[Pass],
+    offsets: Sequence[int],
+    n_k: int,
+    masks: bool,
+) -> Tensor:
     """(B, H, n_q, n_k): the passes' masks, or their biases, below each other."""
     rows = []
-    for layer, offset in zip(layers, offsets, strict=True):
-        B, H, n_q, cols = layer.shape
-        total = torch.zeros(B, H, n_q, cols, device=layer.q.device)
+    for layer, p, offset in zip(layers, passes, offsets, strict=True):
+        B, H, n_q, _ = layer.shape
+        total = torch.zeros(B, H, n_q, p.n_k, device=layer.q.device)
         for term in layer.rules.terms:
             if isinstance(term, IntervalMask) == masks:
                 for b in range(B):
-                    term.add_to(total[b], b, slice(0, H), slice(0, n_q), slice(0, cols))
+                    term.add_to(total[b], b, slice(0, H), slice(0, n_q), slice(0, p.n_k))
         outside = -torch.inf if masks else 0.0
-        rows.append(F.pad(total, (offset, n_k - cols - offset), value=outside))
+        rows.append(F.pad(total, (offset, n_k - p.n_k - offset), value=outside))
     return torch.cat(rows, dim=2)
 
 
-def _merge_patterns(layers: Sequence[Recorded], grows: bool) -> Pattern:
-    offsets = _offsets(layers, grows)
-    n_k = max(o + x.shape[3] for o, x in zip(offsets, layers, strict=True))
-    rows = []
-    for layer, offset in zip(layers, offsets, strict=True):
-        B, H, n_q, cols = layer.shape
-        w = torch.stack([layer.weights(b, slice(0, H), slice(0, n_q), 0, cols) for b in range(B)])
-        rows.append(F.pad(w, (offset, n_k - cols - offset)))
-    values = [x.v for x in layers]
-    seen = [v for v in values if v is not None]
-    v = _whole(seen, layers, grows) if len(seen) == len(values) else None
+def _merge_patterns(passes: Sequence[Pass], grows: bool) -> Pattern:
+    layers = [p.call.layer for p in passes if isinstance(p.call.layer, Pattern)]
+    offsets = _offsets(passes, grows)
+    n_k = max(o + p.n_k for o, p in zip(offsets, passes, strict=True))
+    rows = [
+        F.pad(x.values, (offset, n_k - p.n_k - offset))
+        for x, p, offset in zip(layers, passes, offsets, strict=True)
+    ]
+    seen = [x.v for x in layers if x.v is not None]
+    v = _whole(seen, passes, grows) if len(seen) == len(layers) else None
     return Pattern(torch.cat(rows, dim=2), None, None, None, v)

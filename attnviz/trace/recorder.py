@@ -97,10 +97,16 @@ class Recorder:
         """Whether the running thread records with this recorder."""
         return _ACTIVE.get() is self
 
-    def next_pass(self) -> None:
-        """A new forward pass of a generation begins: its layers are those seen before."""
+    def end_pass(self) -> list[Call]:
+        """One forward pass of a generation has ended: its calls, which are not held here any more.
+
+        The layers of the next pass are those seen before; masks that they shared are let go.
+        """
         self.settle()
         self._ran.clear()
+        self._reader = Reader()
+        calls, self.calls = self.calls, []
+        return calls
 
     def add(
         self,

@@ -177,7 +177,7 @@ def _write(
             top_p=how.top_p,
             seed=how.seed,
             keep=keep,
-            on_token=progress.heard,
+            on_token=lambda step: progress.heard(step.id),
         )
     finally:
         _running().pop(key, None)

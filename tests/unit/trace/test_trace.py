@@ -8,7 +8,7 @@ import torch
 import attnviz
 from attnviz import AttnVizError
 from attnviz.trace import Trace
-from tests.unit.trace.models import BUILD, CAUSAL, N, build, eager_weights, inputs, tokens
+from tests.unit.trace.models import BUILD, N, build, eager_weights, inputs, tokens
 
 DENSE = {"gptj", "bloom"}
 
@@ -147,75 +147,6 @@ def test_only_the_last_logits_are_kept_unless_asked_for() -> None:
     assert best[0].probability == pytest.approx(float(probabilities.max()))
     with pytest.raises(AttnVizError, match="logits"):
         trace.predictions(position=2)
-
-
-@pytest.mark.parametrize("name", CAUSAL)
-def test_generation_with_a_cache_is_one_trace_of_the_whole(name: str) -> None:
-    module = build(name)
-    module.generation_config.eos_token_id = None
-    model = attnviz.wrap(module)
-    prompt = tokens(1, 5)
-    written = model.generate(inputs={"input_ids": prompt}, max_new_tokens=7)
-    ids = torch.cat([prompt, torch.tensor([[t.id for t in written.tokens]])], dim=1)
-    with torch.no_grad():
-        plain = module.generate(input_ids=prompt, max_new_tokens=7, do_sample=False)
-    assert torch.equal(ids, plain)
-    whole = model.trace(inputs={"input_ids": ids})
-    assert len(written.trace.tokens) == 12 == written.trace.layers[0].n_q
-    assert all(f.passed for f in written.trace.fidelity())
-    for layer in whole.layers:
-        for head in range(layer.n_heads):
-            cached = written.trace.attention(layer.index, head).weights()
-            at_once = whole.attention(layer.index, head).weights()
-            # one token at a time rounds otherwise than all at once, layer upon layer
-            torch.testing.assert_close(cached, at_once, rtol=0, atol=1e-4)
-    torch.testing.assert_close(written.trace.residual(-1), whole.residual(-1), rtol=0, atol=1e-3)
-
-
-def test_an_encoder_decoder_writes_with_all_three_attentions() -> None:
-    module = build("t5")
-    module.generation_config.eos_token_id = None
-    model = attnviz.wrap(module)
-    written = model.generate(inputs={"input_ids": tokens(1, N)}, max_new_tokens=6)
-    assert [x.kind for x in written.trace.layers].count("cross") == 2
-    assert all(f.passed for f in written.trace.fidelity())
-    given = {
-        "input_ids": tokens(1, N),
-        "decoder_input_ids": torch.tensor([[t.id for t in written.trace.target_tokens]]),
-    }
-    whole = model.trace(inputs=given)
-    for layer in whole.layers:
-        cached = written.trace.attention(layer.index, 2).weights()
-        at_once = whole.attention(layer.index, 2).weights()
-        torch.testing.assert_close(cached, at_once, rtol=0, atol=1e-4)
-
-
-def test_a_listener_stops_the_writing() -> None:
-    seen: list[int] = []
-
-    def listen(token: int) -> bool:
-        seen.append(token)
-        return len(seen) == 3
-
-    model = attnviz.wrap(build("gpt2"))
-    written = model.generate(
-        inputs={"input_ids": tokens(1, 4)}, max_new_tokens=50, temperature=1.0, on_token=listen
-    )
-    assert [t.id for t in written.tokens] == seen and len(seen) == 3
-
-
-def test_drawing_depends_on_the_seed_alone() -> None:
-    model = attnviz.wrap(build("gpt2"))
-    state = torch.random.get_rng_state()
-
-    def draw(seed: int) -> list[int]:
-        out = model.generate(
-            inputs={"input_ids": tokens(1, 4)}, max_new_tokens=8, temperature=1.5, seed=seed
-        )
-        return [t.id for t in out.tokens]
-
-    assert draw(1) == draw(1) != draw(2)
-    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(
