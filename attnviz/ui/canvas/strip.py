@@ -224,6 +224,8 @@ def _helps(found: TokenMetric) -> dict[str, str]:
     if found.sent is not None:
         sent = "what a query gives to other tokens than itself: Σ w[i, j] over j ≠ i"
     return {
+        "from": "weight that the focused token's query puts on each token",
+        "to": "weight that each token's query puts on the focused token",
         "received": f"mean weight on a key, of {among}",
         "sent": sent,
         "entropy": "-Σ w log2 w of a query's row, in bits: 0 looks at one token",

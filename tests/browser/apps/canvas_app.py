@@ -36,6 +36,7 @@ from attnviz.ui.canvas import (
     lines_payload,
     map_payload,
     neuron_payload,
+    strip_payload,
 )
 
 # Words that must appear as themselves: markup, right to left, Chinese, emoji, white space.
@@ -127,6 +128,9 @@ def show() -> None:
             quantity=quantity,
             report="report" in asked,
         )
+    elif mode == "strip":
+        start = int(asked["start"]) if "start" in asked else None
+        payload = strip_payload(trace, layer, head, focus=state.token, start=start)
     elif mode == "lines":
         payload = lines_payload(trace, layer)
     else:

@@ -6,8 +6,9 @@ import { MapMode } from "./map.js";
 import { NeuronMode } from "./neuron.js";
 import { readPayload } from "./payload.js";
 import { Stage } from "./stage.js";
+import { StripMode } from "./strip.js";
 
-const MODES = { grid: GridMode, map: MapMode, lines: LinesMode, neuron: NeuronMode };
+const MODES = { grid: GridMode, map: MapMode, lines: LinesMode, neuron: NeuronMode, strip: StripMode };
 
 /** What stands in each root, kept from one call to the next. @type {WeakMap<Element, CanvasInstance>} */
 const instances = new WeakMap();

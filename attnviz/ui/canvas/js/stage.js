@@ -1,4 +1,4 @@
-// What the four modes stand on: a toolbar, a sharp canvas that scrolls, a tooltip, a table.
+// What the modes stand on: a toolbar, a sharp canvas that scrolls, a tooltip, a table.
 
 import { element, fileName, plainButton, saveFile } from "./dom.js";
 import { readTheme } from "./colours.js";
@@ -9,6 +9,7 @@ import { readTheme } from "./colours.js";
  * @property {string} label what a screen reader says the picture is
  * @property {HTMLElement[]} tools for the toolbar
  * @property {() => number} contentHeight of what can be scrolled; 0 if nothing
+ * @property {() => number} [naturalHeight] what the picture needs at the stage's width, if it may be short
  * @property {() => void} [layout] after a change of size
  * @property {() => void} [themed] after a change of colours
  * @property {(ctx: CanvasRenderingContext2D) => void} draw
@@ -60,7 +61,7 @@ export class Stage {
       element("div", { class: "bar" }, [this.tools, this.common]), this.scroll, this.note, this.live]);
     root.replaceChildren(this.frame, this.tablePanel);
     this.theme = readTheme(root);
-    this.width = this.height = 0;
+    this.width = this.height = this.most = 0;
     this.dpr = 1;
     this.title = "";
     /** @type {Mode | null} */
@@ -93,9 +94,18 @@ export class Stage {
     this.status("");
   }
 
-  /** @param {number} height of the toolbar and the picture together */
+  /** @param {number} height of the toolbar and the picture together, at most */
   setHeight(height) {
-    this.frame.style.height = `${height}px`;
+    this.most = height;
+  }
+
+  /** As high as the page allows, or as the mode needs if that is less. */
+  _fitFrame() {
+    const natural = this.mode?.naturalHeight?.();
+    const given = natural === undefined;
+    this.frame.style.height = given ? `${this.most}px` : "auto";
+    this.frame.style.maxHeight = `${this.most}px`;
+    this.scroll.style.flex = given ? "" : `0 1 ${Math.ceil(natural)}px`;
   }
 
   /** Take up the page's colours and sizes again. */
@@ -107,9 +117,11 @@ export class Stage {
 
   resize() {
     const width = this.scroll.clientWidth;
-    const height = this.scroll.clientHeight;
-    if (!width || !height || !this.mode) return;
+    if (!width || !this.mode) return;
     this.width = width;
+    this._fitFrame();
+    const height = this.scroll.clientHeight;
+    if (!height) return;
     this.height = height;
     this.dpr = window.devicePixelRatio || 1;
     this.pane.style.height = `${height}px`;
@@ -188,8 +200,13 @@ export class Stage {
       element("div", {}, [element("span", {}, [name]), element("b", {}, withToken(text, token))])));
     this.tipBox.hidden = false;
     const { offsetWidth: w, offsetHeight: h } = this.tipBox;
-    const left = x + 16 + w > this.width ? Math.max(4, x - w - 12) : x + 16;
-    const below = y + 16 + h > this.height ? Math.max(4, y - h - 12) : y + 16;
+    let [width, height] = [this.width, this.height];
+    if (this.mode?.naturalHeight) { // a short picture has no room for it: it lies over the page
+      const box = this.picture.getBoundingClientRect();
+      [x, y, width, height] = [x + box.left, y + box.top, window.innerWidth, window.innerHeight];
+    }
+    const left = x + 16 + w > width ? Math.max(4, x - w - 12) : x + 16;
+    const below = y + 16 + h > height ? Math.max(4, y - h - 12) : y + 16;
     this.tipBox.style.transform = `translate(${Math.round(left)}px, ${Math.round(below)}px)`;
   }
 

@@ -1,0 +1,487 @@
+// The text as chips that wrap, each tinted by what a head does with its token.
+
+import { codecOf, MASKED, shortNumber } from "./numbers.js";
+import { cssColour, isBright, mix, placeOn } from "./colours.js";
+import { dropdown, element } from "./dom.js";
+import { flowChips, stripLineAt } from "./stripflow.js";
+import { fitted, spoken } from "./stage.js";
+
+const CHIP_TEXT = 13; // px
+const CHIP_SMALL = 9.5;
+const CHIP_LONGEST = 260; // px of one token
+const STRIP_LOG_FROM = 128; // tokens: among more, the many weak ones would all look alike
+const SAME_CLICK = 350; // ms within which a second click on a token belongs to the first
+const STRIP_TABLE_ROWS = 200;
+const STRIP_MEASURES = /** @type {const} */ (["received", "sent", "entropy"]);
+
+/** @typedef {{side: "row" | "col", index: number}} Token */
+/** @typedef {"received" | "sent" | "entropy"} Measure */
+
+export class StripMode {
+  /** @param {import("./stage.js").Stage} stage @param {(name: string, value: any) => void} send */
+  constructor(stage, send) {
+    this.stage = stage;
+    this.send = send;
+    /** @type {Measure} */
+    this.measure = "received";
+    /** @type {"linear" | "log"} */
+    this.scaleKind = "linear";
+    /** @type {number | null} */
+    this.focus = null; // a chip
+    /** @type {number | null} */
+    this.known = null; // the focused chip whose weights are here
+    /** @type {number | null} */
+    this.hovered = null;
+    /** @type {number | null} */
+    this.cursor = null; // where the keys are
+    this.walking = false; // the keys, not the hand, make it scroll
+    this.clicked = { chip: -1, at: -Infinity };
+    this.content = 0;
+    this.label = "Tokens";
+    this._build();
+  }
+
+  _build() {
+    this.measures = dropdown("Measure", STRIP_MEASURES.map((m) => [m, m]), this.measure, (measure) => {
+      this.measure = /** @type {Measure} */ (measure);
+      this._tint();
+    });
+    this.scales = dropdown("Colour scale", [["linear", "Linear colours"], ["log", "Log colours"]],
+      this.scaleKind, (kind) => { this.scaleKind = /** @type {any} */ (kind); this._tint(); });
+    this.legend = element("span", { class: "legend" }, [
+      element("span"), element("canvas", { width: 96, height: 10 }), element("span")]);
+    this.written = element("span", { class: "legend written" }, [element("i"), "written by the model"]);
+    this.tools = [this.measures, this.scales, this.legend, this.written];
+  }
+
+  /** @param {import("./payload.js").Payload} payload */
+  receive({ header, arrays }) {
+    const before = this.header;
+    this.header = header;
+    this.arrays = arrays;
+    this.codecs = { received: codecOf(header.weights), sent: codecOf(header.weights), entropy: codecOf(header.bits) };
+    const texts = (h) => JSON.stringify(h?.sections.map((s) => [s.title, s.names]));
+    const elsewhere = texts(before) !== texts(header);
+    let start = 0;
+    this.sections = header.sections.map((section) => {
+      const placed = { ...section, start, stop: start + section.names.length };
+      start = placed.stop;
+      return placed;
+    });
+    this.names = header.sections.flatMap((section) => section.names);
+    this.written.hidden = !this.sections.some((s) => s.written !== null && s.written < s.names.length);
+    this.focus = this.known = header.focus && this._chipOf(header.focus[0], header.focus[1]);
+    if (elsewhere) {
+      this.cursor = this.hovered = this.widths = null;
+      this.scaleKind = this.names.length > STRIP_LOG_FROM ? "log" : "linear";
+      this.scales.value = this.scaleKind;
+    }
+    if (before?.measure !== header.measure) this.measure = header.measure;
+    if (header.kind === "cross" && this.focus !== null) this._turn();
+    this.label = `${header.title}. ${this.names.length} tokens in reading order, tinted by what this head does. ` +
+      "Arrow keys walk, Enter focuses a token, Escape lets go.";
+    this._tint();
+    this.stage.resize();
+  }
+
+  _chipOf(side, index) {
+    const section = this.sections.find((s) => s.side === side);
+    return section && index < section.names.length ? section.start + index : null;
+  }
+
+  _sectionOf(chip) {
+    return this.sections.find((s) => chip < s.stop);
+  }
+
+  /** A query of cross-attention only gives and a key only gets: show that. */
+  _turn() {
+    if (this.measure !== "entropy") this.measure = this._sectionOf(this.focus).keys ? "sent" : "received";
+  }
+
+  // ---- colours -------------------------------------------------------------------------------
+
+  /** Codes that tint the chips. */
+  get codes() {
+    if (this.known === null || this.measure === "entropy") return this.arrays[this.measure];
+    return this.arrays[this.measure === "received" ? "from" : "to"];
+  }
+
+  _title(measure) {
+    if (this.known === null || measure === "entropy") return measure;
+    const index = this.known - this._sectionOf(this.known).start;
+    return `${measure} ${measure === "received" ? "from" : "to"} ${index} · ${this.names[this.known].slice(0, 24)}`;
+  }
+
+  /** Take up the measure: its scale, its names, its legend. */
+  _tint() {
+    [...this.measures.options].forEach((option) => { option.textContent = this._title(option.value); });
+    this.measures.value = this.measure;
+    this.measures.title = this.header.helps[this.known === null || this.measure === "entropy" ? this.measure
+      : this.measure === "received" ? "from" : "to"];
+    this.codec = this.codecs[this.measure];
+    this.scale = this._scale();
+    this.scales.disabled = !this._ofKeys;
+    this._explain();
+    this._status();
+    this.stage.repaint();
+    this.stage.fillTable();
+  }
+
+  /** Weights on a few tokens, rather than a number of each query. */
+  get _ofKeys() {
+    return this.measure === "received" || (this.measure === "sent" && this.known !== null);
+  }
+
+  /** @returns {import("./colours.js").Scale & {open: boolean} | null} open: the largest lies beyond */
+  _scale() {
+    const values = [];
+    for (const code of this.codes) if (code !== MASKED) values.push(this.codec.values[code]);
+    if (!values.length) return null;
+    values.sort((a, b) => b - a);
+    const least = values[values.length - 1];
+    if (!this._ofKeys) {
+      return { kind: "linear", low: least < values[0] ? least : 0, high: values[0] || 1, ranks: null, open: false };
+    }
+    if (this.scaleKind === "log") { // an even text would be of one colour if its scale began far below it
+      const weak = values[Math.floor(0.95 * (values.length - 1))];
+      const high = values[0] || 1;
+      return { kind: "log", low: Math.max(high * 1e-4, Math.min(weak, high / 2)), high, ranks: null, open: false };
+    }
+    const high = values[1] || values[0] || 1; // one token often gets nearly everything
+    return { kind: "linear", low: 0, high, ranks: null, open: values[0] > high };
+  }
+
+  _explain() {
+    this.legend.hidden = !this.scale;
+    if (!this.scale) return;
+    const [low, bar, high] = /** @type {any} */ (this.legend.children);
+    const ctx = bar.getContext("2d");
+    for (let i = 0; i < bar.width; i++) {
+      ctx.fillStyle = cssColour(this.stage.theme.sequential[Math.round((i / (bar.width - 1)) * 255)]);
+      ctx.fillRect(i, 0, 1, bar.height);
+    }
+    const unit = this.measure === "entropy" ? " bits" : "";
+    low.textContent = `${this.scale.kind === "log" ? "≤ " : ""}${shortNumber(this.scale.low)}`;
+    high.textContent = `${this.scale.open ? "≥ " : ""}${shortNumber(this.scale.high)}${unit}`;
+    this.written.style.setProperty("--colour", this.stage.theme.primary);
+  }
+
+  /** What is not on the picture, in words. */
+  _status() {
+    if (this.focus !== null) {
+      const name = `${this.focus - this._sectionOf(this.focus).start} · ${this.names[this.focus]}`;
+      if (this.known === this.focus) this.stage.status(`${name} is focused; click it again to let go.`);
+      else this.stage.status(`Reading the weights of ${name}…`);
+    } else if (!this.scale) this.stage.status(this.header.helps[this.measure]);
+    else this.stage.status(this.header.offline ? "" : "Click a token to see what it gives to each token and gets from each.");
+  }
+
+  themed() {
+    if (this.header) this._tint();
+  }
+
+  /** The packed colour of a chip, or null. */
+  colourOf(chip) {
+    const code = this.codes[chip];
+    if (code === MASKED || !this.scale) return null;
+    return this.stage.theme.sequential[Math.round(placeOn(this.scale, this.codec.values[code], code) * 255)];
+  }
+
+  // ---- where things are ----------------------------------------------------------------------
+
+  layout() {
+    if (!this.header) return;
+    this.widths ??= this._measured();
+    Object.assign(this, flowChips(this.sections, this.widths, this.stage.width));
+  }
+
+  /** Of each chip, what its text and its position take, in px. */
+  _measured() {
+    const ctx = this.stage.picture.getContext("2d");
+    const known = new Map();
+    const widths = new Float32Array(this.names.length);
+    ctx.font = this.stage.font(CHIP_SMALL);
+    const digit = ctx.measureText("0").width;
+    ctx.font = this.stage.font(CHIP_TEXT);
+    for (const section of this.sections) {
+      for (let chip = section.start; chip < section.stop; chip++) {
+        const name = this.names[chip];
+        let width = known.get(name);
+        if (width === undefined) known.set(name, (width = Math.min(CHIP_LONGEST, ctx.measureText(name).width)));
+        widths[chip] = width + digit * String(chip - section.start).length + 20;
+      }
+    }
+    this.digit = digit;
+    return widths;
+  }
+
+  contentHeight() {
+    return this.content;
+  }
+
+  naturalHeight() {
+    this.layout();
+    return this.content;
+  }
+
+  /** @returns {number | null} */
+  _chipAt(x, y) {
+    const line = this.lines && stripLineAt(this.lines, y + this.stage.top);
+    if (!line) return null;
+    for (let chip = line.from; chip < line.to; chip++) {
+      if (x >= this.xs[chip] && x < this.xs[chip] + this.shown[chip]) return chip;
+    }
+    return null;
+  }
+
+  /** Where a chip is on the canvas. */
+  boxOf(chip) {
+    const line = this._lineOf(chip);
+    return { x: this.xs[chip], y: line.y - this.stage.top, w: this.shown[chip], h: line.h };
+  }
+
+  _lineOf(chip) {
+    let [low, high] = [0, this.lines.length - 1];
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.lines[middle].from <= chip) low = middle;
+      else high = middle - 1;
+    }
+    return this.lines[low];
+  }
+
+  // ---- the hand ------------------------------------------------------------------------------
+
+  hover(x, y) {
+    const chip = this._chipAt(x, y);
+    const free = chip !== null && this._address(chip) !== null;
+    this.stage.picture.style.cursor = free ? "pointer" : "";
+    if (chip !== this.hovered) {
+      this.hovered = chip;
+      this.cursor = null;
+      this.stage.repaintOver();
+    }
+    if (chip !== null) this.stage.tip(x, y, this.describe(chip));
+    else this.stage.hideTip();
+  }
+
+  leave() {
+    if (this.walking) {
+      this.walking = false;
+      return;
+    }
+    this.hovered = null;
+    this.stage.hideTip();
+    this.stage.repaintOver();
+  }
+
+  click(x, y, event) {
+    const chip = this._chipAt(x, y);
+    const twice = chip === this.clicked.chip && event.timeStamp - this.clicked.at < SAME_CLICK;
+    this.clicked = { chip: chip ?? -1, at: event.timeStamp };
+    if (chip !== null && !twice) this.hold(chip);
+  }
+
+  /** @returns {Token | null} */
+  _address(chip) {
+    const section = this._sectionOf(chip);
+    return section.side && !this.header.offline ? { side: section.side, index: chip - section.start } : null;
+  }
+
+  /** Focus a chip; the focused one, or null, lets go. */
+  hold(chip) {
+    const next = chip === this.focus ? null : chip;
+    const address = next === null ? null : this._address(next);
+    if (next === null ? this.focus === null : !address) return;
+    this.focus = next;
+    if (next === null) {
+      this.known = null;
+      this._tint();
+      this.stage.say("No token is focused.");
+    } else {
+      this._status();
+      this.stage.say(`Focused: ${address?.index} ${this.names[next]}`);
+    }
+    this.stage.repaint();
+    this.send("token", address);
+  }
+
+  key(event) {
+    const now = this.cursor ?? this.hovered ?? this.focus;
+    const last = this.names.length - 1;
+    if (event.key === "Escape") this.hold(null);
+    else if (event.key === "Enter" || event.key === " ") {
+      if (now !== null) this.hold(now);
+    } else if (event.key === "Home") this._walk(0);
+    else if (event.key === "End") this._walk(last);
+    else if (event.key === "ArrowLeft") this._walk(now === null ? 0 : Math.max(0, now - 1));
+    else if (event.key === "ArrowRight") this._walk(now === null ? 0 : Math.min(last, now + 1));
+    else if (event.key === "ArrowUp") this._walk(now === null ? 0 : this._beside(now, -1));
+    else if (event.key === "ArrowDown") this._walk(now === null ? 0 : this._beside(now, 1));
+    else return false;
+    return true;
+  }
+
+  /** The nearest chip a line above or below. */
+  _beside(chip, step) {
+    const line = this.lines[this.lines.indexOf(this._lineOf(chip)) + step];
+    if (!line) return chip;
+    const middle = this.xs[chip] + this.shown[chip] / 2;
+    let best = line.from;
+    const away = (other) => Math.abs(this.xs[other] + this.shown[other] / 2 - middle);
+    for (let other = line.from; other < line.to; other++) if (away(other) < away(best)) best = other;
+    return best;
+  }
+
+  _walk(chip) {
+    if (!this.names.length) return;
+    this.cursor = chip;
+    const { scroll, height } = this.stage;
+    const { y, h } = this.boxOf(chip);
+    if (y < 0 || y + h > height) {
+      const before = scroll.scrollTop;
+      scroll.scrollTop = this._lineOf(chip).y - (height - h) / 2;
+      this.walking = scroll.scrollTop !== before;
+    }
+    const box = this.boxOf(chip);
+    const rows = this.describe(chip);
+    this.stage.tip(box.x, box.y + box.h - 10, rows);
+    this.stage.say(spoken(rows));
+    this.stage.repaint();
+  }
+
+  // ---- numbers -------------------------------------------------------------------------------
+
+  /** @param {string} name @param {number} chip */
+  _text(name, chip) {
+    const code = this.arrays[name][chip];
+    const section = this._sectionOf(chip);
+    const query = section.queries !== null && chip - section.start >= section.queries;
+    const is = name === "received" || name === "from" ? section.keys : query;
+    if (code !== MASKED) return (name === "entropy" ? `${this.codecs.entropy.text(code)} bits` : this.codecs.received.text(code));
+    return is && (name === "from" || name === "to") && this._gives(name) ? "masked" : "–";
+  }
+
+  /** Whether the focused token is a query (for what comes from it) or a key (for what goes to it). */
+  _gives(name) {
+    const section = this._sectionOf(this.known);
+    return name === "to" ? section.keys
+      : section.queries !== null && this.known - section.start >= section.queries;
+  }
+
+  /** @param {number} chip @returns {import("./stage.js").TipRow[]} */
+  describe(chip) {
+    const section = this._sectionOf(chip);
+    const rows = /** @type {import("./stage.js").TipRow[]} */ ([
+      [this.sections.length > 1 ? section.title.toLowerCase() : "token", `${chip - section.start} · `, this.names[chip]]]);
+    if (section.side === null) {
+      rows.push(["", "this head does not look at this text"]);
+      return rows;
+    }
+    if (this.known !== null) {
+      const index = this.known - this._sectionOf(this.known).start;
+      rows.push([`received from ${index}`, this._text("from", chip)], [`sent to ${index}`, this._text("to", chip)]);
+    }
+    for (const name of STRIP_MEASURES) rows.push([name, this._text(name, chip)]);
+    return rows;
+  }
+
+  table() {
+    const [first, last] = this._window();
+    const from = this.lines[first]?.from ?? 0;
+    const to = Math.min(this.lines[last - 1]?.to ?? 0, from + STRIP_TABLE_ROWS);
+    const columns = this.known === null ? [...STRIP_MEASURES] : ["from", "to", ...STRIP_MEASURES];
+    const index = this.known === null ? 0 : this.known - this._sectionOf(this.known).start;
+    const heads = { from: `received from ${index}`, to: `sent to ${index}` };
+    const rows = [];
+    for (let chip = from; chip < to; chip++) {
+      const section = this._sectionOf(chip);
+      const text = this.sections.length > 1 ? `${section.title} ${chip - section.start} ` : `${chip - section.start} `;
+      rows.push([[text, this.names[chip]], ...columns.map((name) => this._text(name, chip))]);
+    }
+    return { caption: this.header.title, columns: ["token", ...columns.map((name) => heads[name] ?? name)], rows };
+  }
+
+  // ---- drawing -------------------------------------------------------------------------------
+
+  /** Lines on screen: first and one past the last. */
+  _window() {
+    const { top, height } = this.stage;
+    const first = this.lines.findIndex((line) => line.y + line.h > top);
+    if (first < 0) return [0, 0];
+    let last = first;
+    while (last < this.lines.length && this.lines[last].y < top + height) last++;
+    return [first, last];
+  }
+
+  draw(ctx) {
+    if (!this.lines) return;
+    const { theme, top } = this.stage;
+    for (const { y, section } of this.headings) {
+      if (y + 20 < top || y > top + this.stage.height) continue;
+      const n = section.names.length;
+      ctx.font = this.stage.font(11);
+      ctx.fillStyle = theme.faint;
+      ctx.textAlign = "left";
+      const silent = section.side === null ? ", which this head does not look at" : "";
+      ctx.fillText(`${section.title} · ${n} token${n === 1 ? "" : "s"}${silent}`, 2, y + 10 - top);
+    }
+    const [first, last] = this._window();
+    this.drawn = 0;
+    for (const line of this.lines.slice(first, last)) {
+      for (let chip = line.from; chip < line.to; chip++) this._chip(ctx, chip, line);
+      this.drawn += line.to - line.from;
+    }
+  }
+
+  _chip(ctx, chip, { y, h, section }) {
+    const { theme, top } = this.stage;
+    const [x, w, down] = [this.xs[chip], this.shown[chip], y - top];
+    const colour = this.colourOf(chip);
+    const ground = colour === null ? theme.background : cssColour(colour);
+    const letters = colour === null ? theme.text : isBright(colour) ? "#10151b" : "#ffffff";
+    const silent = section.side === null;
+    chipPath(ctx, x, down, w, h);
+    ctx.fillStyle = ground;
+    ctx.fill();
+    ctx.strokeStyle = colour === null ? theme.border : mix(ground, theme.text, 0.14);
+    ctx.lineWidth = 1;
+    ctx.stroke();
+    const index = chip - section.start;
+    const position = String(index);
+    ctx.textAlign = "left";
+    ctx.font = this.stage.font(CHIP_SMALL);
+    ctx.fillStyle = mix(ground, letters, 0.66);
+    ctx.fillText(position, x + 6, down + h / 2 + 1);
+    const left = position.length * this.digit + 11;
+    ctx.font = this.stage.font(CHIP_TEXT);
+    ctx.fillStyle = silent ? theme.faint : letters;
+    ctx.fillText(fitted(ctx, this.names[chip], w - left - 6), x + left, down + h / 2 + 0.5);
+    if (section.written !== null && index >= section.written) {
+      ctx.fillStyle = theme.primary;
+      ctx.fillRect(x + 3, down + h + 2, w - 6, 2);
+    }
+    if (chip === this.focus) this._outline(ctx, chip, theme.mark, 2);
+  }
+
+  _outline(ctx, chip, colour, width) {
+    const { x, y, w, h } = this.boxOf(chip);
+    chipPath(ctx, x - 1, y - 1, w + 2, h + 2);
+    ctx.strokeStyle = colour;
+    ctx.lineWidth = width;
+    ctx.stroke();
+  }
+
+  drawOver(ctx) {
+    const chip = this.cursor ?? this.hovered;
+    if (chip === null || !this.lines || chip === this.focus) return;
+    this._outline(ctx, chip, this.stage.theme.text, 1.5);
+  }
+
+  destroy() {}
+}
+
+function chipPath(ctx, x, y, w, h) {
+  ctx.beginPath();
+  ctx.roundRect(x + 0.5, y + 0.5, w - 1, h - 1, 5);
+}
