@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import streamlit as st
 
-from attnviz.ui import heads, models, panels, sidebar, state, views, writing
+from attnviz.ui import (
+    focus,
+    heads,
+    models,
+    one_head,
+    panels,
+    program,
+    sidebar,
+    state,
+    views,
+    writing,
+)
 from attnviz.ui.errors import as_text, attempt
 from attnviz.ui.models import Question
+from attnviz.ui.one_head import Head
 
 FIRST_TEXT = "When Mary and John went to the store, John gave a drink to"
 
@@ -30,27 +42,27 @@ if model is None:
     st.stop()
 
 kind = models.kind_of(model)
-left, right = st.columns([3, 2], gap="large")
-with left:
-    if kind == "vision":
-        upload = st.file_uploader("Image", type=["png", "jpg", "jpeg", "webp"], key="image")
-        question = Question.of_image(upload.getvalue()) if upload else None
-    else:
-        mask = getattr(model.tokenizer, "mask_token", None)
+if kind == "vision":
+    upload = st.file_uploader("Image", type=["png", "jpg", "jpeg", "webp"], key="image")
+    question = Question.of_image(upload.getvalue()) if upload else None
+else:
+    mask = getattr(model.tokenizer, "mask_token", None)
+    with st.container(horizontal=True):
         text = state.linked_text(
             "Text",
             key="text",
             default=FIRST_TEXT,
+            height=84,
             help=f"`{mask}` is the token to be guessed." if mask else "",
         )
         target = pair = ""
         if kind == "encoder-decoder":
-            target = state.linked_text("Target, read by the decoder", key="target", height=68)
+            target = state.linked_text("Target, read by the decoder", key="target", height=84)
         elif kind == "encoder":
-            pair = state.linked_text("Second sentence, if any", key="pair", height=68)
-        question = Question(text=text, target=target, pair=pair)
-        question = writing.controls(choice, model, question)
-    beside_text = st.container()
+            pair = state.linked_text("Second sentence, if any", key="pair", height=84)
+    question = Question(text=text, target=target, pair=pair)
+    question = writing.controls(choice, model, question)
+beside_text = st.container()
 
 if question is None:
     beside_text.caption("Upload an image to see how the model attends to its patches.")
@@ -70,15 +82,11 @@ else:
 trace = shown.trace
 st.session_state["explore_about"] = as_text(views.summary(choice.name, model, trace))
 about.caption(st.session_state["explore_about"], help=" ".join(model.notes) or None)
-with left:
-    at = panels.token_chips(trace, shown.start)
-with right:
-    panels.predictions(model, trace, at)
 
-overview = st.container(border=True)
+strip, overview = st.container(border=True), st.container(border=True)
 kinds = list(dict.fromkeys(layer.kind for layer in trace.layers))
 with st.container(border=True, horizontal=True, gap="large"):
-    controls, figure = st.container(width=270), st.container(width=640)
+    controls, figure = st.container(width=250), st.container(width=650)
 with controls:
     chosen = kinds[0]
     if len(kinds) > 1:
@@ -90,26 +98,32 @@ with controls:
     head = state.linked_index("Head", layer.n_heads, key="head")
     view = st.segmented_control(
         "Show",
-        [*views.VIEWS, *heads.VIEWS],
-        default="Weights",
+        list(one_head.VIEWS),
+        default="Map",
         required=True,
         wrap=True,
         key="show",
         bind="query-params",
+        help="  \n".join(f"**{name}** {what}" for name, what in one_head.VIEWS.items()),
     )
-    rows = state.linked_window("From query", layer.n_q, views.WINDOW, key="row")
-    cols = state.linked_window("From key", layer.n_k, views.WINDOW, key="col")
     panels.receipt(layer, models.fidelity(choice, question, trace, layer.index, report))
+at = focus.current(trace)
+with strip:
+    attempt(lambda: panels.tokens(trace, layer, head, at, shown.start))
 with overview:
     pictures = attempt(lambda: models.grid(choice, question, trace, report))
     waiting.empty()
     if pictures is not None:
         heads.grid(pictures, trace, layer, head)
 with figure:
-    if view in heads.VIEWS:
-        attempt(lambda: heads.one_head(trace, layer, head, view))
-    else:
-        matrix = attempt(lambda: views.matrix(trace, layer, head, view, rows, cols))
-        if matrix is not None:
-            panels.picture(matrix, layer, head, view)
-attempt(lambda: heads.pins(trace, layer, head))
+    here = focus.in_map(trace, layer, at)
+    query = here.index if here and here.side == "row" else None
+    asked = program.code(choice, question, layer, head, view, query)
+    one_head.one_head(Head(trace, layer, head, view, here, asked))
+heads.pins(trace, layer, head)
+with st.container(border=True, horizontal=True, gap="large"):
+    stream, outcome = st.container(width=600), st.container(width=340)
+with stream:
+    attempt(lambda: panels.stream(trace, layer, at))
+with outcome:
+    panels.predictions(model, trace, at)

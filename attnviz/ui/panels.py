@@ -1,18 +1,21 @@
-"""Parts of the Explore page: tokens, predictions, the receipt, one matrix."""
+"""Parts of the Explore page: the tokens, the receipt, the stream, the predictions."""
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
-import altair as alt
 import numpy as np
 import streamlit as st
 
 from attnviz import charts
+from attnviz.analysis import matrices
 from attnviz.errors import AttnVizError
-from attnviz.ui import state, views
+from attnviz.models.tokens import visible
+from attnviz.ui import focus, views
+from attnviz.ui.canvas import CanvasState, canvas, matrix_payload, strip_payload
+from attnviz.ui.canvas.labels import names, trace_id
 from attnviz.ui.errors import as_text
+from attnviz.ui.focus import Focus
 
 if TYPE_CHECKING:
     from attnviz.models.tokens import Token
@@ -20,77 +23,29 @@ if TYPE_CHECKING:
     from attnviz.trace.model import Model
     from attnviz.trace.trace import AttentionLayer, Trace
 
-CHIPS = 256  # tokens shown as chips; the logits of as many are kept
+STRIP_HEIGHT = 250
+STREAM_HEIGHT = 420
 
-_AXES = 76  # px above and below a matrix for its labels
 _BADGES = {"green": ":material/check:", "orange": ":material/info:", "red": ":material/block:"}
 
 
-def token_chips(trace: Trace, start: int | None = None) -> int | None:
-    """The tokens as chips; the position of the one that was clicked.
+def tokens(
+    trace: Trace, layer: AttentionLayer, head: int, at: Focus | None, start: int | None
+) -> None:
+    """The tokens, tinted by what one head does with them. A click brings one into focus.
 
     Args:
         start: the first token that the model wrote itself, if it wrote any: those have a mark.
     """
-    if trace.target_tokens:
-        source = " ".join(f"`{name}`" for name in map(_code, trace.tokens[:CHIPS]))
-        st.caption(f"Source tokens: {source}")
-    tokens = predicted(trace)
-    what = "Target tokens" if trace.target_tokens else "Tokens"
-    shown = "" if len(tokens) <= CHIPS else f", the first {CHIPS}"
-    if start is not None:
-        shown += f"; ▸ the model wrote, from {start} on"
-    names = [
-        f"▸{name}" if start is not None and i >= start else name
-        for i, name in enumerate(views.labels(tokens[:CHIPS]))
-    ]
-    with st.container(height=160 if len(names) > 48 else "content", border=False):
-        return state.linked_choice(f"{what} ({len(tokens):,}{shown})", names, key="at")
 
+    def told(said: CanvasState, what: str) -> None:
+        if what == "token":
+            focus.choose(trace, focus.from_map(trace, layer, said.token))
 
-def predictions(model: Model, trace: Trace, at: int | None) -> None:
-    """The likeliest tokens after a position, or at it for a model that guesses what is masked."""
-    tokens = predicted(trace)
-    last = len(tokens) - 1
-    mask = getattr(model.tokenizer, "mask_token_id", None)
-    fills = any(layer.kind == "encoder" for layer in trace.layers) and not trace.target_tokens
-    guesses = fills and mask is not None and trace.logits is not None
-    if guesses and at is None and all(token.id != mask for token in tokens):
-        word = model.tokenizer.mask_token if model.tokenizer else ""
-        st.caption(as_text(f"Write {word} in the text, or click a token, to see what it expects."))
-        return
-    if at == last and not fills:
-        at = None
-    if at is not None and not fills and trace.logits is not None and len(trace.logits) == 1:
-        st.caption("Of a text this long only the last position's prediction is kept.")
-        return
-    try:
-        found = trace.predictions(at)
-    except AttnVizError as error:
-        st.caption(as_text(str(error)))
-        return
-    if not tokens:
-        where = "Predictions"
-    elif fills:
-        where = "At the mask" if at is None else f"At {at} “{views.visible(tokens[at].text)}”"
-    else:
-        place = last if at is None else at
-        where = f"Next token after {place} “{views.visible(tokens[place].text)}”"
-    st.caption(as_text(where))
-    names = [views.visible(prediction.token) for prediction in found]
-    chart = charts.bars(
-        np.array([prediction.probability for prediction in found]),
-        names,
-        label_title="token",
-        value_title="probability",
-        domain=(0.0, 1.0),
+    payload = strip_payload(
+        trace, layer.index, head, focus=focus.in_map(trace, layer, at), start=start
     )
-    _draw(chart, 20 * len(names) + 50, alt=f"The likeliest token is {names[0]}", key="predictions")
-
-
-def predicted(trace: Trace) -> tuple[Token, ...]:
-    """The tokens whose positions the logits are of."""
-    return trace.target_tokens or trace.tokens
+    canvas(payload, key="tokens", height=STRIP_HEIGHT, on_change=told)
 
 
 def receipt(layer: AttentionLayer, check: Fidelity) -> None:
@@ -100,81 +55,103 @@ def receipt(layer: AttentionLayer, check: Fidelity) -> None:
     st.caption(as_text(why))
 
 
-def picture(matrix: views.Matrix, layer: AttentionLayer, head: int, view: str) -> None:
-    """One matrix with what it is, and the file of it."""
-    n_rows, n_cols = matrix.values.shape
-    st.caption(views.VIEWS[view] + _part(layer))
-    side = int(min(max(520 / max(n_rows, n_cols), 8), 34))
-    chart = charts.heatmap(
+def stream(trace: Trace, layer: AttentionLayer, at: Focus | None) -> None:
+    """How long the residual stream's vectors are, token by token and block by block.
+
+    Raises:
+        AttnVizError: the trace kept no stream, with the reason.
+    """
+    st.caption("Residual stream: the length of each token's vector after each block.")
+    matrix = matrices.residual_norms(trace, layer.index)
+    place = focus.in_map(trace, layer, at)
+    payload = matrix_payload(
         matrix.values,
-        matrix.rows,
+        names(trace.row_tokens(layer.index)),
         matrix.cols,
+        title="Residual stream",
+        id=f"{trace_id(trace)}/stream/{layer.kind}",
         row_title=matrix.row_title,
         col_title=matrix.col_title,
         value_title=matrix.value_title,
-        palette=matrix.palette,
-        masked=matrix.masked,
-        domain=matrix.domain,
-        size=(side * n_cols, side * n_rows),
+        # A first token's norm is often a hundred times the others'.
+        scale="percentile",
+        focus=place.index if place and place.side == "row" else None,
     )
-    with st.container(width=max(side * n_cols + 170, 260)):
-        _draw(
-            chart,
-            side * n_rows + _AXES,
-            alt=f"{view} of layer {layer.index}, head {head}",
-            key="matrix",
-        )
-    name = f"layer{layer.index}-head{head}-{view.lower()}"
+    canvas(payload, key="stream", height=STREAM_HEIGHT)
     with st.container(horizontal=True):
-        st.download_button(
-            "Download as CSV",
-            matrix.csv,
-            file_name=f"{name}.csv",
-            mime="text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-            help=f"These {n_rows} × {n_cols} numbers with their labels.",
-        )
-        st.download_button(
-            "NPZ",
-            lambda: npz(matrix),
-            file_name=f"{name}.npz",
-            mime="application/octet-stream",
-            icon=":material/download:",
-            on_click="ignore",
-            help="The same for NumPy: `values`, `rows` and `cols`.",
-        )
+        for label, make, mime in (
+            ("CSV", matrix.csv, "text/csv"),
+            ("NPZ", matrix.npz, "application/octet-stream"),
+        ):
+            st.download_button(
+                label,
+                make,
+                file_name=f"residual-norms.{label.lower()}",
+                mime=mime,
+                icon=":material/download:",
+                on_click="ignore",
+                key=f"stream_{label}",
+                help="The exact norms.",
+            )
 
 
-def npz(matrix: views.Matrix) -> bytes:
-    """The matrix as NumPy reads it, without pickles: ``values`` float32, ``rows``, ``cols``."""
-    out = io.BytesIO()
-    np.savez(out, values=matrix.values, rows=np.array(matrix.rows), cols=np.array(matrix.cols))
-    return out.getvalue()
-
-
-def _draw(chart: alt.Chart, height: int, *, alt: str, key: str) -> None:
-    """A chart that takes the width it finds, labels included, and never more."""
-    chart = chart.properties(
+def predictions(model: Model, trace: Trace, at: Focus | None) -> None:
+    """The likeliest tokens after a position, or at it for a model that guesses what is masked."""
+    read = predicted(trace)
+    text = "target" if trace.target_tokens else "source"
+    position = at.index if at is not None and at.text == text else None
+    last = len(read) - 1
+    mask = getattr(model.tokenizer, "mask_token_id", None)
+    fills = any(layer.kind == "encoder" for layer in trace.layers) and not trace.target_tokens
+    guesses = fills and mask is not None and trace.logits is not None
+    if guesses and position is None and all(token.id != mask for token in read):
+        word = model.tokenizer.mask_token if model.tokenizer else ""
+        st.caption(as_text(f"Write {word} in the text, or click a token, to see what it expects."))
+        return
+    if position == last and not fills:
+        position = None
+    if position is not None and not fills and trace.logits is not None and len(trace.logits) == 1:
+        st.caption("Of a text this long only the last position's prediction is kept.")
+        return
+    try:
+        found = trace.predictions(position)
+    except AttnVizError as error:
+        st.caption(as_text(str(error)))
+        return
+    if not read:
+        where = "Predictions"
+    elif fills:
+        where = "At the mask" if position is None else f"At {_told(read, position)}"
+    else:
+        where = f"Next token after {_told(read, last if position is None else position)}"
+    st.caption(as_text(where))
+    words = [visible(prediction.token) for prediction in found]
+    height = 20 * len(words) + 50
+    chart = charts.bars(
+        np.array([prediction.probability for prediction in found]),
+        words,
+        label_title="token",
+        value_title="probability",
+        domain=(0.0, 1.0),
+    ).properties(
         height=height,
         autosize={"type": "fit", "contains": "padding"},
         padding={"left": 0, "top": 4, "right": 12, "bottom": 4},
     )
     # Without Streamlit's chart theme labels have the page's own text colour; its grey is too pale.
-    spec = charts.compiled(chart)
-    st.vega_lite_chart(spec, width="stretch", theme=None, alt=alt, key=key)
-
-
-def _part(layer: AttentionLayer) -> str:
-    """What is left out, where something is."""
-    if max(layer.n_q, layer.n_k) <= views.WINDOW:
-        return ""
-    return (
-        f" The window is {views.WINDOW} positions of {layer.n_q:,} queries and {layer.n_k:,} keys;"
-        " each number is exact for the whole text."
+    st.vega_lite_chart(
+        charts.compiled(chart),
+        width="stretch",
+        theme=None,
+        alt=f"The likeliest token is {words[0]}",
+        key="predictions",
     )
 
 
-def _code(token: Token) -> str:
-    """A token's text inside Markdown's code quotes, which nothing but a back quote ends."""
-    return views.visible(token.text).replace("`", "ˋ")
+def predicted(trace: Trace) -> tuple[Token, ...]:
+    """The tokens whose positions the logits are of."""
+    return trace.target_tokens or trace.tokens
+
+
+def _told(read: tuple[Token, ...], position: int) -> str:
+    return f"{position} “{visible(read[position].text)}”"

@@ -1,17 +1,14 @@
 """The view lives in the link.
 
-Widgets bind themselves (``bind="query-params"``). Two can't, and are kept in step with the link
-here: a text box, which may hold more than a link can carry, and chips whose names may repeat.
+Widgets bind themselves (``bind="query-params"``). A text box may hold more than a link can carry,
+and is kept in step with it here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 import streamlit as st
-
-from attnviz.ui.errors import as_text
 
 # Servers and chat programs cut addresses off at 8 KB; the rest of the view needs some of it.
 LINK_BYTES = 6_000
@@ -27,7 +24,7 @@ def linked_text(
     help: str = "",
 ) -> str:
     """A text area whose text is in the link under ``key``, as long as the link can carry it."""
-    _adopt_link(key, default, str)
+    _adopt_link(key, default)
     text = st.text_area(
         label,
         key=key,
@@ -43,33 +40,12 @@ def linked_text(
     return text
 
 
-def linked_choice(label: str, names: Sequence[str], *, key: str) -> int | None:
-    """One of many chips by its position, None for none; names may repeat and need no escaping."""
-    _adopt_link(key, None, _position)
-    if st.session_state.get(key) not in range(len(names)):
-        st.session_state[key] = None
-    at: int | None = st.pills(
-        label,
-        range(len(names)),
-        # The number in front keeps two chips with the same word apart.
-        format_func=lambda i: f":gray[:small[{i}]] {as_text(names[i])}",
-        key=key,
-        wrap=True,
-    )
-    _write_link(key, None if at is None else str(at))
-    return at
-
-
-def _position(text: str) -> int | None:
-    return int(text) if text.isdecimal() else None
-
-
-def _adopt_link(key: str, default: object, read: Callable[[str], object]) -> None:
+def _adopt_link(key: str, default: str) -> None:
     """Take the value from a link that somebody opened or went back to."""
     seen = f"_link_{key}"
     in_link = st.query_params.get(key)
     if in_link is not None and in_link != st.session_state.get(seen):
-        st.session_state[key] = read(in_link)
+        st.session_state[key] = in_link
         st.session_state[seen] = in_link
     elif key not in st.session_state:
         st.session_state[key] = default
@@ -93,13 +69,3 @@ def linked_index(label: str, n: int, *, key: str, help: str = "") -> int:
     if st.session_state.get(key, 0) >= n:  # a smaller model than before
         st.session_state[key] = n - 1
     return st.slider(label, 0, n - 1, key=key, help=help or None, bind="query-params")
-
-
-def linked_window(label: str, n: int, size: int, *, key: str) -> slice:
-    """At most ``size`` of n positions, with a control for which where they are not all."""
-    if n <= size:
-        return slice(0, n)
-    start = st.number_input(
-        label, 0, n - size, step=size // 2, key=key, bind="query-params", width=160
-    )
-    return slice(start, start + size)

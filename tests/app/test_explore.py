@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import attnviz
-from attnviz.ui import heads, panels
-from attnviz.ui.views import matrix
+from attnviz.ui import one_head
+from attnviz.ui.canvas import wire
+from attnviz.ui.canvas.numbers import codec_of
 from tests.app import folders
 
+CAPITAL = "The capital of France is"
 ROOT = Path(__file__).parent.parent.parent
-VIEWS = ("Weights", "Scores", "Q", "K", "V", "Output", "Residual")
+VIEWS = tuple(one_head.VIEWS)
 
 
 def opened(**parameters: str) -> AppTest:
@@ -63,11 +66,23 @@ def says(app: AppTest, *words: str) -> None:
     assert "Traceback" not in sentence
 
 
-def shows_a_head(app: AppTest) -> None:
+def shows_a_head(app: AppTest, pins: int = 0) -> None:
     assert not app.exception
     assert not app.error
-    assert len(app.get("vega_lite_chart")) == 2
+    assert [canvas["mode"] for canvas, _ in canvases(app)][:2] == ["strip", "grid"]
+    assert len(canvases(app)) == 4 + pins  # and the head itself, and the stream
     assert "Recomputed from Q, K and V" in captions(app)
+
+
+def canvases(app: AppTest) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """What each canvas was sent, from the page's top down."""
+    return [wire.unpack(one.proto.bytes) for one in app.get("bidi_component")]
+
+
+def chips(app: AppTest) -> list[str]:
+    """The tokens of the strip."""
+    (strip, _), *_ = canvases(app)
+    return [name for section in strip["sections"] for name in section["names"]]
 
 
 def test_the_first_view_is_alive() -> None:
@@ -85,14 +100,26 @@ def test_every_view_of_a_head() -> None:
         shows_a_head(app)
 
 
-def test_every_canvas_of_a_head() -> None:
-    app = opened()
-    for view in heads.VIEWS:
+def test_each_view_is_sent_its_own_numbers() -> None:
+    trace = attnviz.load("smollm2-135m", device="cpu").trace(CAPITAL)
+    a = trace.attention(4, 2)
+    exact = {"Q": a.q, "K": a.k, "V": a.v, "Output": a.output()}
+    app = opened(text=CAPITAL, layer="4", head="2")
+    for view in VIEWS:
         app.segmented_control(key="show").set_value(view).run()
-        assert not app.exception
-        assert not app.error
-        assert heads.VIEWS[view] in captions(app)
-        assert len(app.get("bidi_component")) == 2  # all heads, and this one
+        assert one_head.VIEWS[view] in captions(app)
+        header, arrays = canvases(app)[2]
+        if view in exact:
+            np.testing.assert_array_equal(arrays["exact"], exact[view].numpy())
+        elif view in ("Map", "Scores"):
+            shown = codec_of(header["base"]["codec"]).decode(arrays["base"])
+            truth = (a.weights() if view == "Map" else a.scores()).numpy()
+            seen = np.isfinite(a.scores().numpy())
+            # four digits of a weight, the steps of a score
+            np.testing.assert_allclose(shown[seen], truth[seen], rtol=5.1e-4, atol=1e-3)
+            assert np.isnan(shown[~seen]).all()
+        else:
+            assert header["mode"] == view.lower()
 
 
 def test_layer_head_and_token_move() -> None:
@@ -100,10 +127,8 @@ def test_layer_head_and_token_move() -> None:
     app.slider(key="layer").set_value(29).run()
     app.slider(key="head").set_value(8).run()
     shows_a_head(app)
-    app.get_by_key("at").set_value(3).run()
-    shows_a_head(app)
-    assert "Next token after 3 “ John”" in captions(app)
-    assert app.query_params["at"] == "3"
+    header, _ = canvases(app)[2]
+    assert header["title"] == "Layer 29, head 8: weights"
 
 
 def test_device_precision_and_limit_move() -> None:
@@ -124,23 +149,41 @@ def test_a_link_restores_the_view() -> None:
     assert (app.slider(key="layer").value, app.slider(key="head").value) == (4, 2)
     assert app.segmented_control(key="show").value == "Scores"
     assert "Next token after 1 “ capital”" in captions(app)
+    (strip, _), _, (scores, _), (stream, _) = canvases(app)
+    assert strip["focus"] == ["row", 1]
+    assert scores["title"] == "Layer 4, head 2: scores"
+    assert scores["focus"] == stream["focus"] == 1
 
 
 def test_a_link_with_nonsense_in_it_opens() -> None:
-    app = opened(layer="999", head="-3", show="Soup", at="99999", limit="7", device="abacus")
+    nonsense = {"zoom": "m9-2.3-1", "cell": "88.99", "pins": "soup", "written": "-1"}
+    link = {"layer": "999", "head": "-3", "show": "Soup", "at": "99999", "limit": "7"}
+    app = opened(device="abacus", **link, **nonsense)
     shows_a_head(app)
 
 
-def test_a_long_text_is_seen_through_a_window_that_moves() -> None:
-    app = opened(text=" ".join(["word"] * 150))
+def test_zoom_and_cell_are_in_the_link() -> None:
+    app = opened(text="word " * 40, zoom="m10-20.5-25", cell="12.7")
+    header, _ = canvases(app)[2]
+    assert (header["view"], header["cell"]) == ({"rows": [10, 20], "cols": [5, 25]}, [12, 7])
+    # a zoom on the map is none on the vectors, and what a shorter text lacks is left out
+    app.segmented_control(key="show").set_value("Q").run()
+    assert canvases(app)[2][0]["view"] is None
+    app.segmented_control(key="show").set_value("Map").run()
+    app.text_area(key="text").set_value("Short").run()
+    header, _ = canvases(app)[2]
+    assert (header["view"], header["cell"]) == (None, None)
+
+
+def test_a_long_text_has_all_of_its_tokens() -> None:
+    app = opened(text="word " * 1200, limit="2048")
     shows_a_head(app)
-    assert "64 positions of 150 queries" in captions(app)
-    app.number_input(key="row").set_value(86).run()
-    app.number_input(key="col").set_value(32).run()
-    shows_a_head(app)
-    app.text_area(key="text").set_value("Short again.").run()
-    shows_a_head(app)
-    assert not {"row", "col"} & {control.key for control in app.number_input}
+    assert len(chips(app)) == 1201
+    header, arrays = canvases(app)[2]
+    assert header["shape"] == [1201, 1201]
+    assert arrays["base"].shape == (601, 601)  # the largest of 2 x 2
+    app.segmented_control(key="show").set_value("K").run()
+    assert canvases(app)[2][1]["exact"].shape == (1201, 64)
 
 
 def test_a_text_too_long_for_a_link_says_so() -> None:
@@ -160,7 +203,7 @@ def test_a_model_without_predictions_says_so() -> None:
     assert "predicts no tokens" in captions(app)
     app.text_area(key="pair").set_value("A second sentence.").run()
     assert not app.exception
-    assert len(app.get_by_key("at").options) == 14 + 4 + 3  # words and special tokens
+    assert len(chips(app)) == 14 + 4 + 3  # words and special tokens
 
 
 def test_a_masked_word_is_guessed(tiny: Path) -> None:
@@ -182,7 +225,13 @@ def test_an_encoder_decoder_shows_its_three_attentions(tiny: Path) -> None:
         for view in VIEWS:
             app.segmented_control(key="show").set_value(view).run()
             shows_a_head(app)
-    assert "Source tokens" in captions(app)
+    (strip, _), *_ = canvases(app)
+    assert [section["title"] for section in strip["sections"]] == ["Source", "Target"]
+    # a source token is in focus where a map has it
+    app.query_params["at"] = "s2"
+    for kind, focus in (("encoder", ["row", 2]), ("decoder", None), ("cross", ["col", 2])):
+        app.segmented_control(key="kind").set_value(kind).run()
+        assert canvases(app)[0][0]["focus"] == focus
 
 
 def test_a_lone_layer_and_head(tiny: Path) -> None:
@@ -205,7 +254,7 @@ def test_an_image_and_what_is_none(tiny: Path) -> None:
     Image.new("RGB", (50, 40), "teal").save(picture, "PNG")
     app.file_uploader(key="image").upload("teal.png", picture.getvalue()).run()
     shows_a_head(app)
-    assert "16" in app.get_by_key("at").options[-1]
+    assert chips(app)[-1] == "patch 3,3"
     app.file_uploader(key="image").upload("broken.png", b"\x89PNG nothing more").run()
     says(app, "not an image")
 
@@ -228,7 +277,7 @@ def test_a_bad_folder_is_one_sentence_and_nothing_is_lost(
     says(app, *words)
     assert app.text_area(key="text").value == "the cat sat"
     assert "smollm2-135m" in captions(app)
-    assert len(app.get("vega_lite_chart")) == 2
+    assert len(canvases(app)) == 4
 
 
 @pytest.mark.parametrize(
@@ -237,7 +286,7 @@ def test_a_bad_folder_is_one_sentence_and_nothing_is_lost(
 def test_a_name_that_leads_nowhere(name: str) -> None:
     app = choose(opened(), name)
     says(app)
-    assert len(app.get("vega_lite_chart")) == 2
+    assert len(canvases(app)) == 4
 
 
 def test_a_cold_link_to_a_model_that_is_not_there() -> None:
@@ -253,61 +302,38 @@ def test_empty_text_keeps_the_last_view() -> None:
     app.text_area(key="text").set_value("").run()
     says(app, "empty")
     assert "last view that worked" in captions(app)
-    assert len(app.get("vega_lite_chart")) == 2
+    assert len(canvases(app)) == 4
 
 
 def test_text_over_the_limit_keeps_the_last_view() -> None:
     app = opened(limit="256")
     app.text_area(key="text").set_value("word " * 300).run()
     says(app, "301 tokens", "256")
-    assert len(app.get("vega_lite_chart")) == 2
+    assert len(canvases(app)) == 4
     app.select_slider(key="limit").set_value(512).run()
     shows_a_head(app)
 
 
 def test_token_text_is_shown_as_it_is() -> None:
-    app = opened(text="**bold** <b>x</b> $y$ :smile: [a](b) `code` 猫")
+    text = "**bold** <b>x</b> $y$ :smile: [a](b) `code` 猫"
+    app = opened(text=text)
     shows_a_head(app)
-    labels = "".join(app.get_by_key("at").options)
-    assert "<b>" not in labels.replace("\\<", "")
-    assert "猫" in labels
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    button = next(one for one in app.button if one.label == label)
-    button.click().run()
-    return app
+    shown = chips(app)
+    while "猫" in shown[-2]:  # each of a character's tokens shows all of it
+        shown.pop()
+    assert "".join(shown) == text
 
 
 def test_heads_are_pinned_and_let_go() -> None:
     app = opened(text="The cat sat", layer="4", head="2", pins="1.3,99.0,soup,1.3")
-    shows_a_head(app)
-    press(app, "Pin this head")
-    shows_a_head(app)
+    shows_a_head(app, pins=1)
+    next(one for one in app.button if one.label == "Pin this head").click().run()
+    shows_a_head(app, pins=2)
     assert app.query_params["pins"] == "1.3,4.2"
-    assert "Pin this head" not in {one.label for one in app.button}
-    assert "Layer 1, head 3\nLayer 4, head 2" in captions(app)
+    assert next(one for one in app.button if one.label == "Pin this head").disabled
+    titles = [header.get("title") for header, _ in canvases(app)]
+    assert titles[3:5] == ["Layer 1, head 3: weights", "Layer 4, head 2: weights"]
     app.button(key="unpin_1_3").click().run()
     app.button(key="unpin_4_2").click().run()
     shows_a_head(app)
     assert "pins" not in app.query_params
-
-
-def test_the_file_for_numpy_is_the_matrix() -> None:
-    trace = attnviz.load("smollm2-135m", device="cpu").trace("The cat sat")
-    shown = matrix(trace, trace.layers[5], 3, "Weights", slice(0, 64), slice(0, 64))
-    file = np.load(io.BytesIO(panels.npz(shown)), allow_pickle=False)
-    exact = trace.attention(5, 3).weights().numpy()
-    np.testing.assert_array_equal(file["values"], exact)
-    assert file["cols"].tolist() == ["The", " cat", " sat"]
-
-
-def test_the_numbers_are_the_backends() -> None:
-    """What is downloaded is what the model computed."""
-    trace = attnviz.load("smollm2-135m", device="cpu").trace("The cat sat")
-    shown = matrix(trace, trace.layers[5], 3, "Weights", slice(0, 64), slice(0, 64))
-    lines = shown.csv().splitlines()
-    exact = trace.attention(5, 3).weights()
-    assert lines[0] == "query \\ key,0 The,1  cat,2  sat"
-    for i, line in enumerate(lines[1:]):
-        assert [float(x) for x in line.split(",")[1:]] == pytest.approx(exact[i].tolist(), rel=1e-8)

@@ -15,12 +15,16 @@ HTML = '<div class="canvas-root"></div>\n'
 # A module comes after those it imports.
 MODULES = (
     "payload", "numbers", "colours", "dom", "stage", "pictures", "shading", "viewport", "axes",
-    "asking", "mapkeys", "reading", "map", "gridlayout", "grid", "links", "lines", "neuron",
+    "asking", "mapkeys", "reading", "map", "gridlayout", "grid", "links", "linepaint", "lines", "neuron",
     "stripflow", "strip", "main",
 )  # fmt: skip
 
 _IMPORT = re.compile(r"^import\s*\{[^}]*\}\s*from\s*\"\./\w+\.js\";\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
+_REMARK = re.compile(
+    r"^\s*(?://.*|/\*\*(?:[^*]|\*(?!/))*\*/)\s*?\n", re.MULTILINE
+)  # on lines of its own
+_INDENT = re.compile(r"^[ ]+", re.MULTILINE)
 
 
 class Payload(Protocol):
@@ -33,12 +37,14 @@ def script() -> str:
     """The component's modules as one: a component that isn't installed has one string of code.
 
     Every file is an ES module of its own with plain named imports from its neighbours; here they
-    share one scope, so those imports and the word ``export`` go. Top-level names are unique.
+    share one scope, so those imports and the word ``export`` go. Top-level names are unique. The
+    string travels with every canvas of every rerun, so remarks and wide indents stay at home.
     """
     parts = []
     for name in MODULES:
         text = (_HERE / "js" / f"{name}.js").read_text(encoding="utf-8")
-        parts.append(_EXPORT.sub("", _IMPORT.sub("", text)))
+        code = _EXPORT.sub("", _IMPORT.sub("", text))
+        parts.append(_INDENT.sub(" ", _REMARK.sub("", code)))
     return "\n".join(parts)
 
 

@@ -26,6 +26,7 @@ def canvas(
     *,
     key: str,
     height: int = 640,
+    compact: bool = False,
     on_change: Callable[[CanvasState, str], None] | None = None,
 ) -> CanvasState:
     """Show a payload; what the person did last comes back.
@@ -36,6 +37,7 @@ def canvas(
     Args:
         key: of this canvas, the same over reruns. Two modes in the same place share one key.
         height: in pixels, toolbar included.
+        compact: with the least of a toolbar, to stand beside others.
         on_change: called before the rerun with the state and the name of what changed in it.
     """
 
@@ -44,7 +46,7 @@ def canvas(
             on_change(canvas_state(key), name)
 
     callbacks: dict[str, Any] = {f"on_{name}_change": partial(changed, name) for name in _STATES}
-    result = _COMPONENT(key=key, data=payload.encode(height=height), **callbacks)
+    result = _COMPONENT(key=key, data=payload.encode(height=height, compact=compact), **callbacks)
     return CanvasState.of(dict(result))
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import streamlit as st
 
 from attnviz import charts
+from attnviz.models.tokens import visible
 from attnviz.trace import Prediction
 from attnviz.train import outcome
 from attnviz.train.job import Job
-from attnviz.ui import views
 from attnviz.ui.canvas.labels import layer_name
 from attnviz.ui.errors import as_text, attempt
 from attnviz.ui.training.watching import one_head
@@ -72,7 +72,7 @@ def _predictions(title: str, found: tuple[Prediction, ...], key: str) -> None:
     shown = found[:TOP]
     chart = charts.bars(
         [p.probability for p in shown],
-        [views.visible(p.token) for p in shown],
+        [visible(p.token) for p in shown],
         label_title="token",
         value_title="probability",
         domain=(0.0, 1.0),

@@ -9,17 +9,18 @@ import numpy as np
 import streamlit as st
 
 from attnviz import charts
+from attnviz.analysis import matrices
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 from attnviz.train import snapshots
 from attnviz.train.events import Event, of_kind
 from attnviz.train.job import Job, Status
 from attnviz.train.settings import Limits
-from attnviz.ui import views
 from attnviz.ui.canvas import canvas, canvas_state, grid_payload
 from attnviz.ui.errors import as_text, attempt, show
 
 LOOK_SECONDS = 1.5
+WINDOW = 64  # positions a side; an Altair heatmap of more cells is slow to draw
 CELLS, LABELS, LEGEND = 340, 90, 60  # px of a head's map
 _BADGES = {
     "queued": ("blue", ":material/hourglass_top:"),
@@ -200,9 +201,9 @@ def one_head(trace: Trace, layer: int, head: int, *, key: str, title: str = "") 
     """One head's weights with its tokens, exact numbers on hover."""
     if layer >= len(trace.layers) or head >= trace.layers[layer].n_heads:
         return
-    window = slice(0, views.WINDOW)
+    window = slice(0, WINDOW)
     try:
-        matrix = views.matrix(trace, trace.layers[layer], head, "Weights", window, window)
+        matrix = matrices.pairs(trace, layer, head, "weights", window, window)
     except AttnVizError as error:
         show(error)
         return

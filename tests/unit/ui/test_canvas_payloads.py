@@ -20,6 +20,7 @@ from attnviz.ui.canvas import (
     grid_payload,
     lines_payload,
     map_payload,
+    matrix_payload,
     neuron_payload,
     wire,
 )
@@ -225,6 +226,32 @@ def test_ids_tell_traces_heads_and_quantities_apart(trace, both):
     ids += [map_payload(both, 0, 0).id]
     assert len(set(ids)) == 5
     assert map_payload(trace, 0, 1).id == ids[2]
+
+
+def test_a_matrix_is_sent_with_its_own_numbers():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(5, 7)).astype(np.float32) * 30
+    names = [f"row {i}" for i in range(5)]
+    payload = matrix_payload(
+        values, names, list("abcdefg"), title="K", id="k", value_title="K", two_sided=True, focus=3
+    )
+    header, arrays = wire.unpack(payload.encode(height=300))
+    np.testing.assert_array_equal(arrays["exact"], values)
+    codec = codec_of(header["base"]["codec"])
+    step = 10.0 ** -header["base"]["codec"]["decimals"]
+    np.testing.assert_allclose(codec.decode(arrays["base"]), values, atol=0.51 * step)
+    np.testing.assert_allclose(arrays["rowMax"], np.abs(values).max(axis=1), atol=0.51 * step)
+    assert (header["twoSided"], header["focus"], header["space"]) == (True, 3, "k")
+    # weights need no more than their four digits
+    masked = np.triu(np.ones((5, 7), bool), 1)
+    weights = np.where(masked, 0, np.abs(values) / 200)
+    payload = matrix_payload(weights, names, list("abcdefg"), title="W", id="w", masked=masked)
+    header, arrays = wire.unpack(payload.encode())
+    assert "exact" not in arrays
+    assert (arrays["base"][masked] == MASKED).all()
+    np.testing.assert_allclose(
+        Significant().decode(arrays["base"])[~masked], weights[~masked], rtol=5.1e-4
+    )
 
 
 def test_what_a_browser_says_is_read_with_suspicion():

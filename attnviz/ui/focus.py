@@ -1,0 +1,75 @@
+"""The token that everything on the page is about, and where it stands in each map.
+
+It is a token of a text, not of a layer: an encoder's rows are the source text, a decoder's the
+target, and cross-attention has one on either side. In the link it is ``at=5``, and ``at=s5`` for a
+source token where there is a target text too.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import streamlit as st
+
+from attnviz.ui.canvas import TokenAt
+
+if TYPE_CHECKING:
+    from attnviz.trace.trace import AttentionLayer, Trace
+
+Text = Literal["source", "target"]
+
+LINK = "at"
+
+
+@dataclass(frozen=True)
+class Focus:
+    """A token: which text, and its position there."""
+
+    text: Text
+    index: int
+
+
+def current(trace: Trace) -> Focus | None:
+    """The focus in the link, if this trace has such a token."""
+    found = re.fullmatch(r"(s?)(\d{1,7})", st.query_params.get(LINK, ""))
+    if found is None:
+        return None
+    text: Text = "target" if trace.target_tokens and not found[1] else "source"
+    index = int(found[2])
+    return Focus(text, index) if index < len(_tokens(trace, text)) else None
+
+
+def choose(trace: Trace, focus: Focus | None) -> None:
+    """Put a focus into the link, or let go of it."""
+    if focus is None:
+        st.query_params.pop(LINK, None)
+        return
+    mark = "s" if focus.text == "source" and trace.target_tokens else ""
+    st.query_params[LINK] = f"{mark}{focus.index}"
+
+
+def in_map(trace: Trace, layer: AttentionLayer, focus: Focus | None) -> TokenAt | None:
+    """Where a layer's map has the token: among its queries, among its keys, or nowhere."""
+    if focus is None:
+        return None
+    for side, n in (("row", layer.n_q), ("col", layer.n_k)):
+        if text_of(trace, layer, side) == focus.text and focus.index < n:
+            return TokenAt("row" if side == "row" else "col", focus.index)
+    return None
+
+
+def from_map(trace: Trace, layer: AttentionLayer, at: TokenAt | None) -> Focus | None:
+    """The token that was chosen in a layer's map."""
+    return None if at is None else Focus(text_of(trace, layer, at.side), at.index)
+
+
+def text_of(trace: Trace, layer: AttentionLayer, side: str) -> Text:
+    """Which text a layer's queries ("row") or keys ("col") are."""
+    targets = {"encoder": (), "decoder": ("row", "col"), "cross": ("row",)}
+    return "target" if trace.target_tokens and side in targets[layer.kind] else "source"
+
+
+def _tokens(trace: Trace, text: Text) -> tuple[object, ...]:
+    return trace.target_tokens if text == "target" else trace.tokens

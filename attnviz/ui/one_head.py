@@ -1,0 +1,261 @@
+"""One head on the canvas in any of its views, its place in the link, what is in view as files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import streamlit as st
+
+from attnviz.analysis import matrices
+from attnviz.ui import focus
+from attnviz.ui.canvas import (
+    CanvasState,
+    TokenAt,
+    View,
+    canvas,
+    canvas_state,
+    lines_payload,
+    map_payload,
+    matrix_payload,
+    neuron_payload,
+)
+from attnviz.ui.canvas.bundle import Payload, as_html
+from attnviz.ui.canvas.labels import layer_name, names, trace_id
+from attnviz.ui.errors import attempt
+
+if TYPE_CHECKING:
+    from attnviz.analysis.matrices import Links, Matrix, Vectors
+    from attnviz.trace.trace import AttentionLayer, Trace
+
+HEIGHT = 640
+
+# Each view's name, on the control, in links and in file names, and what it is.
+VIEWS = {
+    "Map": "Softmax of the scores: how much of each key's value a query takes.",
+    "Scores": "Scaled query · key products, biased and masked, before the softmax.",
+    "Lines": "All heads of the layer as lines from queries to keys.",
+    "Neuron": "One query against each key, element by element: q, k, q∘k, their sum, the weight.",
+    "Q": "Queries as they enter the product, after any rotation.",
+    "K": "Keys as they enter the product, after any rotation.",
+    "V": "Values, whose mean, weighted, is the head's output.",
+    "Output": "Weights @ V: what this head gives, before W_O.",
+}
+
+FORMULAS = {
+    "Map": r"W = \mathrm{softmax}(S)",
+    "Scores": r"S = \frac{Q K^\top}{\sqrt{d_{head}}} + \mathrm{bias} + \mathrm{mask}",
+    "Lines": r"W_{ij} \ge \mathrm{threshold}",
+    "Neuron": r"q_i \cdot k_j = \sum_d q_{id}\, k_{jd}",
+    "Output": r"O = W V",
+}
+
+_VECTORS: dict[str, Vectors] = {"Q": "Q", "K": "K", "V": "V", "Output": "Output"}
+_PLACES = {"Map": "m", "Scores": "m", "Q": "v", "K": "v", "V": "v", "Output": "v"}
+
+
+class Head(NamedTuple):
+    """Which head is looked at, how, and with which token in mind."""
+
+    trace: Trace
+    layer: AttentionLayer
+    head: int
+    view: str
+    at: TokenAt | None  # the focus, where this layer's map has it
+    program: str  # Python that computes what is shown
+
+    @property
+    def query(self) -> int | None:
+        """The focus, if it is a query."""
+        return self.at.index if self.at is not None and self.at.side == "row" else None
+
+
+@st.fragment
+def one_head(shown: Head) -> None:
+    """The canvas with its downloads. Moves on it rerun this alone; a chosen token, the page."""
+    if st.session_state.pop("_focus_moved", False):
+        st.rerun()
+    trace, layer, head, view = shown.trace, shown.layer, shown.head, shown.view
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(VIEWS[view])
+        if view in FORMULAS:
+            st.latex(FORMULAS[view], width="content")
+    key = f"canvas_{_PLACES.get(view, view.lower())}"
+    place = _in_link(shown, canvas_state(key))
+    payload = attempt(lambda: _payload(shown, place))
+    if payload is None:
+        return
+    canvas(payload, key=key, height=HEIGHT, on_change=lambda said, what: _told(shown, said, what))
+    if view in _VECTORS and (rows := _rows(shown)) != slice(0, _tokens(shown)):
+        of = f"{_tokens(shown):,}, around the one in focus."
+        st.caption(f"Tokens {rows.start:,} to {rows.stop - 1:,} of {of}")
+    title = f"{view} of {layer_name(trace, layer.index)}, head {head}"
+    name = f"layer{layer.index}-head{head}-{view.lower()}"
+    with st.container(horizontal=True):
+        _download(
+            "CSV", lambda: _table(shown, place).csv(), f"{name}.csv", "text/csv",
+            "The exact numbers in view with their tokens, for spreadsheets and pandas.",
+        )  # fmt: skip
+        _download(
+            "NPZ", lambda: _table(shown, place).npz(), f"{name}.npz", "application/octet-stream",
+            "The exact numbers in view, for NumPy.",
+        )  # fmt: skip
+        _download(
+            "HTML", lambda: as_html(_payload(shown, _to_keep(place)), title), f"{name}.html",
+            "text/html", "One file with this canvas; it opens offline in any browser.",
+        )  # fmt: skip
+        with st.popover("Copy as code", icon=":material/code:"):
+            st.caption("The same numbers, with attnviz alone.")
+            st.code(shown.program, language="python")
+
+
+def _download(label: str, make: Callable[[], str | bytes], name: str, mime: str, help: str) -> None:
+    """A file that is made when somebody asks for it."""
+    st.download_button(
+        label,
+        make,
+        file_name=name,
+        mime=mime,
+        icon=":material/download:",
+        on_click="ignore",
+        help=help,
+        key=f"download_{label}",
+    )
+
+
+class _Place(NamedTuple):
+    """What of a view is on screen, from the link or from what the canvas said."""
+
+    view: View | None = None
+    cell: tuple[int, int] | None = None
+
+
+def _in_link(shown: Head, said: CanvasState) -> _Place:
+    shape = (shown.layer.n_q, shown.layer.n_k)
+    letter = _PLACES.get(shown.view)
+    found = re.fullmatch(
+        r"([mv])(\d{1,7})-(\d{1,7})\.(\d{1,7})-(\d{1,7})", st.query_params.get("zoom", "")
+    )
+    view = None
+    if found is not None and found[1] == letter:
+        r0, r1, c0, c1 = map(int, found.groups()[1:])
+        if r0 < r1 and c0 < c1 and (letter == "v" or (r1 <= shape[0] and c1 <= shape[1])):
+            view = View((r0, r1), (c0, c1), said.view.have if said.view else "")
+    pair = re.fullmatch(r"(\d{1,7})\.(\d{1,7})", st.query_params.get("cell", ""))
+    cell = (int(pair[1]), int(pair[2])) if pair else None
+    if cell and (cell[0] >= shape[0] or cell[1] >= shape[1]):
+        cell = None
+    return _Place(view, cell if letter == "m" else None)
+
+
+def _told(shown: Head, said: CanvasState, what: str) -> None:
+    """Keep what was done on the canvas in the link."""
+    if what == "view":
+        if said.view is None:
+            st.query_params.pop("zoom", None)
+        else:
+            (r0, r1), (c0, c1) = said.view.rows, said.view.cols
+            st.query_params["zoom"] = f"{_PLACES.get(shown.view)}{r0}-{r1}.{c0}-{c1}"
+        return
+    if what == "cell" and said.cell is not None:
+        if shown.view not in ("Map", "Scores"):
+            return
+        st.query_params["cell"] = f"{said.cell[0]}.{said.cell[1]}"
+        at: TokenAt | None = TokenAt("row", said.cell[0])
+    elif what == "query" and said.query is not None:
+        at = TokenAt("row", said.query)
+    elif what == "token":
+        at = said.token
+    else:
+        return
+    focus.choose(shown.trace, focus.from_map(shown.trace, shown.layer, at))
+    st.session_state["_focus_moved"] = True
+
+
+def _payload(shown: Head, place: _Place) -> Payload:
+    """What is sent for a view.
+
+    Raises:
+        AttnVizError: the layer holds no such thing, with the reason.
+    """
+    trace, i, head, view = shown.trace, shown.layer.index, shown.head, shown.view
+    if view in ("Map", "Scores"):
+        return map_payload(
+            trace,
+            i,
+            head,
+            place.view,
+            quantity="weights" if view == "Map" else "scores",
+            cell=place.cell,
+            focus=shown.query,
+            report=True,
+        )
+    if view == "Lines":
+        at = shown.at
+        return lines_payload(trace, i, token=None if at is None else (at.side, at.index))
+    if view == "Neuron":
+        return neuron_payload(trace, i, head, shown.query)
+    rows = _rows(shown)
+    matrix = matrices.vectors(trace, i, head, _VECTORS[view], rows)
+    tokens = trace.col_tokens(i) if view in ("K", "V") else trace.row_tokens(i)
+    return matrix_payload(
+        matrix.values,
+        names(tokens[rows]),
+        matrix.cols,
+        title=f"{layer_name(trace, i)}, head {head}: {view}",
+        id=f"{trace_id(trace)}/{i}/{head}/{view}/{rows.start}",
+        space=f"{trace_id(trace)}/{shown.layer.kind}/{matrix.values.shape}",
+        row_title=matrix.row_title,
+        col_title=matrix.col_title,
+        value_title=view,
+        two_sided=True,
+        view=place.view,
+        focus=None if shown.query is None else shown.query - rows.start,
+        report=True,
+    )
+
+
+def _table(shown: Head, place: _Place) -> Matrix | Links:
+    """The exact numbers of what is in view.
+
+    Raises:
+        AttnVizError: the layer holds no such thing, with the reason.
+    """
+    trace, i, head, view = shown.trace, shown.layer.index, shown.head, shown.view
+    if view == "Lines":
+        return matrices.links(trace, i)
+    if view == "Neuron":
+        query = shown.layer.n_q - 1 if shown.query is None else shown.query
+        return matrices.one_query(trace, i, head, query)
+    rows, cols = (slice(*place.view.rows), slice(*place.view.cols)) if place.view else (None, None)
+    if view in ("Map", "Scores"):
+        return matrices.pairs(trace, i, head, "weights" if view == "Map" else "scores", rows, cols)
+    window = _rows(shown)
+    found = matrices.vectors(trace, i, head, _VECTORS[view], window)
+    if rows is None or cols is None:
+        return found
+    return replace(
+        found, values=found.values[rows, cols], rows=found.rows[rows], cols=found.cols[cols]
+    )
+
+
+def _to_keep(place: _Place) -> _Place:
+    """The same place for a reader who holds nothing yet."""
+    return place._replace(view=place.view and replace(place.view, have=""))
+
+
+def _rows(shown: Head) -> slice:
+    """The tokens whose vectors are shown: all, or as many as are sent, around the focus."""
+    a = shown.trace.attention(shown.layer.index, shown.head)
+    n = _tokens(shown)
+    wide = (a.q if shown.view in ("Q", "K") else a.v).shape[1]
+    most = max(1, matrices.CELLS // wide)
+    start = max(0, min((shown.query or 0) - most // 2, n - most))
+    return slice(start, min(n, start + most))
+
+
+def _tokens(shown: Head) -> int:
+    """How many tokens have such a vector."""
+    return shown.layer.n_k if shown.view in ("K", "V") else shown.layer.n_q

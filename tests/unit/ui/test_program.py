@@ -1,0 +1,77 @@
+"""The Python that Explore offers, run as a person would, gives the numbers that Explore shows."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+import attnviz
+from attnviz.trace.model import Model
+from attnviz.ui import one_head, program
+from attnviz.ui.models import ModelChoice, Question, Sampling
+
+TEXT = 'He said "it\'s {fine}"\n'
+CHOICE = ModelChoice("smollm2-135m", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return attnviz.load("smollm2-135m", device="cpu")
+
+
+def run(code: str, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, object], str]:
+    torch.set_printoptions(precision=8, threshold=1_000_000)
+    names: dict[str, object] = {}
+    try:
+        exec(compile(code, "program", "exec"), names)
+    finally:
+        torch.set_printoptions(profile="default")
+    return names, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("view", list(one_head.VIEWS))
+def test_every_view_runs_and_says_its_numbers(
+    view: str, model: Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = model.trace(TEXT)
+    code = program.code(CHOICE, Question(text=TEXT), trace.layers[3], 5, view, query=2)
+    names, said = run(code, capsys)
+    a = trace.attention(3, 5)
+    assert torch.equal(names["a"].weights(), a.weights())  # type: ignore[attr-defined]
+    number = {
+        "Map": a.weights()[2, 1],
+        "Scores": a.scores()[2, 1],
+        "Lines": trace.attention(3, 0).weights()[1, 0],
+        "Neuron": a.weights()[2, 1],
+        "Q": a.q[2, 1],
+        "K": a.k[2, 1],
+        "V": a.v[2, 1],
+        "Output": a.output()[2, 1],
+    }[view]
+    numbers = [float(x) for x in re.findall(r"-?\d+\.\d+(?:e[+-]\d+)?", said)]
+    # eight decimals are printed
+    assert any(abs(x - float(number)) < 1e-7 for x in numbers)
+    assert "passed=True" in said
+
+
+def test_what_was_written_is_written_again(
+    model: Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    how = Sampling(3, temperature=1.2, top_k=40, top_p=0.9, seed=5)
+    made = model.generate(TEXT, max_new_tokens=3, temperature=1.2, top_k=40, top_p=0.9, seed=5)
+    question = Question(text=TEXT, sampling=how)
+    code = program.code(CHOICE, question, made.trace.layers[0], 0, "Map")
+    names, _ = run(code, capsys)
+    assert names["made"].tokens == made.tokens  # type: ignore[attr-defined]
+
+
+def test_a_pair_and_an_image_are_given_as_they_were(model: Model) -> None:
+    layer = model.trace("x").layers[0]
+    pair = program.code(CHOICE, Question(text="a", pair="b"), layer, 0, "Map")
+    assert "model.trace('a', pair='b')" in pair
+    image = program.code(CHOICE, Question.of_image(b"..."), layer, 0, "Map")
+    assert "from PIL import Image" in image
+    assert "model.trace(image=image)" in image
+    compile(image, "program", "exec")
