@@ -220,7 +220,7 @@ def _spread(
 
 def _helps(found: TokenMetric) -> dict[str, str]:
     among = "all queries" if found.seen is None else "the queries that may look at it"
-    sent = "In cross-attention a query never looks at itself: all is sent."
+    sent = "No query of cross-attention is among its keys: focus a source token to see who looks."
     if found.sent is not None:
         sent = "what a query gives to other tokens than itself: Σ w[i, j] over j ≠ i"
     return {

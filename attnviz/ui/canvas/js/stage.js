@@ -91,6 +91,7 @@ export class Stage {
     this.tablePanel.hidden = true;
     this.scroll.scrollTop = 0;
     this.hideTip();
+    this.tipBox.popover = mode.naturalHeight ? "manual" : null; // a short picture has no room: over the page
     this.status("");
   }
 
@@ -198,10 +199,13 @@ export class Stage {
   tip(x, y, rows) {
     this.tipBox.replaceChildren(...rows.map(([name, text, token]) =>
       element("div", {}, [element("span", {}, [name]), element("b", {}, withToken(text, token))])));
-    this.tipBox.hidden = false;
+    if (this.tipBox.hidden) {
+      this.tipBox.hidden = false;
+      if (this.tipBox.popover) this.tipBox.showPopover?.();
+    }
     const { offsetWidth: w, offsetHeight: h } = this.tipBox;
     let [width, height] = [this.width, this.height];
-    if (this.mode?.naturalHeight) { // a short picture has no room for it: it lies over the page
+    if (this.tipBox.popover) {
       const box = this.picture.getBoundingClientRect();
       [x, y, width, height] = [x + box.left, y + box.top, window.innerWidth, window.innerHeight];
     }
@@ -211,6 +215,8 @@ export class Stage {
   }
 
   hideTip() {
+    if (this.tipBox.hidden) return;
+    if (this.tipBox.popover) this.tipBox.hidePopover?.();
     this.tipBox.hidden = true;
   }
 

@@ -42,7 +42,7 @@ export class StripMode {
   }
 
   _build() {
-    this.measures = dropdown("Measure", STRIP_MEASURES.map((m) => [m, m]), this.measure, (measure) => {
+    this.measures = dropdown("Measure", STRIP_MEASURES.map((m) => [m, this._title(m)]), this.measure, (measure) => {
       this.measure = /** @type {Measure} */ (measure);
       this._tint();
     });
@@ -93,6 +93,11 @@ export class StripMode {
     return this.sections.find((s) => chip < s.stop);
   }
 
+  /** A chip's place in its text. @param {number} chip */
+  _indexOf(chip) {
+    return chip - this._sectionOf(chip).start;
+  }
+
   /** A query of cross-attention only gives and a key only gets: show that. */
   _turn() {
     if (this.measure !== "entropy") this.measure = this._sectionOf(this.focus).keys ? "sent" : "received";
@@ -106,10 +111,12 @@ export class StripMode {
     return this.arrays[this.measure === "received" ? "from" : "to"];
   }
 
+  /** @param {string} measure */
   _title(measure) {
-    if (this.known === null || measure === "entropy") return measure;
-    const index = this.known - this._sectionOf(this.known).start;
-    return `${measure} ${measure === "received" ? "from" : "to"} ${index} · ${this.names[this.known].slice(0, 24)}`;
+    const title = measure[0].toUpperCase() + measure.slice(1);
+    if (this.known === null || measure === "entropy") return title;
+    const name = [...this.names[this.known]].slice(0, 24).join("");
+    return `${title} ${measure === "received" ? "from" : "to"} ${this._indexOf(this.known)} · ${name}`;
   }
 
   /** Take up the measure: its scale, its names, its legend. */
@@ -169,7 +176,7 @@ export class StripMode {
   /** What is not on the picture, in words. */
   _status() {
     if (this.focus !== null) {
-      const name = `${this.focus - this._sectionOf(this.focus).start} · ${this.names[this.focus]}`;
+      const name = `${this._indexOf(this.focus)} · ${this.names[this.focus]}`;
       if (this.known === this.focus) this.stage.status(`${name} is focused; click it again to let go.`);
       else this.stage.status(`Reading the weights of ${name}…`);
     } else if (!this.scale) this.stage.status(this.header.helps[this.measure]);
@@ -352,37 +359,39 @@ export class StripMode {
 
   // ---- numbers -------------------------------------------------------------------------------
 
+  /** The numbers that mean something for the tokens of a text. @param {any} section @returns {string[]} */
+  _numbersOf({ keys, queries, side }) {
+    const names = [];
+    if (this.known !== null && side !== null) {
+      const focused = this._sectionOf(this.known);
+      const asks = focused.queries !== null && this._indexOf(this.known) >= focused.queries;
+      if (keys && asks) names.push("from");
+      if (queries !== null && focused.keys) names.push("to");
+    }
+    if (keys) names.push("received");
+    if (queries !== null) names.push(...(this.header.kind === "cross" ? ["entropy"] : ["sent", "entropy"]));
+    return names;
+  }
+
+  _heading(name) {
+    if (name === "from") return `received from ${this._indexOf(this.known)}`;
+    return name === "to" ? `sent to ${this._indexOf(this.known)}` : name;
+  }
+
   /** @param {string} name @param {number} chip */
   _text(name, chip) {
     const code = this.arrays[name][chip];
-    const section = this._sectionOf(chip);
-    const query = section.queries !== null && chip - section.start >= section.queries;
-    const is = name === "received" || name === "from" ? section.keys : query;
-    if (code !== MASKED) return (name === "entropy" ? `${this.codecs.entropy.text(code)} bits` : this.codecs.received.text(code));
-    return is && (name === "from" || name === "to") && this._gives(name) ? "masked" : "–";
-  }
-
-  /** Whether the focused token is a query (for what comes from it) or a key (for what goes to it). */
-  _gives(name) {
-    const section = this._sectionOf(this.known);
-    return name === "to" ? section.keys
-      : section.queries !== null && this.known - section.start >= section.queries;
+    if (code === MASKED) return name === "from" || name === "to" ? "masked" : "–";
+    return name === "entropy" ? `${this.codecs.entropy.text(code)} bits` : this.codecs.received.text(code);
   }
 
   /** @param {number} chip @returns {import("./stage.js").TipRow[]} */
   describe(chip) {
     const section = this._sectionOf(chip);
-    const rows = /** @type {import("./stage.js").TipRow[]} */ ([
-      [this.sections.length > 1 ? section.title.toLowerCase() : "token", `${chip - section.start} · `, this.names[chip]]]);
-    if (section.side === null) {
-      rows.push(["", "this head does not look at this text"]);
-      return rows;
-    }
-    if (this.known !== null) {
-      const index = this.known - this._sectionOf(this.known).start;
-      rows.push([`received from ${index}`, this._text("from", chip)], [`sent to ${index}`, this._text("to", chip)]);
-    }
-    for (const name of STRIP_MEASURES) rows.push([name, this._text(name, chip)]);
+    const what = this.sections.length > 1 ? section.title.toLowerCase() : "token";
+    const rows = /** @type {import("./stage.js").TipRow[]} */ ([[what, `${this._indexOf(chip)} · `, this.names[chip]]]);
+    if (section.side === null) rows.push(["", "this head does not look at this text"]);
+    for (const name of this._numbersOf(section)) rows.push([this._heading(name), this._text(name, chip)]);
     return rows;
   }
 
@@ -390,16 +399,16 @@ export class StripMode {
     const [first, last] = this._window();
     const from = this.lines[first]?.from ?? 0;
     const to = Math.min(this.lines[last - 1]?.to ?? 0, from + STRIP_TABLE_ROWS);
-    const columns = this.known === null ? [...STRIP_MEASURES] : ["from", "to", ...STRIP_MEASURES];
-    const index = this.known === null ? 0 : this.known - this._sectionOf(this.known).start;
-    const heads = { from: `received from ${index}`, to: `sent to ${index}` };
+    const sections = this.sections.map((section) => this._numbersOf(section));
+    const columns = ["from", "to", ...STRIP_MEASURES].filter((name) => sections.some((names) => names.includes(name)));
     const rows = [];
     for (let chip = from; chip < to; chip++) {
       const section = this._sectionOf(chip);
-      const text = this.sections.length > 1 ? `${section.title} ${chip - section.start} ` : `${chip - section.start} `;
-      rows.push([[text, this.names[chip]], ...columns.map((name) => this._text(name, chip))]);
+      const own = sections[this.sections.indexOf(section)];
+      const place = `${this.sections.length > 1 ? `${section.title} ` : ""}${this._indexOf(chip)} `;
+      rows.push([[place, this.names[chip]], ...columns.map((name) => (own.includes(name) ? this._text(name, chip) : ""))]);
     }
-    return { caption: this.header.title, columns: ["token", ...columns.map((name) => heads[name] ?? name)], rows };
+    return { caption: this.header.title, columns: ["token", ...columns.map((name) => this._heading(name))], rows };
   }
 
   // ---- drawing -------------------------------------------------------------------------------
@@ -451,7 +460,7 @@ export class StripMode {
     const position = String(index);
     ctx.textAlign = "left";
     ctx.font = this.stage.font(CHIP_SMALL);
-    ctx.fillStyle = mix(ground, letters, 0.66);
+    ctx.fillStyle = mix(ground, letters, 0.74);
     ctx.fillText(position, x + 6, down + h / 2 + 1);
     const left = position.length * this.digit + 11;
     ctx.font = this.stage.font(CHIP_TEXT);
