@@ -507,7 +507,7 @@ def test_a_long_text_fetches_the_query_that_is_chosen(look):
     canvas.wait_for("said.query === 420")
     canvas.run(f"while (mode.query !== 420) {{ {SOON} }}")
     a = canvas_app.trace_of("decoder", 800).attention(1, 2)
-    text = canvas.run("return mode._texts(17).weight;")
+    text = canvas.run("return mode.texts(17).weight;")
     assert text == as_shown(float(a.weights(slice(420, 421))[0, 17]))
 
 

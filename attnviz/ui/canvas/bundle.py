@@ -15,8 +15,8 @@ HTML = '<div class="canvas-root"></div>\n'
 # A module comes after those it imports.
 MODULES = (
     "payload", "numbers", "colours", "dom", "stage", "pictures", "shading", "viewport", "axes",
-    "asking", "mapkeys", "reading", "map", "gridlayout", "grid", "links", "linepaint", "lines", "neuron",
-    "stripflow", "strip", "main",
+    "asking", "mapkeys", "reading", "map", "gridlayout", "grid", "links", "linepaint", "lines",
+    "neuronpaint", "neuron", "stripflow", "strip", "main",
 )  # fmt: skip
 
 _IMPORT = re.compile(r"^import\s*\{[^}]*\}\s*from\s*\"\./\w+\.js\";\n", re.MULTILINE)

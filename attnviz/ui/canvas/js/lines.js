@@ -1,17 +1,17 @@
 // Heads as lines from queries to keys: only what is on screen and over the threshold is drawn.
 
 import { codecOf, significantCode } from "./numbers.js";
-import { headColour, mix } from "./colours.js";
+import { headColour } from "./colours.js";
 import { element, plainButton, slider } from "./dom.js";
+import { drawLines, linesAsSvg } from "./linepaint.js";
 import { keepStrongest, Links, strongest } from "./links.js";
-import { fitted, spoken } from "./stage.js";
+import { spoken } from "./stage.js";
 
-const ROW = 20; // px a token
+const LEAST_ROW = 20; // px a token
+const MOST_ROW = 32;
 const TOP = 26;
-const STRENGTHS = 6; // opacities that lines are drawn in
 const MOST_DRAWN = 30_000;
 const TABLE_ROWS = 200;
-const SVG = "http://www.w3.org/2000/svg";
 
 /** @typedef {import("./links.js").Token} Token */
 
@@ -27,6 +27,8 @@ export class LinesMode {
     this.held = null; // clicked
     /** @type {Token | null} */
     this.hovered = null;
+    this.walked = -1; // where the picture was scrolled to when keys chose what is hovered
+    this.row = LEAST_ROW;
     this.tools = [];
     this.label = "Attention lines";
   }
@@ -92,7 +94,7 @@ export class LinesMode {
   _chipsShown() {
     this.heads.forEach((head, i) => {
       this.chips[i].setAttribute("aria-pressed", String(!this.hidden.has(head.number)));
-      this.chips[i].style.setProperty("--colour", this._colour(head));
+      this.chips[i].style.setProperty("--colour", this.colourOf(head));
     });
     this.stage.repaint();
     this.stage.fillTable();
@@ -102,18 +104,20 @@ export class LinesMode {
     if (this.heads) this._chipsShown();
   }
 
-  _colour(head) {
+  colourOf(head) {
     return headColour(this.stage.theme, head.i, this.heads.length);
   }
 
-  _active() {
+  active() {
     return this.heads.filter((head) => !this.hidden.has(head.number));
   }
 
   // ---- where things are ----------------------------------------------------------------------
 
   layout() {
-    const { width } = this.stage;
+    const { width, height } = this.stage;
+    const n = Math.max(1, this.rows?.length ?? 0, this.cols?.length ?? 0);
+    this.row = Math.max(LEAST_ROW, Math.min(MOST_ROW, Math.floor((height - TOP - 8) / n)));
     const ctx = this.stage.picture.getContext("2d");
     ctx.font = this.stage.font(13);
     const room = (names) => {
@@ -129,12 +133,16 @@ export class LinesMode {
     this.inset = Math.max(0, spare / 2);
   }
 
+  naturalHeight() {
+    return TOP + Math.max(this.rows?.length ?? 0, this.cols?.length ?? 0) * MOST_ROW + 8;
+  }
+
   contentHeight() {
-    return TOP + Math.max(this.rows?.length ?? 0, this.cols?.length ?? 0) * ROW + 8;
+    return TOP + Math.max(this.rows?.length ?? 0, this.cols?.length ?? 0) * this.row + 8;
   }
 
   _y(index) {
-    return TOP + (index + 0.5) * ROW - this.stage.top;
+    return TOP + (index + 0.5) * this.row - this.stage.top;
   }
 
   get _x0() {
@@ -146,21 +154,21 @@ export class LinesMode {
   }
 
   _window(n) {
-    const first = Math.floor((this.stage.top - TOP) / ROW);
-    const last = Math.ceil((this.stage.top + this.stage.height - TOP) / ROW);
+    const first = Math.floor((this.stage.top - TOP) / this.row);
+    const last = Math.ceil((this.stage.top + this.stage.height - TOP) / this.row);
     return [Math.max(0, Math.min(n, first)), Math.max(0, Math.min(n, last))];
   }
 
   /** @returns {Token | null} */
   _tokenAt(x, y) {
-    const index = Math.floor((y + this.stage.top - TOP) / ROW);
+    const index = Math.floor((y + this.stage.top - TOP) / this.row);
     if (y < TOP - 4 && this.stage.top === 0) return null;
     if (x < this._x0 && index >= 0 && index < this.rows.length) return { side: "row", index };
     if (x > this._x1 && index >= 0 && index < this.cols.length) return { side: "col", index };
     return null;
   }
 
-  get _alone() {
+  get alone() {
     return this.hovered ?? this.held;
   }
 
@@ -171,13 +179,16 @@ export class LinesMode {
     this.stage.picture.style.cursor = token ? "pointer" : "";
     const changed = token?.side !== this.hovered?.side || token?.index !== this.hovered?.index;
     this.hovered = token;
+    this.walked = -1;
     if (changed) this.stage.repaint();
     if (token) this.stage.tip(x, y, this.describe(token));
     else this.stage.hideTip();
   }
 
   leave() {
+    if (this.walked === this.stage.top) return;
     this.stage.hideTip();
+    if (this.walked >= 0) return; // what keys chose stays
     if (this.hovered) {
       this.hovered = null;
       this.stage.repaint();
@@ -199,9 +210,11 @@ export class LinesMode {
   }
 
   key(event) {
-    const now = this._alone;
+    const now = this.alone;
     if (event.key === "Escape") {
       this.hovered = null;
+      this.stage.hideTip();
+      this.stage.repaint();
       this.hold(null);
     } else if (event.key === "Enter" || event.key === " ") {
       if (now) this.hold(now);
@@ -210,11 +223,14 @@ export class LinesMode {
       const n = side === "row" ? this.rows.length : this.cols.length;
       const step = { ArrowUp: -1, ArrowDown: 1 }[event.key] ?? 0;
       const index = Math.max(0, Math.min(n - 1, now ? now.index + step : 0));
-      const y = TOP + index * ROW;
+      const y = TOP + index * this.row;
       const { scroll, top, height } = this.stage;
-      if (y < top || y + ROW > top + height) scroll.scrollTop = y - height / 2;
+      if (y < top || y + this.row > top + height) scroll.scrollTop = y - height / 2;
+      this.walked = this.stage.top;
       this.hovered = { side, index };
-      this.stage.say(spoken(this.describe(this.hovered)));
+      const rows = this.describe(this.hovered);
+      this.stage.tip(side === "row" ? this._x0 : this._x1, this._y(index) + this.row / 2, rows);
+      this.stage.say(spoken(rows));
       this.stage.repaint();
     } else return false;
     return true;
@@ -222,17 +238,30 @@ export class LinesMode {
 
   /** The strongest lines of a token. @param {Token} token @param {number} [most] */
   _linesOf(token, most = 8) {
-    return strongest(this._active().map((head) => ({ head, lines: this.links.of(head, token, this._least) })),
+    return strongest(this.active().map((head) => ({ head, lines: this.links.of(head, token, this._least) })),
       this.codes, most);
+  }
+
+  /** Of each token across, its weights with a token and their heads. @param {Token} token */
+  sharesOf(token) {
+    const shares = /** @type {Map<number, [any, number][]>} */ (new Map());
+    for (const head of this.active()) {
+      for (const line of this.links.of(head, token, this._least)) {
+        const other = token.side === "row" ? this.keys[line] : this.queries[line];
+        if (!shares.has(other)) shares.set(other, []);
+        shares.get(other).push([head, Math.min(1, this.codec.values[this.codes[line]])]);
+      }
+    }
+    return shares;
   }
 
   /** Lines to draw: one list a head. @returns {{head: any, lines: number[]}[]} */
   visibleLines() {
     const rows = this._window(this.rows.length);
     const cols = this._window(this.cols.length);
-    const found = this._active().map((head) => ({
+    const found = this.active().map((head) => ({
       head,
-      lines: this._alone ? this.links.of(head, this._alone, this._least) : this.links.within(head, rows, cols, this._least),
+      lines: this.alone ? this.links.of(head, this.alone, this._least) : this.links.within(head, rows, cols, this._least),
     }));
     this.leftOut = keepStrongest(found, this.codes, MOST_DRAWN);
     return found;
@@ -256,7 +285,7 @@ export class LinesMode {
   }
 
   table() {
-    const alone = this._alone;
+    const alone = this.alone;
     const lines = alone ? this._linesOf(alone, TABLE_ROWS) : strongest(this.visibleLines(), this.codes, TABLE_ROWS);
     return {
       caption: `${this.header.title}: the strongest lines ${alone ? "of one token" : "in view"}`,
@@ -269,141 +298,19 @@ export class LinesMode {
 
   // ---- drawing -------------------------------------------------------------------------------
 
-  /** Lines in groups of one colour and one opacity. */
-  _groups() {
-    const groups = [];
-    this.drawn = 0;
-    for (const { head, lines } of this.visibleLines()) {
-      const by = Array.from({ length: STRENGTHS }, () => /** @type {number[]} */ ([]));
-      for (const line of lines) {
-        const weight = Math.min(1, this.codec.values[this.codes[line]]);
-        by[Math.min(STRENGTHS - 1, Math.floor(Math.sqrt(weight) * STRENGTHS))].push(line);
-      }
-      by.forEach((some, i) => {
-        if (some.length) groups.push({ colour: this._colour(head), alpha: (i + 1) / STRENGTHS, width: 0.6 + i * 0.3, lines: some });
-      });
-      this.drawn += lines.length;
-    }
-    const crowd = Math.max(0.35, Math.min(1, 500 / this.drawn)); // many lines must not hide each other
-    for (const group of groups) group.alpha *= crowd;
-    return groups.sort((a, b) => a.alpha - b.alpha); // strong ones on top, whichever head's
-  }
-
   draw(ctx) {
-    const [x0, x1] = [this._x0, this._x1];
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(0, this.stage.top ? 0 : TOP - 6, this.stage.width, this.stage.height);
-    ctx.clip();
-    for (const { colour, alpha, width, lines } of this._groups()) {
-      ctx.strokeStyle = colour;
-      ctx.globalAlpha = alpha;
-      ctx.lineWidth = width;
-      ctx.beginPath();
-      for (const line of lines) {
-        ctx.moveTo(x0, this._y(this.queries[line]));
-        ctx.lineTo(x1, this._y(this.keys[line]));
-      }
-      ctx.stroke();
-    }
-    ctx.globalAlpha = 1;
-    this._tokens(ctx, "row", this.rows);
-    this._tokens(ctx, "col", this.cols);
-    ctx.restore();
-    if (!this.stage.top) {
-      ctx.font = this.stage.font(11);
-      ctx.fillStyle = this.stage.theme.faint;
-      ctx.textAlign = "right";
-      ctx.fillText("query", x0 - 8, 10);
-      ctx.textAlign = "left";
-      ctx.fillText("key", x1 + 8, 10);
-    }
-    this._status();
-  }
-
-  _status() {
-    const lines = `${this.drawn.toLocaleString("en")} lines`;
+    const drawn = drawLines(ctx, this);
+    const lines = `${drawn.toLocaleString("en")} lines`;
     const cut = this.leftOut ? `; ${this.leftOut.toLocaleString("en")} weaker ones are left out` : "";
-    this.stage.status(lines + cut);
-  }
-
-  _tokens(ctx, side, names) {
-    const { theme } = this.stage;
-    const row = side === "row";
-    const alone = this._alone;
-    const [first, last] = this._window(names.length);
-    ctx.font = this.stage.font(13);
-    const shares = alone && alone.side !== side ? this._sharesOf(alone) : null;
-    const room = (row ? this._x0 : this.stage.width - this._x1) - 18 - 30;
-    for (let i = first; i < last; i++) {
-      const y = this._y(i);
-      if (shares?.has(i)) this._share(ctx, shares.get(i), row, y);
-      const chosen = alone?.side === side && alone.index === i;
-      if (chosen) {
-        ctx.fillStyle = mix(theme.background, theme.mark, 0.2);
-        ctx.fillRect(row ? 0 : this._x1 + 2, y - ROW / 2, row ? this._x0 - 2 : this.stage.width - this._x1, ROW);
-      }
-      const dim = alone && !chosen && (alone.side === side || !shares?.has(i));
-      ctx.fillStyle = dim ? theme.faint : theme.text;
-      ctx.textAlign = row ? "right" : "left";
-      ctx.fillText(fitted(ctx, names[i], room), row ? this._x0 - 10 : this._x1 + 10, y);
-      ctx.fillStyle = theme.faint;
-      ctx.font = this.stage.font(10);
-      ctx.textAlign = row ? "left" : "right";
-      ctx.fillText(String(i), row ? 4 : this.stage.width - 6, y);
-      ctx.font = this.stage.font(13);
-    }
-  }
-
-  /** Of each token across, the weights of each head. */
-  _sharesOf(alone) {
-    const shares = new Map();
-    for (const [line, head] of this._linesOf(alone, Infinity)) {
-      const other = alone.side === "row" ? this.keys[line] : this.queries[line];
-      if (!shares.has(other)) shares.set(other, []);
-      shares.get(other).push([head, Math.min(1, this.codec.values[this.codes[line]])]);
-    }
-    return shares;
-  }
-
-  _share(ctx, parts, row, y) {
-    const wide = (row ? this._x0 : this.stage.width - this._x1) - 36;
-    const each = wide / this._active().length;
-    const active = this._active();
-    for (const [head, weight] of parts) {
-      ctx.globalAlpha = 0.15 + 0.6 * weight;
-      ctx.fillStyle = this._colour(head);
-      const at = active.indexOf(head) * each;
-      ctx.fillRect(row ? this._x0 - 4 - wide + at : this._x1 + 4 + at, y - ROW / 2 + 2, each, ROW - 4);
-    }
-    ctx.globalAlpha = 1;
+    const told = this.alone ? "Bars under tokens add up its weights over the heads."
+      : "A line's colour is its head; the stronger it is, the larger the weight.";
+    this.stage.status(`${lines}${cut}. ${told}`);
   }
 
   drawOver() {}
 
   svg() {
-    const { width, height, theme } = this.stage;
-    const made = (tag, attributes, text) => {
-      const node = document.createElementNS(SVG, tag);
-      for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
-      if (text !== undefined) node.textContent = text;
-      return node;
-    };
-    const root = made("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": theme.font, "font-size": 13 });
-    root.append(made("rect", { width, height, fill: theme.background }));
-    for (const { colour, alpha, width: thick, lines } of this._groups()) {
-      const d = lines.map((line) => `M${this._x0.toFixed(1)} ${this._y(this.queries[line])}L${this._x1.toFixed(1)} ${this._y(this.keys[line])}`).join("");
-      root.append(made("path", { d, fill: "none", stroke: colour, "stroke-opacity": alpha.toFixed(2), "stroke-width": thick }));
-    }
-    const names = (list, x, anchor) => {
-      const [first, last] = this._window(list.length);
-      for (let i = first; i < last; i++) {
-        root.append(made("text", { x, y: this._y(i), "text-anchor": anchor, "dominant-baseline": "middle", fill: theme.text }, list[i]));
-      }
-    };
-    names(this.rows, this._x0 - 10, "end");
-    names(this.cols, this._x1 + 10, "start");
-    return root;
+    return linesAsSvg(this);
   }
 
   destroy() {}

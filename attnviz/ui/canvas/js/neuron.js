@@ -1,12 +1,9 @@
 // Why a query looks where it looks: q, each key's k, their product element by element, and its sum.
 
 import { codecOf, MASKED } from "./numbers.js";
-import { cssColour } from "./colours.js";
 import { dropdown, element } from "./dom.js";
-import { fitted, spoken } from "./stage.js";
-
-const LINE = 22; // px a key
-const HEAD = 92; // px above the keys: titles, and q itself
+import { drawNeuron, drawNeuronOver, figure, HEAD, LINE } from "./neuronpaint.js";
+import { spoken } from "./stage.js";
 
 export class NeuronMode {
   /** @param {import("./stage.js").Stage} stage @param {(name: string, value: any) => void} send */
@@ -15,6 +12,7 @@ export class NeuronMode {
     this.send = send;
     this.order = "position";
     this.hovered = null; // {row, part, index}
+    this.walked = -1; // where the picture was scrolled to when keys chose what is hovered
     /** @type {Float32Array} */
     this.q = this.k = new Float32Array(0);
     /** @type {Uint16Array} */
@@ -47,7 +45,7 @@ export class NeuronMode {
 
   /** The largest numbers, which the colours and bars are measured by. */
   _measure() {
-    this.vectorMost = Math.max(quantile(this.q, 0.995), quantile(this.k, 0.995)) || 1;
+    this.vectors = rangeOf(this.q, this.k);
     this.dotMost = this.dots.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
   }
 
@@ -72,6 +70,11 @@ export class NeuronMode {
       const rank = (j) => (this.weightCodes[at + j] === MASKED ? -1 : this.weightCodes[at + j]);
       this.shown.sort((a, b) => rank(b) - rank(a) || a - b);
     }
+    const products = new Float32Array(n * this.width);
+    for (let j = 0; j < n; j++) {
+      for (let i = 0; i < this.width; i++) products[j * this.width + i] = this.qAt(i) * this.kAt(j, i);
+    }
+    this.products = rangeOf(products);
     this.input.value = String(this.query);
     this.name.textContent = this.header.rowNames[this.query];
     const part = n < this.header.colNames.length ? `Keys ${start} to ${stop - 1} of ${this.header.colNames.length}. ` : "";
@@ -108,7 +111,7 @@ export class NeuronMode {
   layout() {
     const { width } = this.stage;
     this.names = Math.min(130, width * 0.16);
-    const figures = Math.min(330, width * 0.34);
+    const figures = Math.min(360, width * 0.36);
     const strips = width - this.names - figures - 42;
     this.kx = this.names + 14;
     this.strip = strips / 2;
@@ -137,23 +140,23 @@ export class NeuronMode {
 
   // ---- numbers -------------------------------------------------------------------------------
 
-  _q(i) {
+  qAt(i) {
     return this.q[(this.query - this.header.queries[0]) * this.width + i];
   }
 
-  _k(j, i) {
+  kAt(j, i) {
     return this.k[j * this.width + i];
   }
 
   /** What the query and a key make together. */
-  _pair(j) {
+  pair(j) {
     const n = this.header.keys[1] - this.header.keys[0];
     const at = (this.query - this.header.queries[0]) * n + j;
     return { dot: this.dots[at], score: this.scores[at], code: this.weightCodes[at] };
   }
 
-  _texts(j) {
-    const { dot, score, code } = this._pair(j);
+  texts(j) {
+    const { dot, score, code } = this.pair(j);
     return {
       dot: figure(dot),
       score: score === -Infinity ? "masked" : figure(score),
@@ -168,6 +171,7 @@ export class NeuronMode {
     const onQuery = y >= HEAD - 34 && y < HEAD - 8;
     const { part, index } = this._partAt(x);
     this.hovered = row === null && !onQuery ? null : { row, part, index };
+    this.walked = -1;
     this.stage.repaintOver();
     if (onQuery && part === "k") this._tipOfQuery(x, y, index);
     else if (row !== null) this.stage.tip(x, y, this.describe(row, part, index));
@@ -175,18 +179,18 @@ export class NeuronMode {
   }
 
   _tipOfQuery(x, y, i) {
-    this.stage.tip(x, y, [["query", `${this.query} · `, this.header.rowNames[this.query]], [`q[${i}]`, figure(this._q(i))]]);
+    this.stage.tip(x, y, [["query", `${this.query} · `, this.header.rowNames[this.query]], [`q[${i}]`, figure(this.qAt(i))]]);
   }
 
   /** @returns {import("./stage.js").TipRow[]} */
   describe(row, part, i) {
     const j = this.shown[row];
-    const texts = this._texts(j);
+    const texts = this.texts(j);
     const at = j + this.header.keys[0];
     const rows = /** @type {import("./stage.js").TipRow[]} */ ([["key", `${at} · `, this.header.colNames[at]]]);
     if (part) {
-      rows.push([`q[${i}]`, figure(this._q(i))], [`k[${i}]`, figure(this._k(j, i))],
-        ["product", figure(this._q(i) * this._k(j, i))]);
+      rows.push([`q[${i}]`, figure(this.qAt(i))], [`k[${i}]`, figure(this.kAt(j, i))],
+        ["product", figure(this.qAt(i) * this.kAt(j, i))]);
     }
     rows.push(["Σ q∘k", texts.dot], ["score", texts.score]);
     if (texts.weight) rows.push(["weight", texts.weight]);
@@ -194,8 +198,10 @@ export class NeuronMode {
   }
 
   leave() {
-    this.hovered = null;
+    if (this.walked === this.stage.top) return;
     this.stage.hideTip();
+    if (this.walked >= 0) return; // what keys chose stays
+    this.hovered = null;
     this.stage.repaintOver();
   }
 
@@ -211,7 +217,10 @@ export class NeuronMode {
       this.hovered = { row, part: null, index: -1 };
       const y = row * LINE;
       if (y < this.stage.top || y + LINE > this.stage.top + this.stage.height - HEAD) this.stage.scroll.scrollTop = y - 60;
-      this.stage.say(spoken(this.describe(row, null, 0)));
+      this.walked = this.stage.top;
+      const rows = this.describe(row, null, 0);
+      this.stage.tip(this.kx, HEAD + (row + 1) * LINE - this.stage.top, rows);
+      this.stage.say(spoken(rows));
       this.stage.repaintOver();
     } else return false;
     return true;
@@ -222,7 +231,7 @@ export class NeuronMode {
       caption: `${this.header.title}: query ${this.query} ${this.header.rowNames[this.query]}`,
       columns: ["key", "Σ q∘k", "score", "weight"],
       rows: this.shown.slice(0, 200).map((j) => {
-        const { dot, score, weight } = this._texts(j);
+        const { dot, score, weight } = this.texts(j);
         const at = j + this.header.keys[0];
         return [[`${at} `, this.header.colNames[at]], dot, score, weight || "–"];
       }),
@@ -235,130 +244,12 @@ export class NeuronMode {
     this.stage.repaint();
   }
 
-  /** @param {number} value @param {number} most */
-  _colour(value, most) {
-    const place = Math.max(-1, Math.min(1, value / most));
-    return cssColour(this.stage.theme.diverging[Math.round((place + 1) * 127.5)]);
-  }
-
-  _stripOf(ctx, x, y, height, read, most) {
-    const each = this.strip / this.width;
-    for (let i = 0; i < this.width; i++) {
-      ctx.fillStyle = this._colour(read(i), most);
-      ctx.fillRect(x + i * each, y, each + (each < 3 ? 0.5 : -0.5), height);
-    }
-  }
-
   draw(ctx) {
-    if (!this.header) return;
-    const { theme, top, height } = this.stage;
-    const first = Math.max(0, Math.floor(top / LINE));
-    const last = Math.min(this.shown.length, Math.ceil((top + height - HEAD) / LINE));
-    let most = 0; // of the products in view
-    for (let row = first; row < last; row++) {
-      for (let i = 0; i < this.width; i++) most = Math.max(most, Math.abs(this._q(i) * this._k(this.shown[row], i)));
-    }
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(0, HEAD, this.stage.width, height - HEAD);
-    ctx.clip();
-    for (let row = first; row < last; row++) this._line(ctx, row, HEAD + row * LINE - top, most || 1);
-    ctx.restore();
-    this._heading(ctx);
-    ctx.fillStyle = theme.border;
-    ctx.fillRect(0, HEAD - 1, this.stage.width, 1);
-  }
-
-  _heading(ctx) {
-    const { theme } = this.stage;
-    ctx.font = this.stage.font(12, "600");
-    ctx.fillStyle = theme.text;
-    ctx.textAlign = "left";
-    const y = 12;
-    ctx.fillText("k of each key", this.kx, y);
-    ctx.fillText("q∘k", this.px, y);
-    ctx.textAlign = "right";
-    const [dot, score, weight] = this._edges();
-    ctx.fillText("Σ q∘k", dot, y);
-    ctx.fillText("score", score, y);
-    ctx.fillText("weight", weight, y);
-    ctx.font = this.stage.font(11);
-    ctx.fillStyle = theme.faint;
-    ctx.textAlign = "left";
-    const most = Number(this.vectorMost.toPrecision(3));
-    ctx.fillText(fitted(ctx, `${this.width} dimensions, −${most} to ${most}`, this.strip), this.kx, y + 18);
-    ctx.fillText(fitted(ctx, "element by element", this.strip), this.px, y + 18);
-    ctx.font = this.stage.font(13, "600");
-    ctx.fillStyle = theme.text;
-    ctx.textAlign = "right";
-    ctx.fillText(fitted(ctx, `q · ${this.header.rowNames[this.query]}`, this.names - 4), this.names + 4, HEAD - 22);
-    this._stripOf(ctx, this.kx, HEAD - 33, 22, (i) => this._q(i), this.vectorMost);
-  }
-
-  /** Right edges of the three columns of figures. */
-  _edges() {
-    const third = this.figures / 3;
-    return [this.fx + third - 12, this.fx + 2 * third - 12, this.fx + this.figures - 8];
-  }
-
-  _line(ctx, row, y, most) {
-    const { theme } = this.stage;
-    const j = this.shown[row];
-    const at = j + this.header.keys[0];
-    const pair = this._pair(j);
-    const texts = this._texts(j);
-    const masked = pair.code === MASKED;
-    ctx.globalAlpha = masked ? 0.35 : 1;
-    ctx.font = this.stage.font(13);
-    ctx.fillStyle = theme.text;
-    ctx.textAlign = "right";
-    const middle = y + LINE / 2;
-    ctx.fillText(fitted(ctx, this.header.colNames[at], this.names - 34), this.names + 4, middle);
-    ctx.font = this.stage.font(10);
-    ctx.fillStyle = theme.faint;
-    ctx.textAlign = "left";
-    ctx.fillText(String(at), 2, middle);
-    this._stripOf(ctx, this.kx, y + 2, LINE - 4, (i) => this._k(j, i), this.vectorMost);
-    this._stripOf(ctx, this.px, y + 2, LINE - 4, (i) => this._q(i) * this._k(j, i), most);
-    const [dot, score, weight] = this._edges();
-    const third = this.figures / 3;
-    const size = pair.dot / this.dotMost;
-    const half = Math.max(8, (third - 78) / 2); // bars and figures don't share room
-    const middleX = dot - 62 - half;
-    ctx.fillStyle = mixAlpha(this._colour(size, 1));
-    ctx.fillRect(Math.min(middleX, middleX + size * half), y + 3, Math.abs(size * half), LINE - 6);
-    if (!masked) {
-      const share = Math.min(1, this.codec.values[pair.code] || 0);
-      ctx.fillStyle = cssColour(theme.sequential[Math.round(64 + share * 120)]);
-      ctx.globalAlpha = 0.75;
-      ctx.fillRect(weight - third + 22, y + 3, share * Math.max(16, third - 86), LINE - 6);
-      ctx.globalAlpha = 1;
-    }
-    ctx.font = this.stage.font(12);
-    ctx.fillStyle = theme.text;
-    ctx.textAlign = "right";
-    ctx.fillText(texts.dot, dot, middle);
-    ctx.fillText(texts.score, score, middle);
-    ctx.fillText(texts.weight, weight, middle);
-    ctx.globalAlpha = 1;
+    if (this.header) drawNeuron(ctx, this);
   }
 
   drawOver(ctx) {
-    const at = this.hovered;
-    if (!at) return;
-    ctx.strokeStyle = this.stage.theme.mark;
-    ctx.lineWidth = 1.5;
-    if (at.row !== null) {
-      const y = HEAD + at.row * LINE - this.stage.top;
-      if (y < HEAD - LINE / 2) return;
-      ctx.strokeRect(1, y + 0.5, this.stage.width - 2, LINE - 1);
-    }
-    if (at.index >= 0) {
-      const each = this.strip / this.width;
-      for (const x of [this.kx, this.px]) {
-        ctx.strokeRect(x + at.index * each, HEAD - 34, Math.max(each, 2), this.stage.height - HEAD + 32);
-      }
-    }
+    if (this.hovered) drawNeuronOver(ctx, this, this.hovered);
   }
 
   destroy() {
@@ -366,22 +257,19 @@ export class NeuronMode {
   }
 }
 
-/** @param {number} value */
-function figure(value) {
-  if (value === 0) return "0";
-  const size = Math.abs(value);
-  return size >= 0.001 && size < 10_000 ? value.toPrecision(4) : value.toExponential(3);
-}
-
-/** @param {string} colour */
-function mixAlpha(colour) {
-  return colour.replace("rgb(", "rgba(").replace(")", ", 0.6)");
+/**
+ * What colours are measured by, and whether some numbers lie beyond it.
+ * @param {Float32Array[]} lists
+ */
+function rangeOf(...lists) {
+  const most = Math.max(...lists.map((list) => quantile(list, 0.995))) || 1;
+  return { most, beyond: lists.some((list) => list.some((value) => Math.abs(value) > most * 1.005)) };
 }
 
 /** The size below which a share of the numbers lie. @param {Float32Array} numbers @param {number} share */
 function quantile(numbers, share) {
   const step = Math.max(1, Math.floor(numbers.length / 20_000));
-  const sizes = [];
+  const sizes = /** @type {number[]} */ ([]);
   for (let i = 0; i < numbers.length; i += step) sizes.push(Math.abs(numbers[i]));
   sizes.sort((a, b) => a - b);
   return sizes[Math.floor(share * (sizes.length - 1))] ?? 1;

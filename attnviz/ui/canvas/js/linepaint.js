@@ -1,0 +1,144 @@
+// The picture of the lines view: on a canvas, and as SVG.
+
+import { mix } from "./colours.js";
+import { fitted } from "./stage.js";
+
+const STRENGTHS = 6; // opacities that lines are drawn in
+const BAR = 3; // px, of what a token gets from or gives to the one that is alone
+const LONGEST_BAR = 120;
+const TEXT = 13;
+const SVG = "http://www.w3.org/2000/svg";
+
+/** @typedef {import("./lines.js").LinesMode} LinesMode */
+/** @typedef {import("./links.js").Token} Token */
+/** @typedef {{colour: string, alpha: number, width: number, lines: number[]}} Group */
+
+/** @param {CanvasRenderingContext2D} ctx @param {LinesMode} mode @returns {number} lines drawn */
+export function drawLines(ctx, mode) {
+  const { stage } = mode;
+  const [x0, x1] = [mode._x0, mode._x1];
+  const { groups, drawn } = groupsOf(mode);
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(0, stage.top ? 0 : mode._y(0) - mode.row / 2 - 6, stage.width, stage.height);
+  ctx.clip();
+  for (const { colour, alpha, width, lines } of groups) {
+    ctx.strokeStyle = colour;
+    ctx.globalAlpha = alpha;
+    ctx.lineWidth = width;
+    ctx.beginPath();
+    for (const line of lines) {
+      ctx.moveTo(x0, mode._y(mode.queries[line]));
+      ctx.lineTo(x1, mode._y(mode.keys[line]));
+    }
+    ctx.stroke();
+  }
+  ctx.globalAlpha = 1;
+  drawTokens(ctx, mode, "row", mode.rows);
+  drawTokens(ctx, mode, "col", mode.cols);
+  ctx.restore();
+  if (!stage.top) {
+    ctx.font = stage.font(11);
+    ctx.fillStyle = stage.theme.faint;
+    ctx.textAlign = "right";
+    ctx.fillText("query", x0 - 8, 10);
+    ctx.textAlign = "left";
+    ctx.fillText("key", x1 + 8, 10);
+  }
+  return drawn;
+}
+
+/** Lines in groups of one colour and one opacity. @param {LinesMode} mode */
+function groupsOf(mode) {
+  const groups = /** @type {Group[]} */ ([]);
+  let drawn = 0;
+  for (const { head, lines } of mode.visibleLines()) {
+    const by = Array.from({ length: STRENGTHS }, () => /** @type {number[]} */ ([]));
+    for (const line of lines) {
+      const weight = Math.min(1, mode.codec.values[mode.codes[line]]);
+      by[Math.min(STRENGTHS - 1, Math.floor(Math.sqrt(weight) * STRENGTHS))].push(line);
+    }
+    by.forEach((some, i) => {
+      if (some.length) groups.push({ colour: mode.colourOf(head), alpha: (i + 1) / STRENGTHS, width: 0.6 + i * 0.3, lines: some });
+    });
+    drawn += lines.length;
+  }
+  const crowd = Math.max(0.35, Math.min(1, 500 / drawn)); // many lines must not hide each other
+  for (const group of groups) group.alpha *= crowd;
+  groups.sort((a, b) => a.alpha - b.alpha); // strong ones on top, whichever head's
+  return { groups, drawn };
+}
+
+/** @param {CanvasRenderingContext2D} ctx @param {LinesMode} mode @param {Token["side"]} side @param {string[]} names */
+function drawTokens(ctx, mode, side, names) {
+  const { stage, row: pitch } = mode;
+  const { theme } = stage;
+  const left = side === "row";
+  const [edge, align] = left ? [mode._x0 - 10, "right"] : [mode._x1 + 10, "left"];
+  const { alone } = mode;
+  const [first, last] = mode._window(names.length);
+  const shares = alone && alone.side !== side ? mode.sharesOf(alone) : null;
+  const sums = [...(shares?.values() ?? [])].map((parts) => parts.reduce((sum, [, weight]) => sum + weight, 0));
+  const most = Math.max(...sums);
+  const room = (left ? mode._x0 : stage.width - mode._x1) - 18 - 30;
+  for (let i = first; i < last; i++) {
+    const y = mode._y(i);
+    const chosen = alone?.side === side && alone.index === i;
+    if (chosen) {
+      ctx.fillStyle = mix(theme.background, theme.mark, 0.2);
+      ctx.fillRect(left ? 0 : mode._x1 + 2, y - pitch / 2, left ? mode._x0 - 2 : stage.width - mode._x1, pitch);
+    }
+    const parts = shares?.get(i);
+    if (parts) drawBar(ctx, mode, parts, edge, y + pitch / 2 - BAR - 0.5, Math.min(room, LONGEST_BAR) / most);
+    ctx.font = stage.font(TEXT);
+    ctx.fillStyle = alone && !chosen && !parts ? theme.faint : theme.text;
+    ctx.textAlign = /** @type {CanvasTextAlign} */ (align);
+    ctx.fillText(fitted(ctx, names[i], room), edge, y);
+    ctx.fillStyle = theme.faint;
+    ctx.font = stage.font(10);
+    ctx.textAlign = left ? "left" : "right";
+    ctx.fillText(String(i), left ? 4 : stage.width - 6, y);
+  }
+}
+
+/**
+ * Under a token, what it shares with the one that is alone: one piece a head, as long as its weight.
+ * @param {CanvasRenderingContext2D} ctx @param {LinesMode} mode @param {[any, number][]} parts
+ * @param {number} edge where its text begins or ends @param {number} y @param {number} scale px a unit of weight
+ */
+function drawBar(ctx, mode, parts, edge, y, scale) {
+  const long = parts.reduce((sum, [, weight]) => sum + weight * scale, 0);
+  let x = edge < mode._x0 ? edge - long : edge;
+  for (const [head, weight] of parts) {
+    ctx.fillStyle = mode.colourOf(head);
+    ctx.fillRect(x, y, weight * scale, BAR);
+    x += weight * scale;
+  }
+}
+
+/** What is in view, with text as text. @param {LinesMode} mode */
+export function linesAsSvg(mode) {
+  const { width, height, theme } = mode.stage;
+  const made = (tag, attributes, text) => {
+    const node = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+    if (text !== undefined) node.textContent = text;
+    return node;
+  };
+  const root = made("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": theme.font, "font-size": TEXT });
+  root.append(made("rect", { width, height, fill: theme.background }));
+  const [x0, x1] = [mode._x0, mode._x1].map((x) => x.toFixed(1));
+  for (const { colour, alpha, width: thick, lines } of groupsOf(mode).groups) {
+    const d = lines.map((line) => `M${x0} ${mode._y(mode.queries[line])}L${x1} ${mode._y(mode.keys[line])}`).join("");
+    root.append(made("path", { d, fill: "none", stroke: colour, "stroke-opacity": alpha.toFixed(2), "stroke-width": thick }));
+  }
+  const names = (list, x, anchor) => {
+    const [first, last] = mode._window(list.length);
+    for (let i = first; i < last; i++) {
+      root.append(made("text", { x, y: mode._y(i), "text-anchor": anchor, "dominant-baseline": "middle", fill: theme.text }, list[i]));
+    }
+  };
+  names(mode.rows, mode._x0 - 10, "end");
+  names(mode.cols, mode._x1 + 10, "start");
+  return root;
+}

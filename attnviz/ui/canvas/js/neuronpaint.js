@@ -1,0 +1,160 @@
+// The picture of the neuron view: strips of numbers as colours, and what they add up to.
+
+import { MASKED } from "./numbers.js";
+import { cssColour } from "./colours.js";
+import { fitted } from "./stage.js";
+
+export const LINE = 22; // px a key
+export const HEAD = 92; // px above the keys: titles, ranges, and q itself
+const BAR_HIGH = 3;
+
+/** @typedef {import("./neuron.js").NeuronMode} NeuronMode */
+/** @typedef {{most: number, beyond: boolean}} Range of numbers around zero; some may lie beyond it */
+
+/** @param {CanvasRenderingContext2D} ctx @param {NeuronMode} mode */
+export function drawNeuron(ctx, mode) {
+  const { theme, top, width, height } = mode.stage;
+  const first = Math.max(0, Math.floor(top / LINE));
+  const last = Math.min(mode.shown.length, Math.ceil((top + height - HEAD) / LINE));
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(0, HEAD, width, height - HEAD);
+  ctx.clip();
+  for (let row = first; row < last; row++) drawKey(ctx, mode, row, HEAD + row * LINE - top);
+  ctx.restore();
+  drawHeading(ctx, mode);
+  ctx.fillStyle = theme.border;
+  ctx.fillRect(0, HEAD - 1, width, 1);
+}
+
+/** Titles, what the colours mean, and the query's own numbers. */
+function drawHeading(ctx, mode) {
+  const { stage, kx, px, strip } = mode;
+  const { theme } = stage;
+  ctx.font = stage.font(12, "600");
+  ctx.fillStyle = theme.text;
+  ctx.textAlign = "left";
+  ctx.fillText(fitted(ctx, `k of each key, ${mode.width} numbers`, strip), kx, 12);
+  ctx.fillText(fitted(ctx, "q∘k, number by number", strip), px, 12);
+  ctx.textAlign = "right";
+  ["Σ q∘k", "score", "weight"].forEach((title, i) => ctx.fillText(title, edgesOf(mode)[i][1], 12));
+  drawRange(ctx, mode, kx, mode.vectors);
+  drawRange(ctx, mode, px, mode.products);
+  ctx.font = stage.font(13, "600");
+  ctx.fillStyle = theme.text;
+  ctx.textAlign = "right";
+  ctx.fillText(fitted(ctx, `q · ${mode.header.rowNames[mode.query]}`, mode.names - 4), mode.names + 4, HEAD - 22);
+  drawStrip(ctx, mode, kx, HEAD - 33, 22, (i) => mode.qAt(i), mode.vectors);
+}
+
+/** The colours with the numbers at their ends. @param {Range} range */
+function drawRange(ctx, { stage, strip }, x, { most, beyond }) {
+  const ends = [`${beyond ? "≤ " : ""}−${short(most)}`, `${beyond ? "≥ " : ""}${short(most)}`];
+  ctx.font = stage.font(11);
+  ctx.fillStyle = stage.theme.faint;
+  ctx.textAlign = "left";
+  const [low, high] = ends.map((text) => ctx.measureText(text).width);
+  const wide = Math.min(96, strip - low - high - 12);
+  if (wide < 16) return;
+  ctx.fillText(ends[0], x, 31);
+  ctx.fillText(ends[1], x + low + wide + 12, 31);
+  const { diverging } = stage.theme;
+  for (let i = 0; i < wide; i++) {
+    ctx.fillStyle = cssColour(diverging[Math.round((i / (wide - 1)) * 255)]);
+    ctx.fillRect(x + low + 6 + i, 26, 1.5, 9);
+  }
+}
+
+/** @param {number} value */
+function short(value) {
+  return String(Number(value.toPrecision(3)));
+}
+
+/** Left and right of the three columns of figures. @param {NeuronMode} mode @returns {[number, number][]} */
+function edgesOf({ fx, figures }) {
+  const third = figures / 3;
+  return [0, 1, 2].map((i) => [fx + i * third + 6, fx + (i + 1) * third - 6]);
+}
+
+/** A key's line. */
+function drawKey(ctx, mode, row, y) {
+  const { stage } = mode;
+  const { theme } = stage;
+  const j = mode.shown[row];
+  const at = j + mode.header.keys[0];
+  const { dot, code } = mode.pair(j);
+  const texts = mode.texts(j);
+  const masked = code === MASKED;
+  const middle = y + LINE / 2;
+  ctx.globalAlpha = masked ? 0.35 : 1;
+  ctx.font = stage.font(13);
+  ctx.fillStyle = theme.text;
+  ctx.textAlign = "right";
+  ctx.fillText(fitted(ctx, mode.header.colNames[at], mode.names - 34), mode.names + 4, middle);
+  ctx.font = stage.font(10);
+  ctx.fillStyle = theme.faint;
+  ctx.textAlign = "left";
+  ctx.fillText(String(at), 2, middle);
+  drawStrip(ctx, mode, mode.kx, y + 2, LINE - 4, (i) => mode.kAt(j, i), mode.vectors);
+  drawStrip(ctx, mode, mode.px, y + 2, LINE - 4, (i) => mode.qAt(i) * mode.kAt(j, i), mode.products);
+  const [sum, score, weight] = edgesOf(mode);
+  const half = (sum[1] - sum[0]) / 2;
+  drawBarOn(ctx, theme, sum, y, sum[0] + half, (dot / mode.dotMost) * half, colourOf(theme, Math.sign(dot) * 0.6));
+  if (!masked) {
+    const share = Math.min(1, mode.codec.values[code] || 0);
+    drawBarOn(ctx, theme, weight, y, weight[0], share * (weight[1] - weight[0]), cssColour(theme.sequential[150]));
+  }
+  ctx.font = stage.font(12);
+  ctx.fillStyle = theme.text;
+  ctx.textAlign = "right";
+  ctx.fillText(texts.dot, sum[1], middle - 1);
+  ctx.fillText(texts.score, score[1], middle - 1);
+  ctx.fillText(texts.weight, weight[1], middle - 1);
+  ctx.globalAlpha = 1;
+}
+
+/** A figure's size as a bar under it, on a line as long as the largest there can be. */
+function drawBarOn(ctx, theme, [left, right], y, from, length, colour) {
+  ctx.fillStyle = theme.border;
+  ctx.fillRect(left, y + LINE - BAR_HIGH, right - left, 1);
+  ctx.fillStyle = colour;
+  ctx.fillRect(Math.min(from, from + length), y + LINE - BAR_HIGH - 1, Math.abs(length), BAR_HIGH);
+}
+
+function drawStrip(ctx, { stage, strip, width }, x, y, height, read, { most }) {
+  const each = strip / width;
+  for (let i = 0; i < width; i++) {
+    ctx.fillStyle = colourOf(stage.theme, read(i) / most);
+    ctx.fillRect(x + i * each, y, each + (each < 3 ? 0.5 : -0.5), height);
+  }
+}
+
+/** @param {number} place −1 to 1 */
+function colourOf(theme, place) {
+  return cssColour(theme.diverging[Math.round((Math.max(-1, Math.min(1, place)) + 1) * 127.5)]);
+}
+
+/** What is hovered: a key's line, and one dimension in both strips. */
+export function drawNeuronOver(ctx, mode, { row, index }) {
+  const { stage, strip, width, kx, px } = mode;
+  ctx.strokeStyle = stage.theme.mark;
+  ctx.lineWidth = 1.5;
+  if (row !== null) {
+    const y = HEAD + row * LINE - stage.top;
+    if (y < HEAD - LINE / 2) return;
+    ctx.strokeRect(1, y + 0.5, stage.width - 2, LINE - 1);
+  }
+  if (index >= 0) {
+    const each = strip / width;
+    for (const x of [kx, px]) {
+      ctx.strokeRect(x + index * each, HEAD - 34, Math.max(each, 2), stage.height - HEAD + 32);
+    }
+  }
+}
+
+/** @param {number} value */
+export function figure(value) {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  return size >= 0.001 && size < 10_000 ? value.toPrecision(4) : value.toExponential(3);
+}
