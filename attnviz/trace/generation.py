@@ -24,7 +24,7 @@ from attnviz.models.tokens import Token
 from attnviz.trace import inputs as feeding
 from attnviz.trace.merge import Passes
 from attnviz.trace.recorder import Recorder
-from attnviz.trace.structure import Stream, kind_of
+from attnviz.trace.structure import Kind, Stream, kind_of
 from attnviz.trace.trace import Trace
 
 if TYPE_CHECKING:
@@ -52,14 +52,30 @@ class Step:
     """A token that has just been written, and what the model looked at when it chose it.
 
     Attributes:
-        id: the token's.
-        position: where the token stands among the trace's tokens; the query that chose it stands
-            one before.
+        ids: (n,) the text so far, this token last: a decoder's prompt and what it wrote; of an
+            encoder-decoder what the decoder reads.
     """
 
-    id: int
-    position: int
+    ids: Tensor
     passes: Passes = field(repr=False)
+
+    @property
+    def id(self) -> int:
+        """The token's."""
+        return int(self.ids[-1])
+
+    @property
+    def position(self) -> int:
+        """Where the token stands in the text; the query that chose it stands one before."""
+        return len(self.ids) - 1
+
+    def kind(self, layer: int) -> Kind:
+        """The kind of a layer; an encoder's rows stay what they are while the decoder writes.
+
+        Raises:
+            AttnVizError: no such layer.
+        """
+        return self.passes.kind(layer)
 
     def weights(self, layer: int, head: int, since: int | None = None) -> Tensor:
         """(r, n_k): one head's weights for the query that chose the token, as one row, or for all
@@ -146,7 +162,9 @@ def generate(
                     use_cache=True,
                 )
                 seen = whole.shape[1]
-    if not encdec and _is_empty(cache):  # a model that takes none has read everything again for each token
+    if not encdec and _is_empty(
+        cache
+    ):  # a model that takes none has read everything again for each token
         with _recorded(model, keep) as run:
             module(input_ids=whole)
         seen = whole.shape[1]
@@ -227,8 +245,7 @@ class _OnToken(StoppingCriteria):
         self._run = run
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        ids = input_ids[0]
-        done = bool(self._listen(Step(int(ids[-1]), len(ids) - 1, self._run.passes)))
+        done = bool(self._listen(Step(input_ids[0], self._run.passes)))
         return torch.full((len(input_ids),), done, device=input_ids.device)
 
 
@@ -250,8 +267,8 @@ def _recorded(model: Model, keep: Sequence[str]) -> Iterator[_Run]:
     """Records the passes made inside, and gives torch its chance back as it was."""
     module = model.module
 
-    def grows(attention: nn.Module) -> bool:
-        return kind_of(module, model.name_of(attention), attention) != "cross"
+    def kind(attention: nn.Module) -> Kind:
+        return kind_of(module, model.name_of(attention), attention)
 
     # a generation is not run again for its receipt: it keeps its outputs
     recorder = Recorder(keep_outputs=True)
@@ -260,7 +277,7 @@ def _recorded(model: Model, keep: Sequence[str]) -> Iterator[_Run]:
         torch.random.fork_rng(devices=devices),
         model.recording(recorder, 1, "residual" in keep) as stream,
     ):
-        run = _Run(Passes(grows), stream, [])
+        run = _Run(Passes(kind), stream, [])
 
         def ended(_module: nn.Module, _args: Any, output: Any) -> None:
             if not recorder.is_active():  # another thread's pass

@@ -17,13 +17,8 @@ from torch import Tensor, nn
 from attnviz.errors import AttnVizError
 from attnviz.trace.compute import Pattern, Products
 from attnviz.trace.recorder import Call
-from attnviz.trace.rules import (
-    IntervalMask,
-    ScoreRules,
-    Term,
-    mask_term,
-    relative_or_dense,
-)
+from attnviz.trace.rules import IntervalMask, ScoreRules, Term, mask_term, relative_or_dense
+from attnviz.trace.structure import Kind
 
 
 @dataclass(frozen=True)
@@ -62,12 +57,12 @@ class Passes:
     """The layers of a generation, put together from its passes as they come.
 
     Args:
-        grows: whether each pass adds keys to what a module looks at (cross-attention looks at the
-            same ones each time).
+        kind_of: the kind of an attention module. Each pass adds keys to what a module looks at, but
+            to those of cross-attention, which are the same each time.
     """
 
-    def __init__(self, grows: Callable[[nn.Module], bool]) -> None:
-        self._grows = grows
+    def __init__(self, kind_of: Callable[[nn.Module], Kind]) -> None:
+        self._kind_of = kind_of
         self._layers: dict[int, list[Pass]] = {}  # in the order in which they first ran
 
     def add(self, calls: Sequence[Call]) -> None:
@@ -86,15 +81,21 @@ class Passes:
         """Each layer as one call over all passes."""
         return [merge(x, self._grows(x[0].call.module)) for x in self._layers.values()]
 
+    def kind(self, layer: int) -> Kind:
+        """The kind of a layer.
+
+        Raises:
+            AttnVizError: no such layer.
+        """
+        return self._kind_of(self._passes(layer)[0].call.module)
+
     def weights(self, layer: int, head: int, since: int | None = None) -> Tensor:
         """(r, n_k): the weights of one head's newest query, or of all from query ``since`` on.
 
         Raises:
             AttnVizError: no such layer or head, or a layer that was refused.
         """
-        if layer not in self._layers:
-            raise AttnVizError(f"There is no layer {layer}.", "Choose one that has run.")
-        passes = self._layers[layer]
+        passes = self._passes(layer)
         seen = sum(p.n_q for p in passes)
         if since is None or since >= seen - passes[-1].n_q:  # the last pass has made them all
             call, before = passes[-1].call, seen - passes[-1].n_q
@@ -110,6 +111,14 @@ class Passes:
         rows = held.weights(0, slice(head, head + 1), slice(first, n_q), 0, n_k)[0]  # (r, n_k)
         gone = seen - n_k if self._grows(call.module) else 0  # of a sliding cache
         return F.pad(rows, (max(0, gone), 0))
+
+    def _passes(self, layer: int) -> list[Pass]:
+        if layer not in self._layers:
+            raise AttnVizError(f"There is no layer {layer}.", "Choose one that has run.")
+        return self._layers[layer]
+
+    def _grows(self, module: nn.Module) -> bool:
+        return self._kind_of(module) != "cross"
 
     @property
     def nbytes(self) -> int:

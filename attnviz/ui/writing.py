@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
@@ -15,9 +11,10 @@ from streamlit.delta_generator import DeltaGenerator
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import longest_input
 from attnviz.ui import models
-from attnviz.ui.errors import as_text
-from attnviz.ui.executor import GRACE_SECONDS, Key
+from attnviz.ui.executor import Key
+from attnviz.ui.live import Live, Progress
 from attnviz.ui.models import ModelChoice, Question, Sampling
+from attnviz.ui.rows import Watched
 
 if TYPE_CHECKING:
     from attnviz.trace.generation import Generation
@@ -35,42 +32,6 @@ class Shown(NamedTuple):
     start: int | None = None  # the first token that the model wrote itself; None if it wrote none
     text: str = ""  # what it wrote
     ended: bool = False  # it came to its own end
-
-
-@dataclass
-class Progress:
-    """A text as it is written, seen by the thread that writes and by the people who wait."""
-
-    ids: list[int] = field(default_factory=list)
-    waiting: int = 0
-    left_at: float = 0.0
-    stopped: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def heard(self, token: int) -> bool:
-        """Take one more token; whether to stop after it."""
-        with self.lock:
-            self.ids.append(token)
-            gone = self.waiting == 0 and time.monotonic() - self.left_at > GRACE_SECONDS
-            self.stopped = self.stopped or gone
-            return self.stopped
-
-    def stop(self) -> int:
-        """Stop if nobody else waits; how many tokens there will be: the next one is on its way."""
-        with self.lock:
-            self.stopped = self.stopped or self.waiting == 0
-            return len(self.ids) + 1
-
-    @contextmanager
-    def somebody_waits(self) -> Iterator[None]:
-        with self.lock:
-            self.waiting += 1
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.waiting -= 1
-                self.left_at = time.monotonic()
 
 
 @st.cache_resource
@@ -116,11 +77,13 @@ def shown(
     report: models.Report,
     limit: int | None = None,
     where: DeltaGenerator | None = None,
+    watch: Watched | None = None,
 ) -> Shown:
     """What there is to look at: a text's trace, or that of the text with what was written after it.
 
     Args:
         where: the place for the text while it is written, and for the button that stops it.
+        watch: the head whose rows of attention are drawn below the text as they come.
 
     Raises:
         AttnVizError: as ``models.trace``, or a text that would get too long.
@@ -133,21 +96,15 @@ def shown(
     _check_room(model, n, how, limit)
     key: Key = ("written", choice, models.last_change(choice.name), question)
     progress = _running().setdefault(key, Progress())
-    place = (where or st).empty()
-    so_far: list[DeltaGenerator] = []
+    room = (where or st).empty()
+    live = Live(room, model, question, progress, lambda: _stop(key), watch)
 
     def watched(ahead: int) -> None:
         report(ahead)
-        if ahead or model.tokenizer is None:
-            return
-        if not so_far:
-            with place.container(horizontal=True, vertical_alignment="center"):
-                st.button("Stop", icon=":material/stop:", on_click=_stop, args=(key,))
-                so_far.append(st.empty())
-        words = model.tokenizer.decode(progress.ids, skip_special_tokens=True)
-        so_far[0].caption(f"{len(progress.ids)} tokens: {as_text(str(words))}")
+        if not ahead:
+            live.draw()
 
-    with progress.somebody_waits():
+    with progress.somebody_waits(watch):
         made: Generation = models.shared().executor.run(
             key,
             lambda: _write(model, question, how, key, progress, models.kept(n + how.tokens)),
@@ -155,7 +112,7 @@ def shown(
             watched,
         )
     _running().pop(key, None)
-    place.empty()
+    room.empty()
     return Shown(made.trace, made.start, made.text, len(made.tokens) < how.tokens)
 
 
@@ -168,25 +125,44 @@ def _write(
     keep: tuple[str, ...],
 ) -> Generation:
     """All of it; or, stopped half-way, an error after what there is was put where it is found."""
+    began = _begun(question, how, key)
+    after = [token.id for token in began.tokens] if began is not None else []
     try:
         made = model.generate(
             question.text,
-            max_new_tokens=how.tokens,
+            after=after,
+            max_new_tokens=how.tokens - len(after),
             temperature=how.temperature,
             top_k=how.top_k or None,
             top_p=how.top_p,
             seed=how.seed,
             keep=keep,
-            on_token=lambda step: progress.heard(step.id),
+            on_token=lambda step: progress.heard(step, before=len(after)),
         )
     finally:
         _running().pop(key, None)
     n = len(made.tokens)
     if progress.stopped and n < how.tokens:
-        shorter = replace(question, sampling=replace(how, tokens=n))
-        models.shared().written.put((*key[:-1], shorter), made)
+        models.shared().written.put(_shorter(question, how, key, n), made)
         raise AttnVizError("The writing was stopped.", "Write again to go on.")
     return made
+
+
+def _begun(question: Question, how: Sampling, key: Key) -> Generation | None:
+    """The longest beginning of the same text that was written before."""
+    shelf = models.shared().written
+    for n in range(how.tokens - 1, 0, -1):
+        try:
+            found: Generation = shelf.get(_shorter(question, how, key, n))
+        except KeyError:
+            continue
+        return found
+    return None
+
+
+def _shorter(question: Question, how: Sampling, key: Key, n: int) -> Key:
+    """The key of the same text with n tokens written."""
+    return (*key[:-1], replace(question, sampling=replace(how, tokens=n)))
 
 
 def _settings() -> Sampling:

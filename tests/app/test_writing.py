@@ -1,46 +1,52 @@
-"""A model writes on the Explore page: what is asked for, what comes, and how it ends."""
+"""A model writes on a page: what is asked for, what comes, how it goes on, and how it ends."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 import attnviz
-from attnviz.ui import writing
-from attnviz.ui.views import visible
+from attnviz.trace.compute import Products
+from attnviz.trace.generation import Step
+from attnviz.trace.merge import Passes
+from attnviz.trace.model import Model
+from attnviz.trace.recorder import Call
+from attnviz.trace.rules import ScoreRules
+from attnviz.ui import live, models, writing
+from attnviz.ui.live import Progress
 from tests.app import folders
 
 ROOT = Path(__file__).parent.parent.parent
 CAPITAL = "The capital of France is"
 
 
+def page() -> None:
+    """The controls and what comes of them, without anything to look at."""
+    import streamlit as st
+
+    from attnviz.ui import models, writing
+    from attnviz.ui.errors import attempt
+
+    choice = models.ModelChoice(st.query_params.get("model", "smollm2-135m"), "cpu")
+    text = st.text_input("Text", st.query_params.get("text", ""), key="text")
+    model = models.load(choice, lambda ahead: None)
+    question = writing.controls(choice, model, models.Question(text=text))
+    st.session_state["shown"] = attempt(
+        lambda: writing.shown(choice, question, lambda ahead: None, watch=(4, 2))
+    )
+
+
 def opened(**parameters: str) -> AppTest:
     """The page as a cold link opens it."""
-    app = AppTest.from_file(ROOT / "app.py", default_timeout=120)
-    app.run()
+    app = AppTest.from_function(page, default_timeout=120)
     for key, value in parameters.items():
         app.query_params[key] = value
-    app.switch_page("pages/explore.py").run()
-    assert not app.exception
-    return app
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders of small models, named as their builders."""
-    root = tmp_path_factory.mktemp("models")
-    for build in (folders.encoder_decoder, folders.masked, folders.one_head):
-        build(root / build.__name__)
-    return root
-
-
-def choose(app: AppTest, model: Path) -> AppTest:
-    # AppTest can't type a new name, only choose one that was typed before.
-    app.session_state["models_typed"] = [str(model)]
     app.run()
-    app.selectbox(key="model").set_value(str(model)).run()
     assert not app.exception
     return app
 
@@ -48,100 +54,212 @@ def choose(app: AppTest, model: Path) -> AppTest:
 def press(app: AppTest, label: str) -> AppTest:
     button = next(one for one in app.button if one.label == label)
     button.click().run()
+    assert not app.exception
     return app
 
 
-def works(app: AppTest) -> None:
-    assert not app.exception
+def shown(app: AppTest) -> writing.Shown:
     assert not app.error
+    found = app.session_state["shown"]
+    assert isinstance(found, writing.Shown)
+    return found
 
 
-def chips(app: AppTest) -> list[str]:
-    """The tokens as they stand on the page."""
-    return [chip.replace("\\", "") for chip in app.get_by_key("at").options]
+def ids(app: AppTest) -> list[int]:
+    """What the model wrote."""
+    found = shown(app)
+    tokens = found.trace.target_tokens or found.trace.tokens
+    return [] if found.start is None else [token.id for token in tokens[found.start :]]
 
 
-def test_a_model_writes_and_all_of_it_is_shown() -> None:
-    app = press(opened(text=CAPITAL, draw_tokens="3"), "Write")
-    works(app)
-    assert app.query_params["written"] == "3"
-    made = attnviz.load("smollm2-135m", device="cpu").generate(CAPITAL, max_new_tokens=3)
-    assert len(made.trace.tokens) == 8
-    assert [("▸" in chip) for chip in chips(app)] == [False] * 5 + [True] * 3
-    assert "Paris" in chips(app)[5]
-    press(app, "One token")
-    works(app)
-    assert len(chips(app)) == 9
-    # each position's prediction is kept, and it is what was then written
-    app.get_by_key("at").set_value(4).run()
-    assert any("Next token after 4" in caption.value for caption in app.caption)
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return attnviz.load("smollm2-135m", device="cpu")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
+    """How each writing was asked of the model: tokens written before, and tokens to write."""
+    found: list[tuple[int, int]] = []
+    original = Model.generate
+
+    def generate(self: Model, *args: Any, **options: Any) -> Any:
+        found.append((len(options["after"]), options["max_new_tokens"]))
+        return original(self, *args, **options)
+
+    monkeypatch.setattr(Model, "generate", generate)
+    models.shared.clear()
+    yield found
+    models.shared.clear()
+
+
+def test_a_model_writes_on_the_page_and_all_of_it_is_shown(model: Model) -> None:
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=120)
+    app.run()
+    app.query_params["text"] = CAPITAL
+    app.query_params["draw_tokens"] = "3"
+    app.switch_page("pages/explore.py").run()
+    for button, written in (("Write", "3"), ("One token", "4")):
+        press(app, button)
+        assert not app.error
+        assert app.query_params["written"] == written
     press(app, "Clear")
-    works(app)
-    assert len(chips(app)) == 5
+    assert not app.error
     assert "written" not in app.query_params
 
 
-def test_a_link_with_a_seed_writes_the_same_again() -> None:
+def test_what_is_written_is_what_the_model_writes(model: Model) -> None:
+    app = press(opened(text=CAPITAL, draw_tokens="3"), "Write")
+    made = model.generate(CAPITAL, max_new_tokens=3)
+    assert shown(app).text == made.text
+    assert shown(app).start == 5
+    assert [t.text for t in shown(app).trace.tokens] == [t.text for t in made.trace.tokens]
+    # each position's prediction is kept, and it is what was then written
+    assert shown(app).trace.predictions(4)[0].id == made.tokens[0].id
+    press(app, "Clear")
+    assert ids(app) == []
+    assert len(shown(app).trace.tokens) == 5
+
+
+def test_one_token_goes_on_from_what_is_there(model: Model, asked: list[tuple[int, int]]) -> None:
+    app = press(opened(text=CAPITAL, draw_tokens="3"), "Write")
+    press(app, "One token")
+    press(app, "One token")
+    press(app, "Write")
+    assert asked == [(0, 3), (3, 1), (4, 1), (5, 3)]
+    assert ids(app) == [t.id for t in model.generate(CAPITAL, after=(), max_new_tokens=8).tokens]
+    assert shown(app).start == 5
+
+
+def test_drawn_one_by_one_or_at_once_it_is_the_same(asked: list[tuple[int, int]]) -> None:
+    link = {"text": CAPITAL, "draw_temperature": "1.5", "draw_top_k": "50", "draw_seed": "7"}
+    app = opened(**link, written="1")
+    for _ in range(3):
+        press(app, "One token")
+    models.shared.clear()
+    at_once = opened(**link, written="4")
+    assert asked == [(0, 1), (1, 1), (2, 1), (3, 1), (0, 4)]
+    assert ids(app) == ids(at_once)
+    # another way of drawing does not go on from this one
+    at_once.number_input(key="draw_seed").set_value(8).run()
+    assert asked[-1] == (0, 4)
+    assert ids(at_once) != ids(app)
+
+
+def test_a_link_with_a_seed_writes_the_same_again(model: Model) -> None:
     link = {"draw_temperature": "1.5", "draw_top_k": "50", "draw_seed": "7", "written": "4"}
     app = opened(text=CAPITAL, **link)
-    works(app)
-    made = attnviz.load("smollm2-135m", device="cpu").generate(
-        CAPITAL, max_new_tokens=4, temperature=1.5, top_k=50, seed=7
-    )
-    seventh = "".join(chips(app))
-    for token in made.tokens:
-        assert visible(token.text) in seventh
-    app.number_input(key="draw_seed").set_value(8).run()
-    works(app)
-    assert "".join(chips(app)) != seventh
+    made = model.generate(CAPITAL, max_new_tokens=4, temperature=1.5, top_k=50, seed=7)
+    assert ids(app) == [token.id for token in made.tokens]
 
 
 def test_another_text_starts_unwritten() -> None:
     app = opened(text=CAPITAL, written="2")
-    assert len(chips(app)) == 7
-    app.text_area(key="text").set_value("The cat sat").run()
-    works(app)
-    assert len(chips(app)) == 3
+    assert len(ids(app)) == 2
+    app.text_input(key="text").set_value("The cat sat").run()
+    assert ids(app) == []
     assert "written" not in app.query_params
 
 
-def test_writing_more_than_fits_is_one_sentence(tiny: Path) -> None:
-    app = choose(opened(text="the cat sat"), tiny / "one_head")
-    app.slider(key="draw_tokens").set_value(40).run()
+def test_writing_more_than_fits_is_one_sentence(tmp_path: Path) -> None:
+    folder = folders.one_head(tmp_path / "one_head")
+    app = opened(model=str(folder), text="the cat sat", draw_tokens="40")
     press(app, "Write")
-    assert not app.exception
     (error,) = app.error
     assert "would have 43, and the most is 32" in error.value
 
 
-def test_an_encoder_decoder_writes_its_target(tiny: Path) -> None:
-    app = choose(opened(text="the cat sat on a mat"), tiny / "encoder_decoder")
-    app.slider(key="draw_tokens").set_value(2).run()
-    press(app, "Write")
-    works(app)
-    start, *written = chips(app)  # the decoder's start, and what was written
-    assert "▸" not in start
-    assert len(written) in (1, 2)
-    assert "▸" in written[0]
+def test_an_encoder_decoder_writes_its_target_and_goes_on(
+    tmp_path: Path, asked: list[tuple[int, int]]
+) -> None:
+    folder = folders.encoder_decoder(tmp_path / "encoder_decoder")
+    app = opened(model=str(folder), text="the cat sat on a mat", written="2")
+    first = ids(app)
+    assert shown(app).start == 1  # after the decoder's start
+    press(app, "One token")
+    assert asked == [(0, 2), (2, 1)]
+    assert ids(app)[: len(first)] == first
+    assert {layer.kind for layer in shown(app).trace.layers} == {"encoder", "decoder", "cross"}
 
 
-def test_only_a_model_that_writes_can_be_told_to(tiny: Path) -> None:
-    app = choose(opened(), tiny / "masked")
+def test_only_a_model_that_writes_can_be_told_to(tmp_path: Path) -> None:
+    app = opened(model=str(folders.masked(tmp_path / "masked")), text="the cat sat")
     assert "Write" not in {one.label for one in app.button}
 
 
+def steps(n: int, head: int = 1) -> Iterator[tuple[Step, torch.Tensor]]:
+    """A text of 3 tokens after which n are written, by hand; and what a head looked at."""
+    torch.manual_seed(0)
+    q, k = torch.randn(1, 2, 3 + n, 4), torch.randn(1, 2, 3 + n, 4)
+    weights = (q[0, head] @ k[0, head].T).tril()
+    weights = weights.masked_fill(torch.ones(3 + n, 3 + n).triu(1).bool(), -torch.inf).softmax(-1)
+    passes = Passes(lambda module: "decoder")
+    attention = torch.nn.Identity()
+    for i in range(n):
+        new = slice(0, 3) if i == 0 else slice(2 + i, 3 + i)
+        keys = k[:, :, : 3 + i]
+        layer = Products(q[:, :, new], keys, keys, ScoreRules(1.0))
+        passes.add([Call(attention, layer, None, "exact", index=0)])
+        yield Step(torch.arange(4 + i), passes), weights
+
+
 def test_a_writing_that_nobody_waits_for_stops() -> None:
-    progress = writing.Progress()
+    progress = Progress()
+    one, two, three = (step for step, _ in steps(3))
     with progress.somebody_waits():
-        assert not progress.heard(5)
-    assert not progress.heard(6)  # a rerun may come back
+        assert not progress.heard(one)
+    progress.left_at -= live.GRACE_SECONDS / 2
+    assert not progress.heard(two)  # a rerun may come back
     assert progress.stop() == 3  # the next one is on its way
-    assert progress.heard(7)
-    assert len(progress.ids) == 3
+    assert progress.heard(three)
+    assert progress.ids() == [3, 4, 5]
 
 
 def test_two_wait_and_one_stops() -> None:
-    progress = writing.Progress()
+    progress = Progress()
     with progress.somebody_waits():
         progress.stop()
-        assert not progress.heard(5)
+        assert not progress.heard(next(steps(1))[0])
+
+
+def test_a_writing_that_is_left_alone_ends() -> None:
+    progress = Progress()
+    with progress.somebody_waits():
+        pass
+    progress.left_at -= live.GRACE_SECONDS + 1
+    assert progress.heard(next(steps(1))[0])
+
+
+def test_rows_are_held_of_the_heads_that_somebody_watches() -> None:
+    progress = Progress()
+    with progress.somebody_waits((0, 1)):
+        for step, _ in steps(2):
+            progress.heard(step)
+        assert set(progress.rows) == {(0, 1)}
+        with progress.somebody_waits((0, 1)):
+            pass  # somebody else looked at the same head, and left
+        kind, rows, text = progress.seen((0, 1))
+    assert kind == "decoder"
+    assert [row.query for row in rows] == [2, 3]  # that chose tokens 3 and 4
+    assert text == [0, 1, 2, 3, 4]
+    assert not progress.rows
+
+
+def test_each_row_is_what_the_head_looked_at_also_for_who_comes_late() -> None:
+    early, late = Progress(), Progress()
+    with early.somebody_waits((0, 1)), late.somebody_waits():
+        for i, (step, whole) in enumerate(steps(6)):
+            weights = whole
+            early.heard(step)
+            if i < 5:
+                late.heard(step)
+        with late.somebody_waits((0, 1)):
+            late.heard(step)
+            for progress in (early, late):
+                _, rows, _ = progress.seen((0, 1))
+                assert [row.query for row in rows] == [2, 3, 4, 5, 6, 7]
+                for row in rows:
+                    assert len(row.weights) >= row.query + 1
+                    exact = weights[row.query, : len(row.weights)]
+                    # by-hand softmax and ours add in another order
+                    torch.testing.assert_close(torch.from_numpy(row.weights), exact)

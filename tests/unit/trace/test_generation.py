@@ -199,7 +199,9 @@ def test_a_listener_sees_each_tokens_attention(name: str) -> None:
     assert [step.id for step, _, _ in seen] == [t.id for t in written.tokens]
     for i, (step, rows, since) in enumerate(seen):
         assert step.position == written.start + i
+        assert step.ids[written.start :].tolist() == [t.id for t in written.tokens[: i + 1]]
         for layer in layers:
+            assert step.kind(layer) == written.trace.layers[layer].kind
             exact = written.trace.attention(layer, 1).weights()
             query = -1 if written.trace.layers[layer].kind == "encoder" else step.position - 1
             row = rows[layer]
@@ -270,7 +272,7 @@ def test_passes_of_several_kinds_are_not_made_one() -> None:
     """An exact pass and a dense one: of the first too few keys are left."""
     attention = torch.nn.Identity()
     q = k = v = torch.randn(1, 2, 4, 3)
-    passes = Passes(lambda module: True)
+    passes = Passes(lambda module: "decoder")
     passes.add([Call(attention, Products(q, k, v, ScoreRules(1.0)), None, "exact", index=0)])
     weights = torch.full((1, 2, 1, 5), 0.2)
     passes.add([Call(attention, Pattern(weights), None, "dense", "its own", index=0)])

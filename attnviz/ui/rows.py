@@ -1,0 +1,120 @@
+"""Rows of attention as a text is written: one a token, for the heads that somebody watches."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from attnviz import charts
+from attnviz.errors import AttnVizError
+from attnviz.models.tokens import visible
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+    from attnviz.trace.generation import Step
+    from attnviz.trace.structure import Kind
+
+ROWS = 24  # the newest that are held and drawn
+KEYS = 96  # the newest that are drawn one by one
+CELL = 14  # px, the height of a row
+AXES = 130  # px, above and below the rows
+
+Watched = tuple[int, int]  # the index of a layer in the order in which they run, and a head
+
+
+class Row(NamedTuple):
+    """What one query looked at when the token after it was chosen.
+
+    Attributes:
+        query: its position in the text that is written.
+        weights: (n_k,) float32.
+    """
+
+    query: int
+    weights: np.ndarray
+
+
+class Rows:
+    """The newest rows of one head, while its text is written.
+
+    Attributes:
+        kind: of the layer: what the keys are; None until a token has come, and where there is
+            nothing to see, as in an encoder.
+    """
+
+    def __init__(self) -> None:
+        self.kind: Kind | None = None
+        self.newest: deque[Row] = deque(maxlen=ROWS)
+        self._none = False
+
+    def hear(self, step: Step, watched: Watched, written: int) -> None:
+        """Take the row of one more token, and if it is the first one also those that came before.
+
+        Args:
+            written: how many tokens were written, this one included.
+        """
+        if self._none:
+            return
+        last = step.position - 1  # the query that chose the token
+        first = last if self.newest else max(last - written + 1, last - ROWS + 1)
+        try:
+            if step.kind(watched[0]) == "encoder":
+                self._none = True
+                return
+            weights = step.weights(*watched, since=first).cpu().numpy()  # (r, n_k)
+        except AttnVizError:  # a layer or head that cannot be shown: the page says so itself
+            self._none = True
+            return
+        self.kind = step.kind(watched[0])
+        self.newest.extend(Row(first + i, row) for i, row in enumerate(weights))
+
+
+def height(written: int) -> int:
+    """Pixels for all the rows that there will be."""
+    return AXES + CELL * min(written, ROWS)
+
+
+def draw(
+    where: DeltaGenerator, rows: Sequence[Row], queries: Sequence[str], keys: Sequence[str]
+) -> None:
+    """The rows as a heatmap. Keys long ago share a column, whose weight is the sum of theirs.
+
+    Args:
+        queries: names of the rows. keys: names of all keys that the last row can see.
+    """
+    n_k = len(keys)
+    values = np.full((len(rows), n_k), np.nan, dtype=np.float32)
+    for i, row in enumerate(rows):
+        values[i, : len(row.weights)] = row.weights[:n_k]
+    cols = [visible(key) for key in keys]
+    together = n_k - KEYS + 1
+    if together > 1:
+        sums = np.nansum(values[:, :together], axis=1, keepdims=True)
+        values = np.concatenate([sums, values[:, together:]], axis=1)
+        cols = [f"0 to {together - 1} together"] + [
+            f"{i} {name}" for i, name in enumerate(cols[together:], together)
+        ]
+    chart = charts.heatmap(
+        np.nan_to_num(values),
+        [visible(query) for query in queries],
+        cols,
+        domain=(0.0, 1.0),
+        masked=np.isnan(values),
+        size=(max(6, min(CELL, 640 // len(cols))) * len(cols), CELL * len(rows)),
+    )
+    where.vega_lite_chart(
+        charts.compiled(chart),
+        width="content",
+        theme=None,
+        alt=f"Attention of the newest {len(rows)} tokens",
+    )
+
+
+def place(written: int) -> DeltaGenerator:
+    """Room for the picture that does not move what is below it as the rows come."""
+    return st.container(height=height(written), border=False).empty()
