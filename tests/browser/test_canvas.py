@@ -375,6 +375,14 @@ def test_common_models_need_no_scrolling(place_by_layer, kinds, layers, heads, l
     assert got["side"] >= least
 
 
+def test_a_short_picture_leaves_no_empty_box(look):
+    grid = look("mode=grid&n=24&kind=encoder")
+    room, content = grid.run("return [stage.height, mode.content];")
+    assert room == pytest.approx(content, abs=1) and room < 500
+    few = look("mode=lines&n=6")
+    assert few.run("return [stage.height, mode.row];") == [26 + 6 * 32 + 8, 32]
+
+
 def test_a_grid_that_must_be_scrolled_has_thumbnails_that_can_be_seen(place_by_layer):
     got = place_by_layer(1, 48, 25, 1000, 390)
     assert got["content"] > 390 and got["side"] >= 32
@@ -468,6 +476,23 @@ def test_heads_are_hidden_by_their_chips_and_svg_holds_text(look):
     assert "&lt;img src=x onerror=alert(1)&gt;" in text and "<img" not in text
     assert "中文" in text and "שלום" in text and "👩‍🚀" in text
     assert re.search(r"<path d=\"M", text)
+
+
+@pytest.mark.parametrize("mode", ["lines", "neuron"])
+def test_keys_keep_their_place_while_the_picture_scrolls(look, mode):
+    canvas = look(f"mode={mode}&n=120")
+    canvas.run("stage.scroll.scrollTop = 0; stage.picture.focus();")
+    canvas.settle()
+    for _ in range(70):
+        canvas.page.keyboard.press("ArrowDown")
+        canvas.settle()
+    at = canvas.run("return mode.hovered.index >= 0 ? mode.hovered.index : mode.hovered.row;")
+    assert at == 69
+    assert canvas.run("return stage.top;") > 300
+    assert canvas.tip()["query" if mode == "lines" else "key"].startswith("69 · ")
+    canvas.point(5, 200)  # the mouse takes over
+    canvas.page.mouse.move(2, 2)
+    assert canvas.run("return mode.hovered;") is None
 
 
 # ---- neuron ------------------------------------------------------------------------------------

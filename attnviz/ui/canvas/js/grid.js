@@ -28,6 +28,7 @@ export class GridMode {
     this.content = 0; // px, its height
     /** @type {Head | null} */
     this.hovered = null;
+    this.walked = -1; // where the picture was scrolled to when keys chose what is hovered
     this.selected = null;
     this.tools = [];
     this.label = "All heads";
@@ -107,7 +108,8 @@ export class GridMode {
   layout() {
     const least = this._leastValue();
     for (const head of this.heads) head.faded = !(head.numbers[this.metric] >= least) && least > -Infinity;
-    const { width, height } = this.stage;
+    const { width } = this.stage;
+    const height = this._room();
     const placed = this.order === "layers"
       ? placeByLayer(this.heads, this.header.layers, width, height)
       : placeByNumber(this.heads, this.metric, this.order === "down", width, height);
@@ -119,6 +121,17 @@ export class GridMode {
     const kept = this.heads.filter((h) => !h.faded).length;
     this.stage.status(kept === this.heads.length ? "" : `${kept} of ${this.heads.length} heads`);
     this.stage.fillTable();
+  }
+
+  /** The height there is for thumbnails: all that the page gives, without toolbar and status. */
+  _room() {
+    const { most, frame, scroll } = this.stage;
+    return most - (frame.offsetHeight - scroll.offsetHeight);
+  }
+
+  naturalHeight() {
+    this.layout();
+    return this.content;
   }
 
   contentHeight() {
@@ -134,6 +147,7 @@ export class GridMode {
 
   hover(x, y) {
     const head = this._headAt(x, y);
+    this.walked = -1;
     this.stage.picture.style.cursor = head ? "pointer" : "";
     if (head !== this.hovered) {
       this.hovered = head;
@@ -144,8 +158,10 @@ export class GridMode {
   }
 
   leave() {
-    this.hovered = null;
+    if (this.walked === this.stage.top) return;
     this.stage.hideTip();
+    if (this.walked >= 0) return; // what keys chose stays
+    this.hovered = null;
     this.stage.repaintOver();
   }
 
@@ -176,7 +192,7 @@ export class GridMode {
       if (next.y < this.stage.top || next.y + next.h > this.stage.top + height) {
         scroll.scrollTop = next.y - height / 2;
       }
-      this.hovered = next;
+      this.walked = this.stage.top;
       const rows = this.describe(next);
       this.stage.tip(next.x + next.w, next.y + next.h - this.stage.top, rows);
       this.stage.say(spoken(rows));
@@ -251,10 +267,10 @@ export class GridMode {
     const { theme, top, height } = this.stage;
     ctx.translate(0, -top);
     ctx.fillStyle = theme.faint;
+    ctx.font = this.stage.font(12, "600");
+    ctx.textAlign = "left";
+    const whole = this.headings.every((heading) => ctx.measureText(heading.text).width <= heading.room);
     for (const heading of this.headings) {
-      ctx.font = this.stage.font(12, "600");
-      ctx.textAlign = "left";
-      const whole = ctx.measureText(heading.text).width <= heading.room;
       ctx.fillText(whole ? heading.text : fitted(ctx, heading.short, heading.room), heading.x, heading.y);
     }
     for (const mark of this.marks) {

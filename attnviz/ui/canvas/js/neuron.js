@@ -37,16 +37,10 @@ export class NeuronMode {
     if (this.query < header.queries[0] || this.query >= header.queries[1]) this.query = header.query;
     this.label = `${header.title}: one query against ${header.keys[1] - header.keys[0]} keys. ` +
       "Left and right change the query, up and down walk through the keys.";
-    this._measure();
+    this.vectors = rangeOf(this.q, this.k);
     this._build();
     this.stage.resize();
     if (!same) this._reveal();
-  }
-
-  /** The largest numbers, which the colours and bars are measured by. */
-  _measure() {
-    this.vectors = rangeOf(this.q, this.k);
-    this.dotMost = this.dots.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
   }
 
   _build() {
@@ -70,6 +64,7 @@ export class NeuronMode {
       const rank = (j) => (this.weightCodes[at + j] === MASKED ? -1 : this.weightCodes[at + j]);
       this.shown.sort((a, b) => rank(b) - rank(a) || a - b);
     }
+    this.dotMost = this.dots.subarray(at, at + n).reduce((most, dot) => Math.max(most, Math.abs(dot)), 0) || 1;
     const products = new Float32Array(n * this.width);
     for (let j = 0; j < n; j++) {
       for (let i = 0; i < this.width; i++) products[j * this.width + i] = this.qAt(i) * this.kAt(j, i);
@@ -118,6 +113,10 @@ export class NeuronMode {
     this.px = this.kx + this.strip + 14;
     this.fx = this.px + this.strip + 14;
     this.figures = figures;
+  }
+
+  naturalHeight() {
+    return this.contentHeight();
   }
 
   contentHeight() {

@@ -34,8 +34,9 @@ function drawHeading(ctx, mode) {
   ctx.font = stage.font(12, "600");
   ctx.fillStyle = theme.text;
   ctx.textAlign = "left";
-  ctx.fillText(fitted(ctx, `k of each key, ${mode.width} numbers`, strip), kx, 12);
-  ctx.fillText(fitted(ctx, "q∘k, number by number", strip), px, 12);
+  const whole = (text, otherwise) => (ctx.measureText(text).width <= strip ? text : fitted(ctx, otherwise, strip));
+  ctx.fillText(whole(`k of each key, ${mode.width} numbers`, "k of each key"), kx, 12);
+  ctx.fillText(whole("q∘k, number by number", "q∘k"), px, 12);
   ctx.textAlign = "right";
   ["Σ q∘k", "score", "weight"].forEach((title, i) => ctx.fillText(title, edgesOf(mode)[i][1], 12));
   drawRange(ctx, mode, kx, mode.vectors);
