@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROWS = 24  # the newest that are held and drawn
 KEYS = 96  # the newest that are drawn one by one
 CELL = 14  # px, the height of a row
-AXES = 130  # px, above and below the rows
+AXES = 135  # px, above and below the rows
 
 Watched = tuple[int, int]  # the index of a layer in the order in which they run, and a head
 
@@ -105,6 +105,7 @@ def draw(
         cols,
         domain=(0.0, 1.0),
         masked=np.isnan(values),
+        title="What the selected head looks at, token by token",
         size=(max(6, min(CELL, 640 // len(cols))) * len(cols), CELL * len(rows)),
     )
     where.vega_lite_chart(

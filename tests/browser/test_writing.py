@@ -1,0 +1,122 @@
+"""A text in a real browser while it is written: rows of attention appear, and are then the map."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.conftest import ROOT, SECONDS_TO_START, Visit
+
+Begin = Callable[..., Visit]
+TEXT = "The capital of France is"
+
+PICTURE = '[data-testid="stVegaLiteChart"][aria-label^="Attention of the newest"]'
+
+# Notes what the picture says of itself each time it changes, and what else is then on the page.
+NOTE = """(PICTURE) => {
+    window.noted = [];
+    const look = () => {
+        const chart = document.querySelector(PICTURE);
+        const n = chart ? parseInt(chart.getAttribute('aria-label').match(/\\d+/)[0]) : 0;
+        const drawn = chart ? chart.querySelector('canvas')?.height ?? 0 : 0;
+        const last = window.noted.at(-1);
+        if (!last || last.n !== n || last.drawn !== drawn) window.noted.push({n, drawn});
+    };
+    new MutationObserver(look).observe(document.body, {
+        childList: true, subtree: true, attributes: true,
+        attributeFilter: ['aria-label', 'height'],
+    });
+}"""
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of ``tests/browser/apps/writing_app.py``."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "streamlit", "run", "tests/browser/apps/writing_app.py"]
+    command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
+    log = tmp_path_factory.mktemp("writer") / "log.txt"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait(f"{address}/_stcore/health", process, log)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + SECONDS_TO_START
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"the server did not start:\n{log.read_text()}")
+
+
+def noted(page: Page) -> list[dict[str, int]]:
+    found: list[dict[str, int]] = page.evaluate("window.noted")
+    return found
+
+
+def positions(page: Page) -> int:
+    """How long the text is whose map is shown."""
+    return int(page.get_by_role("heading", name=re.compile("positions$")).inner_text().split()[0])
+
+
+def test_rows_appear_as_they_are_written_and_then_the_map(visit: Begin, writer: str) -> None:
+    one = visit(server=writer)
+    page = one.open(f"/?text={quote(TEXT)}&layer=4&head=2&draw_tokens=60")
+    expect(page.get_by_role("heading", name="5 positions")).to_be_visible()
+    page.evaluate(NOTE, PICTURE)
+    page.get_by_role("button", name="Write").click()
+    picture = page.locator(PICTURE)
+    expect(picture).to_be_visible()
+    one.idle()
+    expect(page.get_by_role("heading", name="5 positions", exact=True)).to_have_count(0)
+    assert positions(page) > 5 + 24
+    counts = [x["n"] for x in noted(page) if x["n"]]
+    assert counts == sorted(counts)  # rows are added, none is lost
+    assert len(set(counts)) >= 3  # and they come little by little
+    assert counts[-1] == 24  # the newest
+    assert len({x["drawn"] for x in noted(page) if x["drawn"]}) >= 3  # drawn, and not only said
+    expect(picture).to_have_count(0)
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
+
+
+def test_a_writing_is_stopped_and_gone_on_with(visit: Begin, writer: str) -> None:
+    one = visit(server=writer)
+    page = one.open(f"/?text={quote(TEXT + ' a')}&layer=4&head=2&draw_tokens=200")
+    page.get_by_role("button", name="Write").click()
+    picture = page.locator(PICTURE)
+    expect(picture).to_be_visible()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(picture).to_have_count(0)
+    one.idle()
+    n = positions(page)
+    assert 6 < n < 206
+    page.get_by_role("button", name="One token").click()
+    expect(page.get_by_role("heading", name=f"{n + 1} positions")).to_be_visible()
