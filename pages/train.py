@@ -8,7 +8,9 @@ from attnviz.train import jobs
 from attnviz.ui import models, sidebar
 from attnviz.ui.errors import as_text, attempt
 from attnviz.ui.training import from_model, from_nothing, results, watching
+from attnviz.ui.training.links import linked_choice
 
+EARLIER = 8  # trainings listed
 DOORS = {"nothing": "A small transformer from nothing", "model": "Fine-tune a loaded model"}
 
 st.markdown("## Train")
@@ -36,24 +38,18 @@ if name:
     st.stop()
 
 status.caption("Attention while it is learned, head by head.")
-door = st.segmented_control(
-    "Begin with",
-    list(DOORS),
-    default="nothing",
-    required=True,
-    key="door",
-    format_func=DOORS.__getitem__,
-    label_visibility="collapsed",
-    bind="query-params",
+door = linked_choice(
+    st.segmented_control, "Begin with", DOORS, key="door", label_visibility="collapsed"
 )
 asked, data, about = None, None, None
-left, right = st.columns([3, 2], gap="large")
+with st.container(horizontal=True, gap="medium"):  # one below the other where it is narrow
+    left, right = st.container(width=600), st.container(width=360)
 if door == "nothing":
     with left:
         asked = attempt(from_nothing.form)
     with right:
         if asked is not None:
-            about = attempt(lambda: from_nothing.estimated(asked.to_json()))
+            about = attempt(lambda: from_nothing.preview(asked))
 else:
     choice, _, beside = sidebar.model_controls()
     report = models.waiting_line(status, "Loading")
@@ -79,7 +75,7 @@ with right:
             st.rerun()
     if every:
         st.caption("Earlier trainings")
-        for old in list(every.values())[:8]:
-            if st.button(old.name, key=f"open_{old.name}", type="tertiary"):
+        for old in list(every.values())[:EARLIER]:
+            if st.button(watching.in_a_line(old), key=f"open_{old.name}", type="tertiary"):
                 st.query_params["job"] = old.name
                 st.rerun()

@@ -21,11 +21,14 @@ from attnviz.train.finetune.adapting import lora_targets
 from attnviz.train.settings import FinetuneWork, JobSettings
 
 FLOAT32 = 4
-START_SECONDS = 12.0  # Python, torch and the model
-STEP_SECONDS = 0.006  # of a step apart from arithmetic
+START_SECONDS = 5.0  # Python and torch
+STEP_SECONDS = 0.004  # of a step apart from arithmetic: its data, the optimizer, the loop
+BLOCK_SECONDS = 0.006  # and of each block in it: many small operations, whatever they compute
+DISK = 200 * 2**20  # bytes a second that models are read and written at
 PROGRAM = 500 * 2**20  # Python and torch with nothing loaded
 KEPT = 34  # numbers a block keeps a token and width for the backward pass (Korthikanti et al. 2022)
 LOGITS_COPIES = 4  # logits, their softmax, and the gradients of both
+TRIAL_SIDE, LONG_TRIAL, SHORT_TRIAL = 512, 0.4, 0.05  # of the product that is timed; seconds
 SLOWER = 3.0  # small products in a model reach a third of a large one's speed
 
 
@@ -77,15 +80,18 @@ def estimate(
     tokens = schedule.batch_size * length
     per_weight = 6 if n_learn > n // 2 else 4
     operations = tokens * (per_weight * n + 12 * n_blocks * width * length)
-    step = operations * schedule.accumulation / speed(settings.device) + STEP_SECONDS
-    evaluated = schedule.evaluations * held_out * length * 2 * n / speed(settings.device)
+    rate = speed(settings.device)
+    step = operations * schedule.accumulation / rate + STEP_SECONDS + BLOCK_SECONDS * n_blocks
+    evaluated = schedule.evaluations * held_out * length * 2 * n / rate
     activations = tokens * (KEPT * n_blocks * width + LOGITS_COPIES * vocabulary)
     memory = PROGRAM + FLOAT32 * (n + 3 * n_learn + activations)
     a_snapshot = 3 * n_blocks * width * probe_tokens * FLOAT32
     kept = FLOAT32 * (3 * n_learn + (n if n_learn > n // 100 else 0))
     merged = FLOAT32 * n if isinstance(work, FinetuneWork) and work.method == "lora" else 0
+    moved = schedule.checkpoints * kept + merged
+    moved += FLOAT32 * n if isinstance(work, FinetuneWork) else 0
     return Estimate(
-        seconds=START_SECONDS + schedule.steps * step + evaluated,
+        seconds=START_SECONDS + schedule.steps * step + evaluated + moved / DISK,
         memory=memory,
         disk=kept + merged + a_snapshot * len(schedule.snapshot_marks),
         n_trainable=n_learn,
@@ -105,19 +111,30 @@ def n_trained(module: PreTrainedModel, work: FinetuneWork) -> int:
     return sum(work.rank * (int(shape[0]) + int(shape[1])) for shape in shapes)  # type: ignore[index,arg-type]
 
 
-def speed(device: str, seconds: float = 0.05) -> float:
+_fastest: dict[str, float] = {}  # seconds of one product, the best that was seen on a device
+
+
+def speed(device: str) -> float:
     """Operations a second that a model of moderate size may reach on a device.
 
-    The best of some rounds counts: what else runs at this moment may be gone in the next.
+    The fastest product ever seen counts. One that meets another program's work takes up to eighty
+    times as long, which says nothing of minutes of training.
     """
+    seconds = SHORT_TRIAL if device in _fastest else LONG_TRIAL
+    _fastest[device] = min(_fastest.get(device, float("inf")), _product_seconds(device, seconds))
+    return 2 * TRIAL_SIDE**3 / _fastest[device] / SLOWER
+
+
+def _product_seconds(device: str, seconds: float) -> float:
+    """The shortest time of a product of two square matrices, over some seconds of trying."""
     place = torch.device(device)
-    a = torch.ones(512, 512, device=place)
+    a = torch.ones(TRIAL_SIDE, TRIAL_SIDE, device=place)
     best, end = float("inf"), time.perf_counter() + seconds
     while best == float("inf") or time.perf_counter() < end:
         begin = time.perf_counter()
         float((a @ a)[0, 0])  # reading a number waits for the device
         best = min(best, time.perf_counter() - begin)
-    return 2 * 512**3 / best / SLOWER
+    return best
 
 
 def _sizes(module: PreTrainedModel) -> tuple[int, int]:

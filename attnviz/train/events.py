@@ -1,8 +1,8 @@
 """A job's events: one JSON object a line, appended, readable while it is being written.
 
 Kinds: "state" (state, sentence), "step" (loss, learning_rate, tokens_per_second, memory),
-"evaluation" (loss, accuracy, exact), "snapshot" (file), "checkpoint" (name), "resumed". Each has a
-``time`` in seconds since 1970 and the ``step`` it belongs to.
+"evaluation" (loss, accuracy, exact), "probe" (text, target), "snapshot" (file), "checkpoint"
+(name), "resumed". Each has a ``time`` in seconds since 1970 and the ``step`` it belongs to.
 """
 
 from __future__ import annotations

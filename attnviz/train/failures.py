@@ -8,7 +8,8 @@ import torch
 
 from attnviz.errors import AttnVizError
 
-_FULL = "no space left"
+_FULL = ("no space left", "file too large", "quota exceeded")
+_FULL_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
 
@@ -17,7 +18,7 @@ def explain(error: BaseException) -> AttnVizError:
     if isinstance(error, AttnVizError):
         return error
     words = str(error).lower()
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _FULL in words:
+    if getattr(error, "errno", None) in _FULL_CODES or any(f in words for f in _FULL):
         return AttnVizError(
             "The disk is full.",
             "Free some space and resume; the last checkpoint is kept.",

@@ -20,6 +20,9 @@ from attnviz.train.settings import JobSettings, TaskWork
 from attnviz.train.tasks.task import prepare as prepare_task
 from attnviz.train.trainer import Training
 
+SPARE = "spare"
+SPARE_BYTES = 64 * 1024
+
 
 def run(job: Job) -> int:
     """Trains, or goes on training; 0 unless it failed. What happens is in the job's events."""
@@ -46,6 +49,7 @@ def run(job: Job) -> int:
         if main:
             step = max([step, *(e["step"] for e in job.events() if e["event"] == "step")])
             sentence = str(explain(error))
+            (job.folder / SPARE).unlink(missing_ok=True)  # room for the sentence on a full disk
             events.append(job.folder, "state", step, state="failed", sentence=sentence)
         return 1
     return 0
@@ -102,6 +106,7 @@ def _begin(job: Job, step: int) -> None:
                 path.unlink(missing_ok=True)
     for draft in (job.folder / "checkpoint").glob(".draft-*"):
         shutil.rmtree(draft, ignore_errors=True)
+    (job.folder / SPARE).write_bytes(b"\0" * SPARE_BYTES)
     events.append(job.folder, "state", step, state="running", sentence="")
 
 
@@ -114,4 +119,5 @@ def _end(job: Job, training: Training, material: Material, step: int) -> None:
     if state == "finished" and newest:  # nothing will go on from here
         shutil.rmtree(newest / TRAINING, ignore_errors=True)
     (job.folder / REQUEST).unlink(missing_ok=True)
+    (job.folder / SPARE).unlink(missing_ok=True)
     events.append(job.folder, "state", step, state=state, sentence=sentence)

@@ -155,7 +155,7 @@ class JobSettings:
     schedule: Schedule = field(default_factory=Schedule)
     limits: Limits = field(default_factory=Limits)
     device: str = "cpu"  # "auto" is resolved when the job is submitted
-    probe: str = ""  # the text whose attention is kept; "" is the work's own
+    probe: str = ""  # the text (or number of a picture) whose attention is kept; "" the work's own
     probe_target: str = ""  # what an encoder-decoder's decoder is given beside it
 
     def to_json(self) -> str:

@@ -66,6 +66,9 @@ class Watch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._began = self._since = time.monotonic()
+        if self._main and state.global_step == 0:
+            probe = self._material.probe
+            events.append(self._folder, "probe", 0, text=probe.text, target=probe.target)
         if state.global_step == 0 and 0 in self._snapshots:
             self._snapshot(0)
 

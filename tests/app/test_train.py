@@ -68,6 +68,42 @@ def test_every_task_has_its_controls_and_an_estimate(name: str, app: AppTest) ->
     assert "numbers learn" in text_of(app)
     for option, value in find(name).options.items():
         assert app.number_input(key=f"{name}_{option}").value == value
+    assert app.query_params.get("task") == (None if name == "induction" else name)
+
+
+@pytest.mark.parametrize("link", ["digits", "Handwritten digits"])  # once the title was in links
+def test_a_link_opens_a_task(link: str, app: AppTest) -> None:
+    app.query_params["task"] = link
+    app.run()
+    assert not app.exception
+    assert app.pills(key="task").value == "digits"
+    app.slider(key="picture").set_value(5).run()
+    job = start(app)
+    assert job.settings.probe == "5"
+    job.cancel()
+    ended(job)
+
+
+@pytest.mark.parametrize("link", ["model", "Fine-tune a loaded model"])
+def test_a_link_opens_a_door(link: str, app: AppTest) -> None:
+    app.query_params["door"] = link
+    app.query_params["task"] = "juggling"  # no such task: the first
+    app.run()
+    assert not app.exception
+    assert app.segmented_control(key="door").value == "model"
+    app.segmented_control(key="door").set_value("nothing").run()
+    assert app.pills(key="task").value == "induction"
+
+
+def test_the_texts_example_is_the_persons_own(app: AppTest) -> None:
+    app.query_params["task"] = "text"
+    app.run()
+    assert "the" in app.code[0].value
+    app.text_input(key="text_probe").set_value("the hen").run()
+    assert app.code[0].value == "the hen"
+    app.text_input(key="text_probe").set_value("THE").run()
+    assert "'T', which this task does not know" in text_of(app)
+    assert next(b for b in app.button if b.label == "Start").disabled
 
 
 def test_a_job_from_start_to_result(app: AppTest) -> None:
@@ -128,7 +164,7 @@ def test_a_job_from_start_to_result(app: AppTest) -> None:
     assert attnviz.load("my-copier").trace("ab>").layers
     app.button(key="new").click().run()
     assert "job" not in app.query_params
-    assert any(b.label == job.name for b in app.button)
+    assert any(b.label.startswith("Copy · ") and "finished" in b.label for b in app.button)
 
 
 def test_settings_that_cannot_be_are_said_beside_the_button(app: AppTest) -> None:

@@ -75,7 +75,7 @@ def page(
     context = browser.new_context(viewport={"width": 1440, "height": 1400})
     made = context.new_page()
     made.set_default_timeout(TIMEOUT_MS)
-    made.goto(f"{site[0]}/?task=Copy")
+    made.goto(f"{site[0]}/?task=copy")
     yield made
     context.close()
     for job in jobs.all():

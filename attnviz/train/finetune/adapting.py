@@ -16,7 +16,28 @@ from transformers.pytorch_utils import Conv1D
 from attnviz.errors import AttnVizError
 from attnviz.models.checkpoint import Checkpoint
 from attnviz.trace.structure import attention_inside, blocks, is_causal_lm
-from attnviz.train.settings import FinetuneWork
+from attnviz.train.settings import FinetuneWork, Objective
+
+
+def objectives(checkpoint: Any) -> tuple[Objective, ...]:
+    """What a model can learn, the nearest to what it does first; nothing where it reads no text.
+
+    Args:
+        checkpoint: what `attnviz.load` or `attnviz.models.loading.load` gives.
+    """
+    module, tokenizer = checkpoint.module, checkpoint.tokenizer
+    if tokenizer is None:
+        return ()
+    if getattr(module.config, "is_encoder_decoder", False):
+        return ("seq2seq",)
+    found: list[Objective] = []
+    if is_causal_lm(module):
+        found += ["causal"] if module.get_output_embeddings() is not None else []
+    elif type(module.config) in MODEL_FOR_MASKED_LM_MAPPING and tokenizer.mask_token_id is not None:
+        found.append("masked")
+    if type(module.config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        found.append("classify")
+    return tuple(found)
 
 
 def for_objective(
@@ -55,8 +76,8 @@ def for_objective(
     if type(module.config) not in mapping:
         what = "classify texts" if work.objective == "classify" else "guess masked words"
         raise AttnVizError(
-            f"There is no form of the type '{module.config.model_type}' to {what}.",
-            "Choose another model or objective.",
+            f"A model of the type '{module.config.model_type}' has no form that could {what}.",
+            "Choose another objective, or another model, such as BERT.",
         )
     return _with_head(module, mapping[type(module.config)], labels)
 

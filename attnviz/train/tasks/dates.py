@@ -27,6 +27,23 @@ def in_words(day: datetime.date) -> str:
     return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
 
 
+def other_way(words: str) -> str:
+    """5 March 2024 for 2024-03-05, and back.
+
+    Raises:
+        AttnVizError: it is no date in either way.
+    """
+    try:
+        if words.count(" ") != 2:
+            return in_words(datetime.date.fromisoformat(words))
+        day, month, year = words.split(" ")
+        return datetime.date(int(year), MONTHS.index(month) + 1, int(day)).isoformat()
+    except ValueError:
+        raise AttnVizError(
+            f"'{words[:80]}' is no date.", "Write it as 5 March 2024 or as 2024-03-05."
+        ) from None
+
+
 def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> Lesson:
     first_year, last_year = options["first_year"], options["last_year"]
     if not 1000 <= first_year <= last_year <= 9999:
@@ -72,6 +89,7 @@ def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) 
         held_out_batches(lambda g, n: make(g, n, True)),
         Probe(in_words(day), day.isoformat()),
         predicts="same",
+        choose=lambda words: Probe(words, other_way(words)),
     )
 
 

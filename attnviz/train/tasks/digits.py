@@ -67,7 +67,17 @@ def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) 
         predicts="class",
         module=_transformer(model, patch),
         processor=processor,
+        choose=lambda place: Probe(image=as_image(pixels[kept[_place(place)]])),
     )
+
+
+def _place(words: str) -> int:
+    """Which of the held-out pictures."""
+    if not (words.isdecimal() and int(words) < HELD_OUT):
+        raise AttnVizError(
+            f"There is no held-out picture {words[:20]!r}.", f"Choose 0 to {HELD_OUT - 1}."
+        )
+    return int(words)
 
 
 def moved(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from attnviz.errors import AttnVizError
+from attnviz.models.tokens import longest_input
 from attnviz.nn import (
     AttentionConfig,
     TransformerConfig,
@@ -19,6 +20,7 @@ from attnviz.nn import (
 )
 from attnviz.train.material import Batch, Material, Predicts, Probe
 from attnviz.train.settings import JobSettings, Schedule, TaskWork
+from attnviz.train.tasks.vocabulary import SPECIAL
 
 HELD_OUT_BATCHES = 8
 HELD_OUT_SEED = 2**31  # training seeds are below
@@ -43,6 +45,7 @@ class Lesson:
         draw, held_out: see `Material`.
         probe: an example that is not trained on.
         module: the model, where it is not a transformer of ours.
+        choose: a person's choice of the probe, where it is more than the text itself.
     """
 
     tokenizer: PreTrainedTokenizerFast | None
@@ -52,6 +55,7 @@ class Lesson:
     predicts: Predicts = "next"
     module: PreTrainedModel | None = None
     processor: Any | None = None
+    choose: Callable[[str], Probe] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ def prepare(task: Task, settings: JobSettings) -> Material:
     """Data and a fresh transformer.
 
     Raises:
-        AttnVizError: an unknown option, or a configuration that cannot learn this.
+        AttnVizError: an unknown option, a probe that the task's vocabulary cannot write, or a
+            configuration that cannot learn this.
     """
     work = settings.work
     assert isinstance(work, TaskWork)
@@ -108,9 +113,13 @@ def prepare(task: Task, settings: JobSettings) -> Material:
     model = {"seed": settings.schedule.seed, **task.model, **work.model}
     lesson = task.lesson(options, model, settings.schedule)
     probe = lesson.probe
-    if settings.probe and lesson.tokenizer is not None:
+    if settings.probe and lesson.choose is not None:
+        probe = lesson.choose(settings.probe)
+    elif settings.probe:
         probe = Probe(settings.probe, settings.probe_target or None)
     module = lesson.module or build(model, lesson.tokenizer)
+    if lesson.tokenizer is not None:
+        _check_probe(probe, module, lesson.tokenizer)
     return Material(
         module=module,
         tokenizer=lesson.tokenizer,
@@ -121,6 +130,26 @@ def prepare(task: Task, settings: JobSettings) -> Material:
         predicts=lesson.predicts,
         about={"title": settings.title, "description": task.description},
     )
+
+
+def _check_probe(probe: Probe, module: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Raises AttnVizError where the model cannot read the probe."""
+    longest = longest_input(module, tokenizer)
+    for text in filter(None, (probe.text, probe.target)):
+        read = tokenizer(text, return_offsets_mapping=True)
+        for i, (start, end) in zip(read["input_ids"], read["offset_mapping"], strict=True):
+            if i == tokenizer.unk_token_id:
+                known = " ".join(sorted(set(tokenizer.get_vocab()) - set(SPECIAL)))
+                raise AttnVizError(
+                    f"The example has {text[start:end]!r}, which this task does not know.",
+                    f"Write it with: {known[:200]}",
+                )
+        if longest is not None and len(read["input_ids"]) > longest:
+            raise AttnVizError(
+                f"The example has {len(read['input_ids']):,} tokens, and the transformer reads "
+                f"{longest:,}.",
+                "Shorten it.",
+            )
 
 
 def build(model: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast | None) -> PreTrainedModel:

@@ -9,9 +9,10 @@ import streamlit as st
 
 from attnviz.errors import AttnVizError
 from attnviz.train.estimate import Estimate, estimate
+from attnviz.train.finetune.adapting import objectives
 from attnviz.train.finetune.examples import HELD_OUT_EXAMPLES, check
 from attnviz.train.settings import FinetuneWork, JobSettings, Schedule
-from attnviz.ui.models import ModelChoice, kind_of
+from attnviz.ui.models import ModelChoice
 from attnviz.ui.training.numbers import limits, schedule
 
 if TYPE_CHECKING:
@@ -22,11 +23,6 @@ OBJECTIVES = {
     "masked": "Guess masked words",
     "classify": "Classify texts",
     "seq2seq": "Source to target",
-}
-_OF_KIND = {
-    "decoder": ("causal", "classify"),
-    "encoder": ("masked", "classify"),
-    "encoder-decoder": ("seq2seq",),
 }
 BYTES_A_TOKEN = 4  # of English, about
 METHODS = {"lora": "LoRA", "last": "Last layers", "full": "All weights"}
@@ -53,8 +49,8 @@ class Asked:
 
 def form(model: Model, choice: ModelChoice) -> Asked | None:
     """The controls; None where the model can be taught nothing."""
-    possible = _OF_KIND.get(kind_of(model))
-    if possible is None:
+    possible = objectives(model)
+    if not possible:
         st.info("Only language models are fine-tuned here: choose one in the sidebar.")
         return None
     objective = st.segmented_control(
@@ -68,12 +64,20 @@ def form(model: Model, choice: ModelChoice) -> Asked | None:
     data, name = _data(objective)
     columns = _columns(objective, name)
     method, extra = _method()
-    length = st.number_input("Longest example, in tokens", 4, 8192, 64, key="ft_length")
+    left, right = st.columns(2)
+    length = left.number_input("Longest example, in tokens", 4, 8192, 64, key="ft_length")
+    share = right.number_input(
+        "Share held out",
+        0.0,
+        0.5,
+        0.1,
+        0.05,
+        key="ft_held_out",
+        help="Of the data: never trained on, for an honest loss beside the training's.",
+    )
     numbers = schedule(FIRST, key="ft")
     bounds = limits()
-    with st.expander("The text whose attention is kept", icon=":material/visibility:"):
-        probe = st.text_input("Text", key="ft_probe", placeholder="from the held-out data")
-        share = st.slider("Share of the data held out", 0.0, 0.5, 0.1, 0.05, key="ft_held_out")
+    probe, answer = _probe(objective)
     work = FinetuneWork(
         choice.name,
         name,
@@ -86,7 +90,7 @@ def form(model: Model, choice: ModelChoice) -> Asked | None:
     )
     title = f"{choice.name.rstrip('/').rsplit('/', 1)[-1]} tuned"
     device = str(model.device)
-    return Asked(JobSettings(title, work, numbers, bounds, device, probe), data)
+    return Asked(JobSettings(title, work, numbers, bounds, device, probe, answer), data)
 
 
 def estimated(model: Model, asked: Asked, rows: int) -> Estimate:
@@ -124,6 +128,24 @@ def _columns(objective: str, name: str) -> dict[str, Any]:
         label = f"Column of the {first}"
         asked[field] = place.text_input(label, first, key=f"ft_{field}").strip() or first
     return asked
+
+
+def _probe(objective: str) -> tuple[str, str]:
+    """The text whose attention is kept, and what an encoder-decoder's decoder reads beside it."""
+    with st.expander("The example", icon=":material/visibility:"):
+        probe = st.text_input(
+            "Text",
+            key="ft_probe",
+            max_chars=2000,
+            placeholder="from the held-out data",
+            help="Its attention is kept while the model learns.",
+        )
+        if objective != "seq2seq":
+            return probe.strip(), ""
+        answer = st.text_input("Its target", key="ft_probe_target", max_chars=2000)
+        if probe.strip() and not answer.strip():
+            raise AttnVizError("The example has no target.", "Give the decoder something to read.")
+    return probe.strip(), answer.strip()
 
 
 def _method() -> tuple[Any, dict[str, Any]]:

@@ -8,26 +8,41 @@ import streamlit as st
 
 from attnviz.train import tasks
 from attnviz.train.estimate import Estimate, estimate
-from attnviz.train.material import n_tokens
+from attnviz.train.material import Probe, n_tokens
 from attnviz.train.settings import JobSettings, Limits
+from attnviz.train.tasks.digits import HELD_OUT
 from attnviz.train.tasks.task import Task, from_layer, prepare, settings_for
+from attnviz.ui.training.links import linked_choice
 from attnviz.ui.training.numbers import POSITIONS, limits, schedule
 
 LAB = "_lab"  # what the Layer lab last showed
 _SOURCES = {"task": "The task's own", "lab": "The Layer lab's"}
+_ENLARGED = 112  # px, the side of a digit's picture
+
+# What a task's option is called, and what it says of it.
+_ASKED = {
+    "symbols": ("Alphabet", "How many different letters there are."),
+    "shortest": ("Shortest", "Letters in the shortest string."),
+    "longest": ("Longest", "Letters in the longest string."),
+    "kinds": ("Kinds", "Of brackets: 1 to 4 of ( [ { <."),
+    "brackets_length": ("Brackets given", "How many stand before those that the model writes."),
+    "text_length": ("Characters a piece", "How far back the model can look while it learns."),
+    "modulus": ("Modulus", "p in a + b modulo p."),
+    "trained": ("Share trained on", "Of all p times p sums; the rest is held out."),
+    "first_year": ("First year", ""),
+    "last_year": ("Last year", ""),
+    "patch": ("Patch, in pixels", "The side of the squares that are its tokens: 1, 2 or 4."),
+}
 
 
 def form() -> JobSettings:
     """The controls, and the job that they ask for (not yet checked)."""
     task = tasks.find(
-        st.pills(
+        linked_choice(
+            st.pills,
             "Task",
-            list(tasks.TASKS),
-            default="induction",
-            required=True,
+            {name: task.title for name, task in tasks.TASKS.items()},
             key="task",
-            format_func=lambda name: tasks.TASKS[name].title,
-            bind="query-params",
             wrap=True,
         )
     )
@@ -36,36 +51,66 @@ def form() -> JobSettings:
     model = _model(task)
     numbers = schedule(task.schedule, key=task.name)
     bounds: Limits = limits()
-    return settings_for(task, options=options, model=model, limits=bounds, schedule=numbers)
+    probe = _probe(task)
+    return settings_for(
+        task, options=options, model=model, limits=bounds, schedule=numbers, probe=probe
+    )
+
+
+def preview(settings: JobSettings) -> Estimate:
+    """Draws the example whose attention will be kept, and says what the job takes."""
+    about, probe = prepared(settings.to_json())
+    st.caption("An example, held out; its attention is kept while the model learns.")
+    if probe.image is not None:
+        st.image(probe.image.resize((_ENLARGED, _ENLARGED), resample=0))
+    else:
+        words = probe.text if probe.target is None else f"{probe.text} → {probe.target}"
+        st.code(words, language=None, wrap_lines=True)
+    return about
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def estimated(settings_json: str) -> Estimate:
-    """What the job takes; building its model and one batch also checks its settings."""
+def prepared(settings_json: str) -> tuple[Estimate, Probe]:
+    """What the job takes, and its example; building its model and one batch checks the settings."""
     settings = JobSettings.from_json(settings_json)
     made = prepare(tasks.find(settings.work.task), settings)  # type: ignore[union-attr]
     size = settings.schedule.batch_size
     length = max(1, n_tokens(made.draw(list(range(size)))) // size)
     if made.processor is not None:
         length = 1 + (8 // made.base.config.patch_size) ** 2
-    return estimate(made.base, settings, length)
+    return estimate(made.base, settings, length), made.probe
 
 
 def _options(task: Task) -> dict[str, Any]:
-    """The task's own numbers."""
-    if task.name == "text":
-        text = st.text_area("Text", str(task.options["text"]), key="train_text", height=140)
-        return {"text": text}
+    """The task's own numbers, and the text where there is one."""
     asked: dict[str, Any] = {}
+    if "text" in task.options:
+        asked["text"] = st.text_area(
+            "Text", str(task.options["text"]), key="train_text", height=140
+        )
+    numbers = {name: value for name, value in task.options.items() if name != "text"}
     with st.expander("The task's data", icon=":material/dataset:"):
-        columns = st.columns(max(2, len(task.options)))
-        for column, (name, value) in zip(columns, task.options.items(), strict=False):
+        columns = st.columns(max(2, len(numbers)))
+        for column, (name, value) in zip(columns, numbers.items(), strict=False):
+            label, help = _ASKED.get(f"{task.name}_{name}") or _ASKED[name]
             asked[name] = column.number_input(
-                name.replace("_", " ").capitalize(),
-                value=value,
-                key=f"{task.name}_{name}",
+                label, value=value, key=f"{task.name}_{name}", help=help or None
             )
     return asked
+
+
+def _probe(task: Task) -> str:
+    """Which example's attention is kept, as the job's settings say it; "" is the task's own."""
+    with st.expander("The example", icon=":material/visibility:"):
+        if task.name == "digits":
+            return str(st.slider("Which of the held-out pictures", 0, HELD_OUT - 1, key="picture"))
+        return st.text_input(
+            "Text",
+            key=f"{task.name}_probe",
+            max_chars=2000,
+            placeholder="one that is held out",
+            help="Its attention is kept while the model learns. For a date its answer is added.",
+        ).strip()
 
 
 def _model(task: Task) -> dict[str, Any]:

@@ -22,14 +22,18 @@ def schedule(first: Schedule, key: str) -> Schedule:
     with st.expander("The training", icon=":material/tune:"):
         a, b, c = st.columns(3)
         steps = a.number_input("Steps", 1, 1_000_000, first.steps, key=f"{key}_steps")
-        batch = b.number_input("Batch", 1, 4096, first.batch_size, key=f"{key}_batch")
+        batch = b.number_input(
+            "Batch", 1, 4096, first.batch_size, key=f"{key}_batch", help="Examples at once."
+        )
         rate = c.number_input(
             "Learning rate",
             1e-7,
             1.0,
             first.learning_rate,
+            step=first.learning_rate / 10,
             format="%.2e",
             key=f"{key}_rate",
+            help="At its highest, after the warm-up.",
         )
         d, e, f = st.columns(3)
         warmup = d.number_input("Warm-up steps", 0, 100_000, first.warmup, key=f"{key}_warmup")

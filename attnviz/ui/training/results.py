@@ -12,13 +12,23 @@ from attnviz import charts
 from attnviz.models.tokens import visible
 from attnviz.trace import Prediction
 from attnviz.train import outcome
+from attnviz.train.events import of_kind
 from attnviz.train.job import Job
+from attnviz.train.settings import FinetuneWork
 from attnviz.ui.canvas.labels import layer_name
 from attnviz.ui.errors import as_text, attempt
 from attnviz.ui.training.watching import one_head
 
 MOST_CHANGED = 3
+SIDE = 280  # px of a map, so that two stand side by side
 TOP = 5
+_EXPECTED = {
+    "causal": "What the model expects after the example",
+    "masked": "What the model expects in the example's hidden place",
+    "classify": "What the model takes the example for",
+    "seq2seq": "What the model expects after the example's target",
+}
+LINKED = 1000  # characters of an example that go into a link
 
 
 def results(job: Job) -> None:
@@ -33,6 +43,7 @@ def results(job: Job) -> None:
         return
     before, after = found.predictions
     if before and after:
+        st.caption(f"{_expected(job)}, before the training and after it.")
         left, right = st.columns(2, gap="large")
         with left:
             _predictions("Before", before, "before")
@@ -49,7 +60,7 @@ def results(job: Job) -> None:
         [str(h) for h in range(found.divergence.shape[1])],
         row_title=None,
         col_title="head",
-        value_title="divergence",
+        value_title="bits",
         palette="sequential",
     )
     st.altair_chart(chart, width="content", key="change", alt="Change of each layer and head")
@@ -58,7 +69,9 @@ def results(job: Job) -> None:
         st.markdown(f"**{names[layer]}, head {head}** changed by {value:.3f} bits")
         with st.container(horizontal=True, gap="large"):
             for title, trace in (("Before", found.before.trace), ("After", found.after.trace)):
-                one_head(trace, layer, head, key=f"change_{title}_{layer}_{head}", title=title)
+                one_head(
+                    trace, layer, head, key=f"change_{title}_{layer}_{head}", title=title, side=SIDE
+                )
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -89,7 +102,7 @@ def _take_home(job: Job, model: Path) -> None:
             "pages/explore.py",
             label="Open in Explore",
             icon=":material/search:",
-            query_params={"model": str(model)},
+            query_params={"model": str(model)} | _example(job),
         )
         for form in outcome.forms(job):
             st.download_button(
@@ -108,6 +121,21 @@ def _take_home(job: Job, model: Path) -> None:
             kept = attempt(lambda: outcome.keep(job, name.strip()))
             if kept is not None:
                 st.success(as_text(f"Every page lists it now as {kept.name}."))
+
+
+def _expected(job: Job) -> str:
+    """What the two charts of probabilities are of."""
+    work = job.settings.work
+    if isinstance(work, FinetuneWork):
+        return _EXPECTED[work.objective]
+    return _EXPECTED[{"digits": "classify", "dates": "seq2seq"}.get(work.task, "causal")]
+
+
+def _example(job: Job) -> dict[str, str]:
+    """The probe as Explore's link takes it: a small task's model reads no other words."""
+    known = of_kind(job.events(), "probe")
+    said = {name: known[0][name] for name in ("text", "target") if known and known[0][name]}
+    return said if sum(map(len, said.values())) <= LINKED else {}
 
 
 def packed(job: Job, form: outcome.Form) -> bytes:

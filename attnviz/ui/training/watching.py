@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import altair as alt
@@ -20,6 +21,7 @@ from attnviz.ui.canvas import canvas, canvas_state, grid_payload
 from attnviz.ui.errors import as_text, attempt, show
 
 LOOK_SECONDS = 1.5
+CROWDED = 100  # points of a curve, over which they are drawn small
 WINDOW = 64  # positions a side; an Altair heatmap of more cells is slow to draw
 CELLS, LABELS, LEGEND = 340, 90, 60  # px of a head's map
 _BADGES = {
@@ -38,6 +40,16 @@ def watch(job: Job) -> None:
     """The whole view of a job; while its process lives it looks again every second."""
     live = job.status.is_live
     st.fragment(_view, run_every=LOOK_SECONDS if live else None)(job, live)
+
+
+def in_a_line(job: Job) -> str:
+    """A job as a list shows it: what it learns, when it was asked for, how it stands."""
+    found = re.match(r"\d{4}(\d\d)(\d\d)-(\d\d)(\d\d)", job.name)
+    when = f"{found[2]}.{found[1]}. {found[3]}:{found[4]}" if found else job.name
+    try:
+        return as_text(f"{job.settings.title} · {when} · {job.status.state}")
+    except AttnVizError:  # its settings cannot be read; opened, the page says why
+        return as_text(job.name)
 
 
 def _view(job: Job, was_live: bool) -> None:
@@ -123,7 +135,7 @@ def curves(happened: tuple[Event, ...]) -> None:
     for e in looks:
         held_out[np.searchsorted(x, e["step"]).clip(max=len(x) - 1)] = e["loss"]
     chart = charts.lines(
-        {"training": loss, "held out": held_out}, x=x, x_title="step", y_title="loss"
+        {"training": loss, "held out": held_out}, x=x, x_title="step", y_title="loss, in nats"
     )
     _draw(chart, 300, "loss", f"Loss over steps; the newest is {loss[-1]:.4g}")
     if looks:
@@ -143,6 +155,8 @@ def curves(happened: tuple[Event, ...]) -> None:
 
 def _draw(chart: alt.Chart, height: int, key: str, alt: str) -> None:
     """A curve over whole steps, as wide as its place."""
+    if len(chart.data) > CROWDED:
+        chart.mark = chart.mark | {"point": {"size": 9}}
     chart.encoding["x"]["axis"]["format"] = ",d"
     chart.encoding["color"]["legend"] = {"title": None, "orient": "top"}
     chart = chart.properties(autosize={"type": "fit", "contains": "padding"}, height=height)
@@ -197,8 +211,10 @@ def _chosen_step(steps: list[int]) -> int:
     return step
 
 
-def one_head(trace: Trace, layer: int, head: int, *, key: str, title: str = "") -> None:
-    """One head's weights with its tokens, exact numbers on hover."""
+def one_head(
+    trace: Trace, layer: int, head: int, *, key: str, title: str = "", side: int = CELLS
+) -> None:
+    """One head's weights with its tokens, exact numbers on hover; ``side`` px without labels."""
     if layer >= len(trace.layers) or head >= trace.layers[layer].n_heads:
         return
     window = slice(0, WINDOW)
@@ -217,10 +233,10 @@ def one_head(trace: Trace, layer: int, head: int, *, key: str, title: str = "") 
         title=title or f"Layer {layer}, head {head}",
     )
     n_rows, n_cols = matrix.values.shape
-    side = min(max(CELLS // max(n_rows, n_cols), 6), 24)
+    cell = min(max(side // max(n_rows, n_cols), 6), 24)
     chart = chart.properties(
-        height=side * n_rows + LABELS, autosize={"type": "fit", "contains": "padding"}
+        height=cell * n_rows + LABELS, autosize={"type": "fit", "contains": "padding"}
     )
-    with st.container(width=side * n_cols + LABELS + LEGEND):
+    with st.container(width=cell * n_cols + LABELS + LEGEND):
         words = f"Weights of layer {layer}, head {head}"
         st.altair_chart(chart, width="stretch", key=key, alt=words)

@@ -19,7 +19,7 @@ from attnviz.errors import AttnVizError
 from attnviz.nn import TransformerConfig, TransformerForCausalLM
 from attnviz.train import jobs, outcome
 from attnviz.train.estimate import estimate, n_trained
-from attnviz.train.finetune.adapting import choose, lora_targets, n_trainable
+from attnviz.train.finetune.adapting import choose, lora_targets, n_trainable, objectives
 from attnviz.train.job import Job
 from attnviz.train.run import prepare, run
 from attnviz.train.settings import FinetuneWork, JobSettings, Schedule
@@ -209,7 +209,7 @@ def _losses(job: Job) -> dict[int, float]:
         ("bert", "causal", "does not continue text"),
         ("llama", "seq2seq", "no encoder and decoder"),
         ("llama", "masked", "does not guess"),
-        ("ours", "classify", "no form of the type 'attnviz'"),
+        ("ours", "classify", "of the type 'attnviz' has no form that could classify texts"),
     ],
 )
 def test_what_a_model_cannot_learn_is_said(
@@ -218,6 +218,17 @@ def test_what_a_model_cannot_learn_is_said(
     job = jobs.create(settings(models[name], objective, "lora", data_of(objective, tmp_path)))
     assert run(job) == 1
     assert words in job.status.sentence
+
+
+def test_what_a_model_is_offered_is_what_it_can_learn(models: dict[str, Path]) -> None:
+    offered = {name: objectives(attnviz.load(str(path))) for name, path in models.items()}
+    assert offered == {
+        "llama": ("causal", "classify"),
+        "gpt2": ("causal", "classify"),
+        "ours": ("causal",),
+        "bert": ("masked", "classify"),
+        "t5": ("seq2seq",),
+    }
 
 
 def test_data_is_kept_in_the_jobs_folder_and_its_mistakes_told(models: dict[str, Path]) -> None:

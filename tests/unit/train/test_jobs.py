@@ -18,7 +18,7 @@ import attnviz
 from attnviz.errors import AttnVizError
 from attnviz.train import jobs, snapshots
 from attnviz.train.job import Job
-from attnviz.train.run import run
+from attnviz.train.run import SPARE, run
 from attnviz.train.settings import JobSettings, Limits
 from tests.unit.train.conftest import curve, wait
 
@@ -48,7 +48,8 @@ def test_a_job_leaves_a_folder_that_tells_all(tiny: Tiny) -> None:
     assert (status.state, status.step, status.steps) == ("finished", 8, 8)
     assert list(curve(job)) == list(range(1, 9))
     kinds = {e["event"] for e in job.events()}
-    assert kinds == {"state", "step", "evaluation", "snapshot", "checkpoint"}
+    assert kinds == {"state", "step", "evaluation", "probe", "snapshot", "checkpoint"}
+    assert not (job.folder / SPARE).exists()
     step = next(e for e in job.events() if e["event"] == "step")
     assert step["tokens_per_second"] > 0
     assert step["memory"] > 2**20
@@ -93,6 +94,88 @@ def run_on(job: Job) -> None:
     """Resumes in this process."""
     assert job.status.can_resume
     assert run(job) == 0
+
+
+def limited(job: Job, resource: str, n_bytes: str) -> subprocess.CompletedProcess[str]:
+    """Runs a job in a process that the system gives less of something, as `setrlimit` tells it."""
+    program = f"""
+import resource, sys, psutil
+import attnviz.train.run
+from attnviz.train.__main__ import main
+most = int({n_bytes})
+resource.setrlimit(resource.{resource}, (most, most))
+sys.exit(main(sys.argv[1:]))
+"""
+    return subprocess.run(
+        [sys.executable, "-B", "-c", program, str(job.folder / "job.json")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(tiny: Tiny) -> None:
+    settings = tiny("copy", steps=8, checkpoints=4, model={"d_model": 64})
+    whole = here(settings)
+    job = here(replace(settings, limits=Limits(minutes=0.0)))
+    assert job.status.state == "stopped"
+    before = job.checkpoint
+    assert before is not None
+    weights = before / "model.safetensors"
+    assert weights.stat().st_size > 100_000  # more than the process may write into one file
+    (job.folder / "job.json").write_text(replace(settings, limits=Limits(None, None)).to_json())
+
+    # A write that the system refuses half-way, as on a full disk; any user may ask for this one.
+    done = limited(job, "RLIMIT_FSIZE", "100_000")
+    assert done.returncode == 1, done.stderr[-3000:]
+    status = job.status
+    assert status.state == "failed"
+    assert status.sentence.startswith("The disk is full. Free some space and resume")
+    assert status.step >= 2
+    assert job.checkpoint == before
+    assert [path.name for path in (job.folder / "checkpoint").iterdir()] == [before.name]
+    assert attnviz.load(str(before)).generate("ab>", max_new_tokens=1).text
+
+    run_on(job)
+    assert job.status.state == "finished"
+    assert curve(job) == pytest.approx(curve(whole), abs=1e-5)
+
+
+def test_out_of_memory_ends_it_with_a_sentence(tiny: Tiny) -> None:
+    # a step of these takes tens of gigabytes, and the process is let have two more than it has
+    wide = {"d_model": 256, "n_layers": 4}
+    job = jobs.create(tiny("copy", steps=2, batch_size=20_000, model=wide))
+    done = limited(job, "RLIMIT_AS", "psutil.Process().memory_info().vms + 2 * 2**30")
+    assert done.returncode == 1, done.stderr[-3000:]
+    assert job.status.state == "failed"
+    assert "not enough memory" in job.status.sentence
+    assert "smaller batches" in job.status.sentence
+
+
+def test_it_outlives_the_program_that_started_it(tiny: Tiny, jobs_folder: Path) -> None:
+    program = """
+import os, sys
+from attnviz.train import jobs
+from attnviz.train.settings import JobSettings
+jobs.submit(JobSettings.from_json(sys.stdin.read()))
+os.kill(os.getpid(), 9)
+"""
+    settings = tiny("copy", steps=50_000, checkpoints=2, evaluations=1).to_json()
+    subprocess.run(
+        [sys.executable, "-c", program], input=settings, text=True, cwd=ROOT, check=False
+    )
+    (job,) = jobs.all()  # what another program, or the app after a restart, finds
+    try:
+        at = wait(job, lambda status: status.step > 0).step
+        wait(job, lambda status: status.step > at)
+        job.pause()
+        assert wait(job, lambda status: not status.is_live).state == "paused"
+        assert job.checkpoint is not None
+    finally:
+        if job.is_alive:
+            worker(job).kill()
 
 
 def test_two_jobs_queue_and_the_first_can_be_cancelled(tiny: Tiny) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from attnviz.errors import AttnVizError
 from attnviz.train.evaluation import IGNORED
-from attnviz.train.material import Batch, Material
+from attnviz.train.material import Batch, Material, Probe
 from attnviz.train.settings import JobSettings
 from attnviz.train.tasks import TASKS, find
 from attnviz.train.tasks.brackets import FIRST, beginnings, closing
@@ -168,6 +168,42 @@ def test_the_persons_own_layer_is_used(tiny: Callable[..., JobSettings]) -> None
         "sliding",
         True,
     )
+
+
+def probe_of(name: str, words: str) -> Probe:
+    return prepare(find(name), settings_for(find(name), probe=words)).probe
+
+
+def test_a_person_may_choose_the_example() -> None:
+    assert probe_of("text", "the hen").text == "the hen"
+    assert probe_of("dates", "1 May 1999") == Probe("1 May 1999", "1999-05-01")
+    assert probe_of("dates", "1999-05-01") == Probe("1999-05-01", "1 May 1999")
+    first, third = probe_of("digits", "0").image, probe_of("digits", "2").image
+    assert first.tobytes() == material("digits").probe.image.tobytes()
+    assert first.tobytes() != third.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("text", "the Hen", "'H', which this task does not know"),
+        ("modular", "1 + 99", "'99', which this task does not know"),
+        ("dates", "yesterday", "'yesterday' is no date"),
+        ("dates", "31 June 2001", "no date"),
+        ("digits", "360", "Choose 0 to 359"),
+    ],
+)
+def test_an_example_that_cannot_be_read(name: str, words: str, said: str) -> None:
+    with pytest.raises(AttnVizError, match=said):
+        probe_of(name, words)
+
+
+def test_an_example_longer_than_the_transformer_reads() -> None:
+    settings = settings_for(
+        find("copy"), model={"positions": "learned", "max_positions": 40}, probe="ab" * 30
+    )
+    with pytest.raises(AttnVizError, match="60 tokens, and the transformer reads 40"):
+        prepare(find("copy"), settings)
 
 
 def test_an_unknown_task() -> None:
