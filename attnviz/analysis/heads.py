@@ -19,11 +19,13 @@ from torch import Tensor
 
 from attnviz.analysis import overviews
 from attnviz.trace import Trace
-from attnviz.trace.compute import Edited, Pattern, Recorded
+from attnviz.trace.compute import Edited, Pattern, Products, Recorded
+from attnviz.trace.rules import DenseTerm, IntervalMask, RelativeBias
 from attnviz.trace.structure import Kind
 
 KEPT = 32  # token metrics kept for one trace; one is 4 numbers a token
 
+_MASKED = -1e30  # a score below this was masked, whatever number the model used for it
 _LEAST = 1e-38  # float32's smallest normal number: 0 · log 0 counts as 0
 
 
@@ -144,13 +146,16 @@ def _token_metrics(trace: Trace, layer: int, head: int | None, item: int) -> Tok
     maps = [trace.attention(layer, h, item=item) for h in chosen]
     received = torch.zeros(n_k, dtype=torch.float64)
     entropy, sent = torch.zeros(n_q, dtype=torch.float64), torch.zeros(n_q, dtype=torch.float64)
-    seen = torch.zeros(n_k, dtype=torch.float64) if _shows_mask(held, heads) else None
+    seen = _seen_in_intervals(held, item)
+    counting = seen is None and _shows_mask(held, heads)
+    if counting:
+        seen = torch.zeros(n_k, dtype=torch.float64)
     own = trace.layers[layer].kind != "cross"  # queries and keys are the same tokens
     for block in overviews.blocks(held, heads, item):
         w, rows, keys = block.weights, block.rows, slice(block.lo, block.hi)
-        received[keys] += w.sum(dim=1, dtype=torch.float64).mean(dim=0).cpu()
+        received[keys] += w.sum(dim=1).mean(dim=0).double().cpu()
         entropy[rows] = _row_entropy(w).mean(dim=0).double().cpu()
-        if seen is not None:
+        if counting and seen is not None:
             for a in maps:
                 allowed = a.scores(rows, keys) > -torch.inf  # (r, c)
                 seen[keys] += allowed.sum(dim=0).double().cpu() / len(maps)
@@ -160,6 +165,26 @@ def _token_metrics(trace: Trace, layer: int, head: int | None, item: int) -> Tok
             others = w.masked_fill(itself, 0.0).sum(dim=2)  # 1 - w[i, i] would lose digits
             sent[rows] = others.mean(dim=0).double().cpu()
     return TokenMetric(received, seen, sent if own else None, entropy)
+
+
+def _seen_in_intervals(held: Recorded, item: int) -> Tensor | None:
+    """(n_k,) how many queries may look at each key, where the rules alone say it; else None."""
+    if not isinstance(held, Products):
+        return None
+    _, _, n_q, n_k = held.shape
+    lo, hi = torch.zeros(n_q, dtype=torch.int64), torch.full((n_q,), n_k)
+    for term in held.rules.terms:
+        if isinstance(term, IntervalMask) and term.fill < _MASKED:
+            b = min(item, len(term.lo) - 1)
+            lo, hi = torch.maximum(lo, term.lo[b].cpu()), torch.minimum(hi, term.hi[b].cpu())
+        elif isinstance(term, DenseTerm | RelativeBias):
+            values = term.values if isinstance(term, DenseTerm) else term.by_distance
+            if float(values.min()) < _MASKED:
+                return None  # it masks, cell by cell
+    lo = lo.clamp(max=n_k)
+    hi = torch.maximum(lo, hi)
+    changes = lo.bincount(minlength=n_k + 1) - hi.bincount(minlength=n_k + 1)
+    return changes.cumsum(0)[:n_k].double()
 
 
 def _shows_mask(held: Recorded, heads: slice) -> bool:

@@ -297,6 +297,19 @@ def test_odd_tokens_show_as_themselves(look, scheme):
     assert waiting.value.path().read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+def test_a_narrow_token_is_written_too(look):
+    canvas = look("n=8")
+    canvas.run("mode.names[2] = ','; mode.widths = null; stage.resize();")
+    drawn = canvas.run("""
+        const texts = [], ctx = stage.picture.getContext("2d");
+        ctx.fillText = (text) => texts.push(text);
+        mode.draw(ctx);
+        delete ctx.fillText;
+        return texts;
+    """)
+    assert "," in drawn
+
+
 def test_a_saved_strip_opens_offline(browser, tmp_path):
     file = tmp_path / "saved.html"
     file.write_text(as_html(strip_payload(canvas_app.trace_of("decoder", 20), 1, 2), "Tokens"))

@@ -1,13 +1,13 @@
 // The text as chips that wrap, each tinted by what a head does with its token.
 
-import { codecOf, MASKED, shortNumber } from "./numbers.js";
-import { cssColour, isBright, mix, placeOn } from "./colours.js";
+import { codecOf, MASKED } from "./numbers.js";
+import { placeOn } from "./colours.js";
 import { dropdown, element } from "./dom.js";
+import { CHIP_SMALL, CHIP_TEXT, drawChips, outlineChip } from "./stripdraw.js";
 import { flowChips, stripLineAt } from "./stripflow.js";
-import { fitted, spoken } from "./stage.js";
+import { explainStrip, stripScale } from "./striptint.js";
+import { spoken } from "./stage.js";
 
-const CHIP_TEXT = 13; // px
-const CHIP_SMALL = 9.5;
 const CHIP_LONGEST = 260; // px of one token
 const STRIP_LOG_FROM = 128; // tokens: among more, the many weak ones would all look alike
 const SAME_CLICK = 350; // ms within which a second click on a token belongs to the first
@@ -126,9 +126,10 @@ export class StripMode {
     this.measures.title = this.header.helps[this.known === null || this.measure === "entropy" ? this.measure
       : this.measure === "received" ? "from" : "to"];
     this.codec = this.codecs[this.measure];
-    this.scale = this._scale();
+    this.scale = stripScale(this.codes, this.codec, this._ofKeys ? this.scaleKind : "range");
     this.scales.disabled = !this._ofKeys;
-    this._explain();
+    explainStrip(this.legend, this.scale, this.stage.theme, this.measure === "entropy" ? " bits" : "");
+    this.written.style.setProperty("--colour", this.stage.theme.primary);
     this._status();
     this.stage.repaint();
     this.stage.fillTable();
@@ -137,40 +138,6 @@ export class StripMode {
   /** Weights on a few tokens, rather than a number of each query. */
   get _ofKeys() {
     return this.measure === "received" || (this.measure === "sent" && this.known !== null);
-  }
-
-  /** @returns {import("./colours.js").Scale & {open: boolean} | null} open: the largest lies beyond */
-  _scale() {
-    const values = [];
-    for (const code of this.codes) if (code !== MASKED) values.push(this.codec.values[code]);
-    if (!values.length) return null;
-    values.sort((a, b) => b - a);
-    const least = values[values.length - 1];
-    if (!this._ofKeys) {
-      return { kind: "linear", low: least < values[0] ? least : 0, high: values[0] || 1, ranks: null, open: false };
-    }
-    if (this.scaleKind === "log") { // an even text would be of one colour if its scale began far below it
-      const weak = values[Math.floor(0.95 * (values.length - 1))];
-      const high = values[0] || 1;
-      return { kind: "log", low: Math.max(high * 1e-4, Math.min(weak, high / 2)), high, ranks: null, open: false };
-    }
-    const high = values[1] || values[0] || 1; // one token often gets nearly everything
-    return { kind: "linear", low: 0, high, ranks: null, open: values[0] > high };
-  }
-
-  _explain() {
-    this.legend.hidden = !this.scale;
-    if (!this.scale) return;
-    const [low, bar, high] = /** @type {any} */ (this.legend.children);
-    const ctx = bar.getContext("2d");
-    for (let i = 0; i < bar.width; i++) {
-      ctx.fillStyle = cssColour(this.stage.theme.sequential[Math.round((i / (bar.width - 1)) * 255)]);
-      ctx.fillRect(i, 0, 1, bar.height);
-    }
-    const unit = this.measure === "entropy" ? " bits" : "";
-    low.textContent = `${this.scale.kind === "log" ? "≤ " : ""}${shortNumber(this.scale.low)}`;
-    high.textContent = `${this.scale.open ? "≥ " : ""}${shortNumber(this.scale.high)}${unit}`;
-    this.written.style.setProperty("--colour", this.stage.theme.primary);
   }
 
   /** What is not on the picture, in words. */
@@ -214,7 +181,7 @@ export class StripMode {
       for (let chip = section.start; chip < section.stop; chip++) {
         const name = this.names[chip];
         let width = known.get(name);
-        if (width === undefined) known.set(name, (width = Math.min(CHIP_LONGEST, ctx.measureText(name).width)));
+        if (width === undefined) known.set(name, (width = Math.max(6, Math.min(CHIP_LONGEST, ctx.measureText(name).width))));
         widths[chip] = width + digit * String(chip - section.start).length + 20;
       }
     }
@@ -424,73 +391,14 @@ export class StripMode {
   }
 
   draw(ctx) {
-    if (!this.lines) return;
-    const { theme, top } = this.stage;
-    for (const { y, section } of this.headings) {
-      if (y + 20 < top || y > top + this.stage.height) continue;
-      const n = section.names.length;
-      ctx.font = this.stage.font(11);
-      ctx.fillStyle = theme.faint;
-      ctx.textAlign = "left";
-      const silent = section.side === null ? ", which this head does not look at" : "";
-      ctx.fillText(`${section.title} · ${n} token${n === 1 ? "" : "s"}${silent}`, 2, y + 10 - top);
-    }
-    const [first, last] = this._window();
-    this.drawn = 0;
-    for (const line of this.lines.slice(first, last)) {
-      for (let chip = line.from; chip < line.to; chip++) this._chip(ctx, chip, line);
-      this.drawn += line.to - line.from;
-    }
-  }
-
-  _chip(ctx, chip, { y, h, section }) {
-    const { theme, top } = this.stage;
-    const [x, w, down] = [this.xs[chip], this.shown[chip], y - top];
-    const colour = this.colourOf(chip);
-    const ground = colour === null ? theme.background : cssColour(colour);
-    const letters = colour === null ? theme.text : isBright(colour) ? "#10151b" : "#ffffff";
-    const silent = section.side === null;
-    chipPath(ctx, x, down, w, h);
-    ctx.fillStyle = ground;
-    ctx.fill();
-    ctx.strokeStyle = colour === null ? theme.border : mix(ground, theme.text, 0.14);
-    ctx.lineWidth = 1;
-    ctx.stroke();
-    const index = chip - section.start;
-    const position = String(index);
-    ctx.textAlign = "left";
-    ctx.font = this.stage.font(CHIP_SMALL);
-    ctx.fillStyle = mix(ground, letters, 0.74);
-    ctx.fillText(position, x + 6, down + h / 2 + 1);
-    const left = position.length * this.digit + 11;
-    ctx.font = this.stage.font(CHIP_TEXT);
-    ctx.fillStyle = silent ? theme.faint : letters;
-    ctx.fillText(fitted(ctx, this.names[chip], w - left - 6), x + left, down + h / 2 + 0.5);
-    if (section.written !== null && index >= section.written) {
-      ctx.fillStyle = theme.primary;
-      ctx.fillRect(x + 3, down + h + 2, w - 6, 2);
-    }
-    if (chip === this.focus) this._outline(ctx, chip, theme.mark, 2);
-  }
-
-  _outline(ctx, chip, colour, width) {
-    const { x, y, w, h } = this.boxOf(chip);
-    chipPath(ctx, x - 1, y - 1, w + 2, h + 2);
-    ctx.strokeStyle = colour;
-    ctx.lineWidth = width;
-    ctx.stroke();
+    if (this.lines) this.drawn = drawChips(ctx, this, this._window());
   }
 
   drawOver(ctx) {
     const chip = this.cursor ?? this.hovered;
     if (chip === null || !this.lines || chip === this.focus) return;
-    this._outline(ctx, chip, this.stage.theme.text, 1.5);
+    outlineChip(ctx, this.boxOf(chip), this.stage.theme.text, 1.5);
   }
 
   destroy() {}
-}
-
-function chipPath(ctx, x, y, w, h) {
-  ctx.beginPath();
-  ctx.roundRect(x + 0.5, y + 0.5, w - 1, h - 1, 5);
 }

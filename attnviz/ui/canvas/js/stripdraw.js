@@ -1,0 +1,75 @@
+// Chips on the canvas: a position, a token, a tint, a mark under what the model wrote.
+
+import { cssColour, isBright, mix } from "./colours.js";
+import { fitted } from "./stage.js";
+
+export const CHIP_TEXT = 13; // px
+export const CHIP_SMALL = 9.5;
+
+/**
+ * The lines on screen.
+ * @param {CanvasRenderingContext2D} ctx @param {any} strip a StripMode
+ * @param {number[]} window first line and one past the last
+ * @returns {number} how many chips
+ */
+export function drawChips(ctx, strip, [first, last]) {
+  const { stage, headings, lines } = strip;
+  ctx.textAlign = "left";
+  ctx.font = stage.font(11);
+  ctx.fillStyle = stage.theme.faint;
+  for (const { y, section } of headings) {
+    if (y + 20 < stage.top || y > stage.top + stage.height) continue;
+    const n = section.names.length;
+    const silent = section.side === null ? ", which this head does not look at" : "";
+    ctx.fillText(`${section.title} · ${n} token${n === 1 ? "" : "s"}${silent}`, 2, y + 10 - stage.top);
+  }
+  let drawn = 0;
+  for (const line of lines.slice(first, last)) {
+    for (let chip = line.from; chip < line.to; chip++) drawChip(ctx, strip, chip, line.section);
+    drawn += line.to - line.from;
+  }
+  return drawn;
+}
+
+function drawChip(ctx, strip, chip, section) {
+  const { stage } = strip;
+  const { theme } = stage;
+  const box = strip.boxOf(chip);
+  const { x, y, w, h } = box;
+  const colour = strip.colourOf(chip);
+  const ground = colour === null ? theme.background : cssColour(colour);
+  const letters = colour === null ? theme.text : isBright(colour) ? "#10151b" : "#ffffff";
+  chipPath(ctx, x, y, w, h);
+  ctx.fillStyle = ground;
+  ctx.fill();
+  ctx.strokeStyle = colour === null ? theme.border : mix(ground, theme.text, 0.14);
+  ctx.lineWidth = 1;
+  ctx.stroke();
+  const index = chip - section.start;
+  const position = String(index);
+  ctx.font = stage.font(CHIP_SMALL);
+  ctx.fillStyle = mix(ground, letters, 0.74);
+  ctx.fillText(position, x + 6, y + h / 2 + 1);
+  const left = position.length * strip.digit + 11;
+  ctx.font = stage.font(CHIP_TEXT);
+  ctx.fillStyle = section.side === null ? theme.faint : letters;
+  ctx.fillText(fitted(ctx, strip.names[chip], w - left - 6), x + left, y + h / 2 + 0.5);
+  if (section.written !== null && index >= section.written) {
+    ctx.fillStyle = theme.primary;
+    ctx.fillRect(x + 3, y + h + 2, w - 6, 2);
+  }
+  if (chip === strip.focus) outlineChip(ctx, box, theme.mark, 2);
+}
+
+/** @param {CanvasRenderingContext2D} ctx @param {{x: number, y: number, w: number, h: number}} box */
+export function outlineChip(ctx, { x, y, w, h }, colour, width) {
+  chipPath(ctx, x - 1, y - 1, w + 2, h + 2);
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = width;
+  ctx.stroke();
+}
+
+function chipPath(ctx, x, y, w, h) {
+  ctx.beginPath();
+  ctx.roundRect(x + 0.5, y + 0.5, w - 1, h - 1, 5);
+}
