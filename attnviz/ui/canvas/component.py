@@ -36,7 +36,7 @@ def canvas(
 
     Args:
         key: of this canvas, the same over reruns. Two modes in the same place share one key.
-        height: in pixels, toolbar included.
+        height: in pixels, toolbar included; a strip of few tokens takes less.
         compact: with the least of a toolbar, to stand beside others.
         on_change: called before the rerun with the state and the name of what changed in it.
     """

@@ -25,7 +25,7 @@ class View:
 
 @dataclass(frozen=True)
 class TokenAt:
-    """A token that was clicked in the lines view."""
+    """A token that was clicked in the lines view or the strip."""
 
     side: Literal["row", "col"]
     index: int
@@ -40,7 +40,7 @@ class CanvasState:
         view: what of the map is on screen, when it has been moved.
         cell: (query, key) clicked in the map.
         query: chosen in the neuron view.
-        token: held in the lines view.
+        token: held in the lines view, focused in the strip.
     """
 
     selected: tuple[int, int] | None = None
