@@ -24,7 +24,7 @@ from benchmarks import bertviz_page
 from benchmarks.bertviz_page import Shown
 from benchmarks.canvas_page import HEAD, LAYER, THREADS, payload_of, trace_of
 from benchmarks.figure import Figure, show
-from benchmarks.lab_rerun import served
+from benchmarks.server import serve
 from tests.browser import chromium
 from tests.browser.canvas_page import FIND, CanvasOn
 
@@ -89,7 +89,7 @@ def measure() -> list[Figure]:
         browser = playwright.chromium.launch(
             executable_path=chromium.find(), args=chromium.launch_arguments()
         )
-        with served(script) as address:
+        with serve(script) as address:
             pictures = Pictures(browser, address)
             pictures.seconds("grid", 32)  # the server has imported everything
             grids = {n: pictures.seconds("grid", n) for n in (128, 256, 1024)}

@@ -8,23 +8,16 @@ run: both pay for the slider's own delay, the way to the server and back, and St
 
 from __future__ import annotations
 
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.figure import Figure, show
+from benchmarks.server import serve
 from tests.browser import chromium
 
-ROOT = Path(__file__).parent.parent
 PRESSES = 12
 QUIET_MS = 900  # nothing has been painted for this long: the answer is complete
 CHART = '[data-testid="stVegaLiteChart"]'
@@ -85,7 +78,7 @@ def run() -> dict[str, float]:
         browser = playwright.chromium.launch(
             executable_path=chromium.find(), args=chromium.launch_arguments()
         )
-        with served(bare) as plain, served(ROOT / "app.py") as app:
+        with serve(bare) as plain, serve("app.py") as app:
             pages = {
                 "bare": _opened(browser, plain, "Number", '[data-testid="stText"]'),
                 "head": _opened(browser, app, "Head shown", CHART),
@@ -122,38 +115,6 @@ def _press(page: Page, key: str) -> float:
     page.keyboard.press(key)
     page.wait_for_function(ANSWERED, arg=QUIET_MS, timeout=120_000)
     return page.evaluate("window.__painted - window.__pressed")
-
-
-@contextmanager
-def served(script: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(script)]
-    command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
-    process = subprocess.Popen(
-        [*command, "--server.headless", "true"],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/_stcore/health")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _wait_for(address: str) -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise TimeoutError(f"{address} does not answer")
 
 
 if __name__ == "__main__":

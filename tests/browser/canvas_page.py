@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any
 
 from playwright.sync_api import Page
 
-ROOT = Path(__file__).parents[2]
-SECONDS_TO_START = 120  # torch and transformers are imported on a cold disk
+from benchmarks.server import serve
 
 # The component's root, of the first canvas on the page; `attnviz` on it is the running instance.
 FIND = """
@@ -27,38 +17,9 @@ FIND = """
 """
 
 
-@contextlib.contextmanager
-def served() -> Iterator[str]:
+def served() -> AbstractContextManager[str]:
     """The address of ``tests/browser/apps/canvas_app.py``."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "tests/browser/apps/canvas_app.py"]
-    command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
-        try:
-            end = time.monotonic() + SECONDS_TO_START
-            while True:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2)
-                    break
-                except OSError:
-                    if process.poll() is not None or time.monotonic() > end:
-                        log.seek(0)
-                        raise RuntimeError(f"the server did not start:\n{log.read()}") from None
-                    time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    return serve("tests/browser/apps/canvas_app.py")
 
 
 class CanvasOn:

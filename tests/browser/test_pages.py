@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from benchmarks.server import serve
 from tests.browser.colours import contrast, ground, luminance
-from tests.conftest import Visit, serve
+from tests.conftest import Visit
 
 PAGES = {"/layer_lab": "Layer lab", "/train": "Train", "/explore": "Explore"}
 Begin = Callable[..., Visit]
 
 
 @pytest.fixture
-def fresh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def fresh_server() -> Iterator[str]:
     """A server that nobody has visited."""
-    yield from serve(tmp_path_factory.mktemp("fresh"))
+    with serve("app.py") as address:
+        yield address
 
 
 def title(page: Page) -> str:

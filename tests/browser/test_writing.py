@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.conftest import ROOT, SECONDS_TO_START, Visit
+from benchmarks.server import serve
+from tests.conftest import Visit
 
 Begin = Callable[..., Visit]
 TEXT = "The capital of France is"
@@ -41,40 +35,10 @@ NOTE = """(PICTURE) => {
 
 
 @pytest.fixture(scope="module")
-def writer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def writer() -> Iterator[str]:
     """The address of ``tests/browser/apps/writing_app.py``."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "streamlit", "run", "tests/browser/apps/writing_app.py"]
-    command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
-    log = tmp_path_factory.mktemp("writer") / "log.txt"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        _wait(f"{address}/_stcore/health", process, log)
+    with serve("tests/browser/apps/writing_app.py") as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + SECONDS_TO_START
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"the server did not start:\n{log.read_text()}")
 
 
 def noted(page: Page) -> list[dict[str, int]]:

@@ -59,13 +59,15 @@ export function placeByLayer(heads, blocks, width, height) {
     kindOf(kind, blocks.filter((b) => b.kind === kind), heads));
   const { plan, side } = choosePlan(kinds, width, height);
   const placed = { shown: [], headings: [], marks: [], content: 0, plan, side };
+  const spare = (width - sizeOfAll(kinds, plan, side).width) / kinds.length; // beside: room for headings
+  const apart = plan.beside ? APART + Math.max(0, Math.min(MOST, Math.floor(spare))) : APART;
   let [x, y] = [0, 0];
   for (const kind of kinds) {
     const size = sizeOf(kind, plan, side);
-    placeKind(placed, kind, plan, side, x, y, plan.beside ? size.width : width);
+    placeKind(placed, kind, plan, side, x, y, plan.beside ? size.width + apart - APART : width);
     placed.content = Math.max(placed.content, y + size.height);
-    if (plan.beside) x += size.width + APART;
-    else y += size.height + APART;
+    if (plan.beside) x += size.width + apart;
+    else y += size.height + apart;
   }
   return placed;
 }
