@@ -17,9 +17,11 @@ from attnviz.models.tokens import decode_tokens, encode
 from attnviz.ui.errors import as_text
 from attnviz.ui.executor import GRACE_SECONDS
 from attnviz.ui.models import Question
-from attnviz.ui.rows import Row, Rows, Watched, draw, place
+from attnviz.ui.rows import Picture, Row, Rows, Watched
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from attnviz.trace.generation import Step
     from attnviz.trace.model import Model
     from attnviz.trace.structure import Kind
@@ -95,11 +97,7 @@ class Progress:
 
 
 class Live:
-    """What is on the page while a text is written: the words, a button to stop, and a head's rows.
-
-    The picture is a chart and not the page's canvas, since Streamlit takes a keyed component once
-    a run, and one without a key is built anew, with all its script, each time it is sent.
-    """
+    """What is on the page while a text is written: the words, a button to stop, a head's rows."""
 
     def __init__(
         self,
@@ -118,7 +116,8 @@ class Live:
         self._watched = watched
         self._tokens = question.sampling.tokens if question.sampling else 0
         self._words: DeltaGenerator | None = None
-        self._picture: DeltaGenerator | None = None
+        self._below: DeltaGenerator | None = None
+        self._picture: Picture | None = None
         self._drawn = 0
 
     def draw(self) -> None:
@@ -131,23 +130,24 @@ class Live:
                 with st.container(horizontal=True, vertical_alignment="center"):
                     st.button("Stop", icon=":material/stop:", on_click=self._stop)
                     self._words = st.empty()
-                if self._watched is not None:
-                    self._picture = place(self._tokens)
+                self._below = st.empty()
         ids = self._progress.ids()
         words = tokenizer.decode(ids, skip_special_tokens=True)
         self._words.caption(f"{len(ids)} tokens: {as_text(str(words))}")
-        if self._picture is not None and len(ids) > self._drawn:
+        if self._watched is not None and len(ids) > self._drawn:
             self._drawn = len(ids)
-            self._rows(self._picture)
+            self._draw_rows(tokenizer, self._watched)
 
-    def _rows(self, where: DeltaGenerator) -> None:
-        assert self._watched is not None and self._model.tokenizer is not None
-        kind, rows, ids = self._progress.seen(self._watched)
-        if not rows:
+    def _draw_rows(self, tokenizer: PreTrainedTokenizerBase, watched: Watched) -> None:
+        kind, rows, ids = self._progress.seen(watched)
+        if not rows or self._below is None:
             return
-        text = [token.text for token in decode_tokens(self._model.tokenizer, ids)]
+        if self._picture is None:
+            with self._below.container():
+                self._picture = Picture(self._tokens)
+        text = [token.text for token in decode_tokens(tokenizer, ids)]
         keys = text[:-1]  # the token that came last has not been read
         if kind == "cross":
             source = encode(self._model.checkpoint, self._question.text)[1]
             keys = [token.text for token in source]
-        draw(where, rows, [text[row.query] for row in rows], keys)
+        self._picture.show(rows, [text[row.query] for row in rows], keys)

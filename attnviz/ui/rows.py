@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import altair as alt
 import numpy as np
 import streamlit as st
 
@@ -14,15 +15,13 @@ from attnviz.errors import AttnVizError
 from attnviz.models.tokens import visible
 
 if TYPE_CHECKING:
-    from streamlit.delta_generator import DeltaGenerator
-
     from attnviz.trace.generation import Step
     from attnviz.trace.structure import Kind
 
 ROWS = 24  # the newest that are held and drawn
 KEYS = 96  # the newest that are drawn one by one
 CELL = 14  # px, the height of a row
-AXES = 135  # px, above and below the rows
+AXES = 110  # px, above and below the rows
 
 Watched = tuple[int, int]  # the index of a layer in the order in which they run, and a head
 
@@ -74,48 +73,50 @@ class Rows:
         self.newest.extend(Row(first + i, row) for i, row in enumerate(weights))
 
 
-def height(written: int) -> int:
-    """Pixels for all the rows that there will be."""
-    return AXES + CELL * min(written, ROWS)
-
-
-def draw(
-    where: DeltaGenerator, rows: Sequence[Row], queries: Sequence[str], keys: Sequence[str]
-) -> None:
+def picture(rows: Sequence[Row], queries: Sequence[str], keys: Sequence[str]) -> alt.Chart:
     """The rows as a heatmap. Keys long ago share a column, whose weight is the sum of theirs.
 
     Args:
         queries: names of the rows. keys: names of all keys that the last row can see.
     """
-    n_k = len(keys)
-    values = np.full((len(rows), n_k), np.nan, dtype=np.float32)
+    values = np.full((len(rows), len(keys)), np.nan, dtype=np.float32)
     for i, row in enumerate(rows):
-        values[i, : len(row.weights)] = row.weights[:n_k]
-    cols = [visible(key) for key in keys]
-    together = n_k - KEYS + 1
+        values[i, : len(row.weights)] = row.weights
+    names = [visible(key) for key in keys]
+    together = len(keys) - KEYS + 1
     if together > 1:
         sums = np.nansum(values[:, :together], axis=1, keepdims=True)
         values = np.concatenate([sums, values[:, together:]], axis=1)
-        cols = [f"0 to {together - 1} together"] + [
-            f"{i} {name}" for i, name in enumerate(cols[together:], together)
-        ]
-    chart = charts.heatmap(
+        late = [f"{i} {name}" for i, name in enumerate(names) if i >= together]
+        names = [f"0 to {together - 1} together", *late]
+    return charts.heatmap(
         np.nan_to_num(values),
         [visible(query) for query in queries],
-        cols,
+        names,
         domain=(0.0, 1.0),
         masked=np.isnan(values),
-        title="What the selected head looks at, token by token",
-        size=(max(6, min(CELL, 640 // len(cols))) * len(cols), CELL * len(rows)),
-    )
-    where.vega_lite_chart(
-        charts.compiled(chart),
-        width="content",
-        theme=None,
-        alt=f"Attention of the newest {len(rows)} tokens",
+        size=(max(6, min(CELL, 640 // len(names))) * len(names), CELL * len(rows)),
     )
 
 
-def place(written: int) -> DeltaGenerator:
-    """Room for the picture that does not move what is below it as the rows come."""
-    return st.container(height=height(written), border=False).empty()
+class Picture:
+    """The rows on the page, with room for all that will come, so that nothing below them moves.
+
+    It is a chart and not the page's canvas, since Streamlit takes a keyed component once a run, and
+    builds one without a key anew, with all its script, each time it is sent.
+    """
+
+    def __init__(self, written: int) -> None:
+        """Where the page now stands, for that many tokens."""
+        st.caption("What the selected head looks at, token by token:")
+        room = st.container(height=AXES + CELL * min(written, ROWS), border=False)
+        self._place = room.empty()
+
+    def show(self, rows: Sequence[Row], queries: Sequence[str], keys: Sequence[str]) -> None:
+        """See `picture`."""
+        self._place.vega_lite_chart(
+            charts.compiled(picture(rows, queries, keys)),
+            width="content",
+            theme=None,
+            alt=f"Attention of the newest {len(rows)} tokens",
+        )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
@@ -19,6 +20,7 @@ from attnviz.trace.recorder import Call
 from attnviz.trace.rules import ScoreRules
 from attnviz.ui import live, models, writing
 from attnviz.ui.live import Progress
+from attnviz.ui.rows import KEYS, Row, picture
 from tests.app import folders
 
 ROOT = Path(__file__).parent.parent.parent
@@ -263,3 +265,16 @@ def test_each_row_is_what_the_head_looked_at_also_for_who_comes_late() -> None:
                     exact = weights[row.query, : len(row.weights)]
                     # by-hand softmax and ours add in another order
                     torch.testing.assert_close(torch.from_numpy(row.weights), exact)
+
+
+def test_keys_long_ago_share_a_column_that_holds_their_sum() -> None:
+    weights = np.linspace(0, 1, KEYS + 50, dtype=np.float32)
+    rows = [Row(query, weights[: query + 1]) for query in (KEYS + 48, KEYS + 49)]
+    keys = [f"k{i}" for i in range(KEYS + 50)]
+    table = picture(rows, ["a", "b"], keys).data.to_pandas()
+    first = table[table.column == 0]
+    assert set(first["column label"]) == {"0 · 0 to 50 together"}
+    assert first["value"].tolist() == pytest.approx([weights[:51].sum()] * 2)
+    late = table[(table.column == KEYS - 1)].sort_values("row")
+    assert late["shown"].tolist() == ["masked", "1"]
+    assert late["column label"].iloc[0].endswith(f"{KEYS + 49} k{KEYS + 49}")
