@@ -108,11 +108,16 @@ def visit(browser: Browser, server: str) -> Iterator[Callable[..., Visit]]:
     visits: list[Visit] = []
 
     def begin(
-        width: int = 1440, height: int = 1000, scheme: str = "light", server: str = server
+        width: int = 1440,
+        height: int = 1000,
+        scheme: str = "light",
+        touch: bool = False,
+        server: str = server,
     ) -> Visit:
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=scheme,
+            has_touch=touch,
             accept_downloads=True,
         )
         contexts.append(context)

@@ -194,6 +194,60 @@ def test_drag_pinch_keys_and_double_click(look):
     assert canvas.run("return mode.view.whole;") is True
 
 
+class Fingers:
+    """Real touches, as Chromium's own input gives them to the page."""
+
+    def __init__(self, canvas: CanvasOn) -> None:
+        self.canvas = canvas
+        self.session = canvas.page.context.new_cdp_session(canvas.page)
+
+    def at(self, kind: str, *places: tuple[float, float]) -> None:
+        left, top = self.canvas.box()
+        points = [{"x": left + x, "y": top + y, "id": i} for i, (x, y) in enumerate(places)]
+        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        self.canvas.settle()
+
+
+def test_two_fingers_zoom_about_their_middle(look):
+    n = 300
+    canvas, w = look(f"mode=map&n={n}", touch=True), weights_of(n)
+    runs = canvas.said()["runs"]
+    fingers = Fingers(canvas)
+    canvas.run("mode.zoom(5, mode.left + 300, mode.head + 250);")  # no edge stops the map
+    under = "return mode._cellAt(...argument);"
+    x, y = canvas.run("return [mode.left + mode.view.width / 2, mode.head + mode.view.height / 2];")
+    middle = canvas.run(under, [x, y])
+    cell = canvas.run("return mode.view.cell;")
+    fingers.at("touchStart", (x - 40, y))
+    fingers.at("touchStart", (x - 40, y), (x + 40, y))
+    for apart in (50, 60, 80, 100, 120):
+        fingers.at("touchMove", (x - apart, y), (x + apart, y))
+    # three times as far apart: cells are three times as large, and the middle stays where it was
+    assert canvas.run("return mode.view.cell;") == pytest.approx(3 * cell, rel=0.02)
+    assert canvas.run(under, [x, y]) == pytest.approx(middle, abs=1)
+    # both move aside: the map goes with them and keeps its size
+    for step in (10, 20, 30, 40):
+        fingers.at("touchMove", (x - 120 + step, y + step), (x + 120 + step, y + step))
+    assert canvas.run("return mode.view.cell;") == pytest.approx(3 * cell, rel=0.03)
+    assert canvas.run(under, [x + 40, y + 40]) == pytest.approx(middle, abs=1)
+    fingers.at("touchEnd")
+    assert canvas.run("return mode.pointers.size;") == 0
+    # one finger alone drags
+    before = canvas.run("return [mode.view.x, mode.view.y];")
+    fingers.at("touchStart", (x, y))
+    for step in (10, 20):
+        fingers.at("touchMove", (x + step, y - step / 2))
+    fingers.at("touchEnd")
+    after = canvas.run("return [mode.view.x, mode.view.y];")
+    assert after == pytest.approx([before[0] + 20, before[1] - 10], abs=1)
+    assert canvas.run("return mode.picked;") is None  # a pinch is no pick
+    # the mouse afterwards meets the same map
+    row, col = canvas.run(under, [x, y])
+    canvas.point(*canvas.middle(row, col))
+    assert canvas.tip()["weight"] == ("masked" if col > row else as_shown(float(w[row, col])))
+    assert canvas.said()["runs"] == runs
+
+
 def test_colour_scales_and_norms_are_the_browsers_own_work(look):
     n = 64
     canvas, w = look(f"mode=map&n={n}"), weights_of(n)
