@@ -75,7 +75,8 @@ with right:
             st.rerun()
     if every:
         st.caption("Earlier trainings")
-        for old in list(every.values())[:EARLIER]:
-            if st.button(watching.in_a_line(old), key=f"open_{old.name}", type="tertiary"):
-                st.query_params["job"] = old.name
-                st.rerun()
+        with st.container(gap=None):
+            for old in list(every.values())[:EARLIER]:
+                if st.button(watching.in_a_line(old), key=f"open_{old.name}", type="tertiary"):
+                    st.query_params["job"] = old.name
+                    st.rerun()

@@ -1,6 +1,7 @@
 """A job's events: one JSON object a line, appended, readable while it is being written.
 
-Kinds: "state" (state, sentence), "step" (loss, learning_rate, tokens_per_second, memory),
+Kinds: "state" (state, sentence), "step" (loss, learning_rate, memory in bytes, and
+tokens_per_second of the steps alone, without looks at the probe and checkpoints),
 "evaluation" (loss, accuracy, exact), "probe" (text, target), "snapshot" (file), "checkpoint"
 (name), "resumed". Each has a ``time`` in seconds since 1970 and the ``step`` it belongs to.
 """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from attnviz.models.limits import require_disk
 from attnviz.train.checkpoint import (
     TRAINING,
     folder_bytes,
@@ -105,7 +106,7 @@ class Training(Trainer):
         if rank == 0:
             older = sorted(parent.glob("step-*"))
             if older:
-                require_disk(folder_bytes(older[-1]), parent, "The next checkpoint")
+                _require_room(folder_bytes(older[-1]), parent)
             target = parent / f"step-{step:07d}"
             write_folder(target, self._fill)
             for folder in older:
@@ -186,6 +187,12 @@ def _arguments(folder: Path, settings: JobSettings) -> TrainingArguments:
         report_to="none",
         disable_tqdm=True,
     )
+
+
+def _require_room(n_bytes: int, folder: Path) -> None:
+    """Ends as a full disk does, before it is full and other programs suffer from it."""
+    if shutil.disk_usage(folder).free < n_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _wait_for_all() -> None:

@@ -49,7 +49,8 @@ class Watch(TrainerCallback):
         self._main = main
         self._schedule = settings.schedule
         self._tokens = 0
-        self._since = self._began = time.monotonic()
+        self._working = 0.0  # seconds of steps since the last log
+        self._step_began = self._began = time.monotonic()
         self._disk_checked = False
         self._snapshots = settings.schedule.snapshot_marks
 
@@ -65,16 +66,22 @@ class Watch(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self._began = self._since = time.monotonic()
+        self._began = time.monotonic()
         if self._main and state.global_step == 0:
             probe = self._material.probe
             events.append(self._folder, "probe", 0, text=probe.text, target=probe.target)
         if state.global_step == 0 and 0 in self._snapshots:
             self._snapshot(0)
 
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._step_began = time.monotonic()
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        self._working += time.monotonic() - self._step_began
         step, last = state.global_step, state.global_step >= self._schedule.steps
         control.should_log = last or step % self._schedule.log_every == 0
         control.should_evaluate = step in self._schedule.evaluation_marks
@@ -100,9 +107,8 @@ class Watch(TrainerCallback):
         if not logs or "loss" not in logs:
             return
         step, loss = state.global_step, logs["loss"]
-        now = time.monotonic()
-        rate = self._tokens * args.world_size / max(now - self._since, 1e-9)
-        self._tokens, self._since = 0, now
+        rate = self._tokens * args.world_size / max(self._working, 1e-9)
+        self._tokens, self._working = 0, 0.0
         if self._main:
             events.append(
                 self._folder,

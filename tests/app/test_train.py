@@ -95,6 +95,15 @@ def test_a_link_opens_a_door(link: str, app: AppTest) -> None:
     assert app.pills(key="task").value == "induction"
 
 
+def test_an_empty_upload_is_said(app: AppTest) -> None:
+    app.session_state["model"] = "tiny-induction"
+    app.query_params["door"] = "model"
+    app.run()
+    app.file_uploader(key="ft_file_True").upload("mine.txt", b"", "text/plain").run()
+    assert not app.exception
+    assert "mine.txt is empty" in text_of(app)
+
+
 def test_the_texts_example_is_the_persons_own(app: AppTest) -> None:
     app.query_params["task"] = "text"
     app.run()

@@ -24,6 +24,7 @@ OBJECTIVES = {
     "classify": "Classify texts",
     "seq2seq": "Source to target",
 }
+NOTHING_YET = ("pasted.txt", "rows.csv")  # what data without an upload is called
 BYTES_A_TOKEN = 4  # of English, about
 METHODS = {"lora": "LoRA", "last": "Last layers", "full": "All weights"}
 FIRST = Schedule(
@@ -42,7 +43,7 @@ class Asked:
         """Its number of rows. Raises AttnVizError with the line that is wrong."""
         work = self.settings.work
         assert isinstance(work, FinetuneWork)
-        if not self.data:
+        if not self.data and work.data in NOTHING_YET:
             raise AttnVizError("There is no data yet.", "Upload a file, or paste a text.")
         return check(work, self.data)
 
@@ -113,8 +114,8 @@ def _data(objective: str) -> tuple[bytes, str]:
         return upload.getvalue(), upload.name
     if running:
         text = st.text_area("or a text", key="ft_text", height=120)
-        return text.encode(errors="replace"), "pasted.txt"
-    return b"", "data.csv"
+        return text.encode(errors="replace"), NOTHING_YET[0]
+    return b"", NOTHING_YET[1]
 
 
 def _columns(objective: str, name: str) -> dict[str, Any]:

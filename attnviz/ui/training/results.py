@@ -43,12 +43,14 @@ def results(job: Job) -> None:
         return
     before, after = found.predictions
     if before and after:
-        st.caption(f"{_expected(job)}, before the training and after it.")
+        expected = _expected(job)
+        what = "class" if expected == "classify" else "token"
+        st.caption(f"{_EXPECTED[expected]}, before the training and after it.")
         left, right = st.columns(2, gap="large")
         with left:
-            _predictions("Before", before, "before")
+            _predictions("Before", before, what)
         with right:
-            _predictions("After", after, "after")
+            _predictions("After", after, what)
     names = [layer_name(found.after.trace, i) for i in range(found.divergence.shape[0])]
     st.caption(
         "How far each head's weights on the example are from what they were: the Jensen-Shannon "
@@ -66,7 +68,7 @@ def results(job: Job) -> None:
     st.altair_chart(chart, width="content", key="change", alt="Change of each layer and head")
     for layer, head in found.most_changed(MOST_CHANGED):
         value = found.divergence[layer, head]
-        st.markdown(f"**{names[layer]}, head {head}** changed by {value:.3f} bits")
+        st.markdown(f"**{names[layer]}, head {head}** changed by {value:.2g} bits")
         with st.container(horizontal=True, gap="large"):
             for title, trace in (("Before", found.before.trace), ("After", found.after.trace)):
                 one_head(
@@ -80,30 +82,31 @@ def changed(folder: str, last: float) -> outcome.Change:
     return outcome.change(Job(Path(folder)))
 
 
-def _predictions(title: str, found: tuple[Prediction, ...], key: str) -> None:
+def _predictions(title: str, found: tuple[Prediction, ...], what: str) -> None:
     st.caption(title)
     shown = found[:TOP]
     chart = charts.bars(
         [p.probability for p in shown],
         [visible(p.token) for p in shown],
-        label_title="token",
+        label_title=what,
         value_title="probability",
         domain=(0.0, 1.0),
     )
     chart = chart.properties(height=150, autosize={"type": "fit", "contains": "padding"})
     st.altair_chart(
-        chart, width="stretch", key=key, alt=f"{title} the training: {shown[0].token} is likeliest"
+        chart,
+        width="stretch",
+        key=title,
+        alt=f"{title} the training: {shown[0].token} is likeliest",
     )
 
 
 def _take_home(job: Job, model: Path) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.page_link(
-            "pages/explore.py",
-            label="Open in Explore",
-            icon=":material/search:",
-            query_params={"model": str(model)} | _example(job),
-        )
+        if st.button("Open in Explore", icon=":material/search:", key="explore"):
+            # another model may be chosen already, and what is chosen goes before a link
+            st.session_state["model"] = str(model)
+            st.switch_page("pages/explore.py", query_params=_example(job))
         for form in outcome.forms(job):
             st.download_button(
                 "Download the model" if form == "model" else "Download the adapter",
@@ -124,11 +127,11 @@ def _take_home(job: Job, model: Path) -> None:
 
 
 def _expected(job: Job) -> str:
-    """What the two charts of probabilities are of."""
+    """What the two charts of probabilities are of: a key of `_EXPECTED`."""
     work = job.settings.work
     if isinstance(work, FinetuneWork):
-        return _EXPECTED[work.objective]
-    return _EXPECTED[{"digits": "classify", "dates": "seq2seq"}.get(work.task, "causal")]
+        return work.objective
+    return {"digits": "classify", "dates": "seq2seq"}.get(work.task, "causal")
 
 
 def _example(job: Job) -> dict[str, str]:

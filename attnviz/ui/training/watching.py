@@ -23,6 +23,7 @@ from attnviz.ui.errors import as_text, attempt, show
 LOOK_SECONDS = 1.5
 CROWDED = 100  # points of a curve, over which they are drawn small
 WINDOW = 64  # positions a side; an Altair heatmap of more cells is slow to draw
+BESIDE = 8  # layers up to which all heads stand beside the curves, and not below them
 CELLS, LABELS, LEGEND = 340, 90, 60  # px of a head's map
 _BADGES = {
     "queued": ("blue", ":material/hourglass_top:"),
@@ -59,12 +60,23 @@ def _view(job: Job, was_live: bool) -> None:
         st.rerun()  # the whole page: it starts or stops looking
     _standing(status, happened)
     _buttons(job, status)
-    with st.container(horizontal=True, gap="medium"):  # one below the other where it is narrow
-        left, right = st.container(width=380), st.container(width=570)
+    deep = _depth(job) > BESIDE
+    with st.container(horizontal=not deep, gap="medium"):  # wraps where the window is narrow
+        left = st.container(width="stretch" if deep else 380, horizontal=deep)
+        right = st.container(width="stretch" if deep else 570)
     with left:
         curves(happened)
     with right:
         heads(job)
+
+
+def _depth(job: Job) -> int:
+    """How many layers' attention is kept; 0 before the first snapshot, and where none is read."""
+    paths = job.snapshots()
+    try:
+        return len(opened(str(paths[0]), paths[0].stat().st_mtime).trace.layers) if paths else 0
+    except (AttnVizError, FileNotFoundError):
+        return 0
 
 
 def _standing(status: Status, happened: tuple[Event, ...]) -> None:
@@ -140,7 +152,9 @@ def curves(happened: tuple[Event, ...]) -> None:
     _draw(chart, 300, "loss", f"Loss over steps; the newest is {loss[-1]:.4g}")
     if looks:
         right = {"tokens": [e["accuracy"] for e in looks]}
-        if any(e["exact"] for e in looks):  # of running text nothing is right as a whole
+        if all(e["exact"] == e["accuracy"] for e in looks):  # each example has one answer
+            right = {"answers": right["tokens"]}
+        elif any(e["exact"] for e in looks):  # of running text nothing is right as a whole
             right["whole answers"] = [e["exact"] for e in looks]
         chart = charts.lines(
             right,
@@ -160,7 +174,8 @@ def _draw(chart: alt.Chart, height: int, key: str, alt: str) -> None:
     chart.encoding["x"]["axis"]["format"] = ",d"
     chart.encoding["color"]["legend"] = {"title": None, "orient": "top"}
     chart = chart.properties(autosize={"type": "fit", "contains": "padding"}, height=height)
-    st.altair_chart(chart, width="stretch", key=key, alt=alt)
+    with st.container(width=480):  # less where its place is narrower
+        st.altair_chart(chart, width="stretch", key=key, alt=alt)
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
@@ -183,13 +198,16 @@ def heads(job: Job) -> None:
         return
     trace = snapshot.trace
     selected = canvas_state("train_grid").selected or (len(trace.layers) - 1, 0)
-    rows = sum(layer.n_heads > 0 for layer in trace.layers)
-    canvas(
-        grid_payload(trace, selected=selected),
-        key="train_grid",
-        height=min(560, 120 + 110 * rows),
-    )
+    canvas(grid_payload(trace, selected=selected), key="train_grid", height=_grid_height(trace))
     one_head(trace, *selected, key="train_head")
+
+
+def _grid_height(trace: Trace) -> int:
+    """Pixels that all heads take, with the room for the canvas' controls."""
+    n_layers, n_heads = len(trace.layers), max(layer.n_heads for layer in trace.layers)
+    if n_layers <= BESIDE:
+        return min(560, 120 + 110 * n_layers)
+    return min(560, 150 + 960 // max(n_layers, n_heads) * min(n_layers, n_heads))
 
 
 def _chosen_step(steps: list[int]) -> int:
