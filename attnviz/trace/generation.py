@@ -23,7 +23,7 @@ from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token
 from attnviz.trace import inputs as feeding
 from attnviz.trace.merge import Passes
-from attnviz.trace.recorder import Recorder
+from attnviz.trace.recorder import Edit, Recorder
 from attnviz.trace.structure import Kind, Stream, kind_of
 from attnviz.trace.trace import Trace
 
@@ -101,6 +101,7 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
+    edits: Sequence[Edit] = (),
     keep: Sequence[str] = ("qkv", "residual"),
     on_token: Callable[[Step], bool] | None = None,
 ) -> Generation:
@@ -116,6 +117,8 @@ def generate(
         max_new_tokens: how many are written at most, those in ``after`` not counted.
         temperature: 0 takes the likeliest token each time; above, tokens are drawn.
         top_k, top_p: draw among the k likeliest, or the likeliest that make up p.
+        edits: interventions, see `attnviz.edits`, that act on each pass. They speak of all
+            positions, so everything is then read again for each token: n passes, without a cache.
         keep: as for ``Model.trace``; each layer's own output is always kept.
         on_token: called with each new token; returning True stops.
 
@@ -130,19 +133,19 @@ def generate(
     prepared = feeding.prepare(model.checkpoint, text, None, None, None, inputs)
     encdec = bool(getattr(module.config, "is_encoder_decoder", False))
     tensors = {k: v for k, v in prepared.tensors.items() if k != "decoder_input_ids"}
-    given = _decoder_goes_on(module, tensors, after) if encdec else _goes_on(tensors, after)
+    given = _after(module, tensors, after)
     options: dict[str, Any] = {"do_sample": temperature > 0}
     if temperature > 0:
         options |= {"temperature": temperature, "top_k": top_k or 0, "top_p": top_p or 1.0}
         options["logits_processor"] = LogitsProcessorList([_Chance(seed)])
     if "logits" in keep and "logits_to_keep" in inspect.signature(module.forward).parameters:
         options["logits_to_keep"] = 0  # of the prompt too
-    with _recorded(model, keep) as run:
-        if _at_its_end(module, after):
-            whole, cache = given["decoder_input_ids" if encdec else "input_ids"], None
-            module(**given)
-            seen = whole.shape[1]
-        else:
+    if edits:
+        options["use_cache"] = False  # an edit says what it does to all positions at once
+    whole, cache = given.get("decoder_input_ids" if encdec else "input_ids"), None
+    ended = _at_its_end(module, after)
+    with _recorded(model, keep, edits) as run:
+        if not ended:
             if on_token is not None:
                 options["stopping_criteria"] = StoppingCriteriaList([_OnToken(on_token, run)])
             out = module.generate(  # type: ignore[operator]
@@ -162,14 +165,14 @@ def generate(
                     use_cache=True,
                 )
                 seen = whole.shape[1]
-    if not encdec and _is_empty(
-        cache
-    ):  # a model that takes none has read everything again for each token
-        with _recorded(model, keep) as run:
-            module(input_ids=whole)
-        seen = whole.shape[1]
-    ids = whole[0].tolist()
+    assert whole is not None
     start = 1 if encdec else prepared.tensors["input_ids"].shape[1]
+    ids = whole[0].tolist()
+    if ended or edits or (not encdec and _is_empty(cache)):
+        # what was read again for each token, or not at all, is read once more
+        with _recorded(model, keep, edits) as run:
+            module(**_after(module, tensors, ids[start:]))
+        seen = len(ids)
     written = feeding.tokens_of(model.checkpoint, ids[start:])
     if encdec:
         begin = feeding.tokens_of(model.checkpoint, ids[:1])
@@ -188,30 +191,26 @@ def generate(
     return Generation(str(words), written, trace, start)
 
 
-def _goes_on(tensors: dict[str, Tensor], after: Sequence[int]) -> dict[str, Tensor]:
-    """A decoder's input with the tokens after it."""
-    if not after:
+def _after(
+    module: PreTrainedModel, tensors: dict[str, Tensor], written: Sequence[int]
+) -> dict[str, Tensor]:
+    """The input with tokens that were written after it."""
+    if not written:
         return tensors
-    ids = tensors["input_ids"]
+    device = next(iter(tensors.values())).device
     longer = dict(tensors)
+    if getattr(module.config, "is_encoder_decoder", False):
+        config = module.generation_config
+        start = config.decoder_start_token_id  # type: ignore[union-attr]
+        start = config.bos_token_id if start is None else start  # type: ignore[union-attr]
+        longer["decoder_input_ids"] = torch.tensor([[start, *written]], device=device)
+        return longer
+    ids = tensors["input_ids"]
     for name, t in tensors.items():
         if t.shape == ids.shape:  # (1, n): the mask, segments and such go on as they end
-            longer[name] = torch.cat([t, t[:, -1:].expand(-1, len(after))], dim=1)
-    longer["input_ids"] = torch.cat([ids, torch.tensor([list(after)], device=ids.device)], dim=1)
+            longer[name] = torch.cat([t, t[:, -1:].expand(-1, len(written))], dim=1)
+    longer["input_ids"] = torch.cat([ids, torch.tensor([list(written)], device=device)], dim=1)
     return longer
-
-
-def _decoder_goes_on(
-    module: PreTrainedModel, tensors: dict[str, Tensor], after: Sequence[int]
-) -> dict[str, Tensor]:
-    """An encoder-decoder's input with the tokens that its decoder has written."""
-    if not after:
-        return tensors
-    config = module.generation_config
-    start = config.decoder_start_token_id  # type: ignore[union-attr]
-    start = config.bos_token_id if start is None else start  # type: ignore[union-attr]
-    device = next(iter(tensors.values())).device
-    return {**tensors, "decoder_input_ids": torch.tensor([[start, *after]], device=device)}
 
 
 def _at_its_end(module: PreTrainedModel, after: Sequence[int]) -> bool:
@@ -263,7 +262,7 @@ class _Run:
 
 
 @contextmanager
-def _recorded(model: Model, keep: Sequence[str]) -> Iterator[_Run]:
+def _recorded(model: Model, keep: Sequence[str], edits: Sequence[Edit]) -> Iterator[_Run]:
     """Records the passes made inside, and gives torch its chance back as it was."""
     module = model.module
 
@@ -271,7 +270,7 @@ def _recorded(model: Model, keep: Sequence[str]) -> Iterator[_Run]:
         return kind_of(module, model.name_of(attention), attention)
 
     # a generation is not run again for its receipt: it keeps its outputs
-    recorder = Recorder(keep_outputs=True)
+    recorder = Recorder(tuple(edits), keep_outputs=True)
     devices = [model.device] if model.device.type == "cuda" else []
     with (
         torch.random.fork_rng(devices=devices),
@@ -293,6 +292,8 @@ def _recorded(model: Model, keep: Sequence[str]) -> Iterator[_Run]:
         handle = module.register_forward_hook(ended)
         try:
             yield run
+            if run.passes.started:
+                recorder.check_applied()
         finally:
             handle.remove()
 

@@ -70,12 +70,16 @@ class Passes:
         for call in calls:
             passes = self._layers.setdefault(call.index, [])
             new = Pass.of(call)
-            if passes and self._grows(call.module):
-                if new.n_q == new.n_k > 1:  # without a cache each pass reads everything again
-                    passes.clear()
-                else:
-                    passes[-1] = passes[-1].newest()
+            if new.n_q > 1:  # without a cache each pass reads everything again
+                passes.clear()
+            elif passes and self._grows(call.module):
+                passes[-1] = passes[-1].newest()
             passes.append(new)
+
+    @property
+    def started(self) -> bool:
+        """Whether a pass has come."""
+        return bool(self._layers)
 
     def merged(self) -> list[Call]:
         """Each layer as one call over all passes."""

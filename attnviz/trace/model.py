@@ -121,7 +121,7 @@ class Model:
         chance = torch.random.get_rng_state()  # some models draw, ViT-MAE for its mask
         with self.recording(recorder, prepared.batch, "residual" in keep) as stream:
             output = self.module(**tensors)
-        _check_applied(edits, recorder)
+        recorder.check_applied()
         logits = getattr(output, "logits", None)
         if isinstance(logits, Tensor):
             logits = logits[0] if logits.ndim > 1 else logits
@@ -201,14 +201,3 @@ class Model:
             mask_token_id=getattr(self.tokenizer, "mask_token_id", None),
             replay=replay,
         )
-
-
-def _check_applied(edits: Sequence[Edit], recorder: Recorder) -> None:
-    """Refuses an edit of a layer that never ran."""
-    layers = {call.index for call in recorder.calls}
-    for edit in edits:
-        if edit.layer not in layers:
-            raise AttnVizError(
-                f"There is no layer {edit.layer} to edit.",
-                f"They run from 0 to {len(layers) - 1}." if layers else "The model has none.",
-            )

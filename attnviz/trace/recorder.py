@@ -154,8 +154,22 @@ class Recorder:
         if not self.edits:
             return []
         goes_on = bool(self._open) and belongs_to(self._open[-1], module, query, key)
-        before = len(settled(self._open, None)) - goes_on
-        return [edit for edit in self.edits if edit.layer == len(self.calls) + before]
+        before = [call.module for call in settled(self._open, None)]
+        before = before[:-1] if goes_on else before
+        nth = self._ran.get(id(module), 0) + sum(m is module for m in before)
+        # known from an earlier pass of a generation, or the next one
+        index = self._layers.get((id(module), nth), len(self._layers) + len(before))
+        return [edit for edit in self.edits if edit.layer == index]
+
+    def check_applied(self) -> None:
+        """Refuses an edit of a layer that never ran."""
+        n = len(self._layers)
+        for edit in self.edits:
+            if not 0 <= edit.layer < n:
+                raise AttnVizError(
+                    f"There is no layer {edit.layer} to edit.",
+                    f"They run from 0 to {n - 1}." if n else "The model has none.",
+                )
 
     def _check_edited(self, index: int, call: Call) -> None:
         if any(edit.layer == index for edit in self.edits) and not isinstance(call.layer, Edited):

@@ -10,6 +10,7 @@ from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
 import attnviz
 from attnviz import AttnVizError
+from attnviz.edits import AblateHead, BlockEdge, Temperature
 from attnviz.trace.compute import Pattern, Products
 from attnviz.trace.generation import Generation, Step
 from attnviz.trace.merge import Passes
@@ -278,3 +279,36 @@ def test_passes_of_several_kinds_are_not_made_one() -> None:
     passes.add([Call(attention, Pattern(weights), None, "dense", "its own", index=0)])
     (layer,) = passes.merged()
     assert layer.source == "refused" and "some could not" in layer.reason
+
+
+@pytest.mark.parametrize("name", ["llama", "t5"])
+def test_edits_act_on_every_token(name: str) -> None:
+    model, prompt = writer(name), tokens(1, 6)
+    last = 5 if name == "t5" else 1  # t5: the last cross-attention
+    edits = [AblateHead(last, 1), Temperature(last - 1, 2, 0.2), BlockEdge(last, 0, 2, 0)]
+    seen: list[torch.Tensor] = []
+    given: dict[str, torch.Tensor] = {"input_ids": prompt}
+    written = model.generate(
+        inputs=given,
+        after=(11, 12, 13),  # so that the decoder has a query 2 from the start
+        max_new_tokens=4,
+        edits=edits,
+        on_token=lambda step: bool(seen.append(step.weights(last, 0)[0])),  # type: ignore[func-returns-value]
+    )
+    ids = [t.id for t in written.tokens]
+    assert len(ids) == 7 and len(seen) == 4
+    for i in range(3, 7):  # each token is the likeliest of an edited trace of all before it
+        if name == "t5":
+            given["decoder_input_ids"] = torch.tensor([[0, *ids[:i]]])
+        else:
+            given["input_ids"] = torch.cat([prompt, torch.tensor([ids[:i]])], dim=1)
+        trace = model.trace(inputs=given, edits=edits)
+        assert trace.predictions(k=1)[0].id == ids[i]
+        exact = trace.attention(last, 0).weights()[-1]
+        torch.testing.assert_close(seen[i - 3], exact, rtol=0, atol=1e-6)
+    whole_of_it = written.trace.attention(last, 0).weights()
+    assert whole_of_it[2, 0] == 0 and whole_of_it[3, 0] > 0
+    assert not written.trace.attention(last, 1).output().any()
+    assert all(f.passed for f in written.trace.fidelity())
+    with pytest.raises(AttnVizError, match="no layer 9"):
+        model.generate(inputs={"input_ids": prompt}, max_new_tokens=1, edits=[AblateHead(9, 0)])
