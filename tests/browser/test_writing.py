@@ -35,8 +35,7 @@ NOTE = """(PICTURE) => {
 
 
 @pytest.fixture(scope="module")
-def writer() -> Iterator[str]:
-    """The address of ``tests/browser/apps/writing_app.py``."""
+def server() -> Iterator[str]:
     with serve("tests/browser/apps/writing_app.py") as address:
         yield address
 
@@ -51,8 +50,8 @@ def positions(page: Page) -> int:
     return int(page.get_by_role("heading", name=re.compile("positions$")).inner_text().split()[0])
 
 
-def test_rows_appear_as_they_are_written_and_then_the_map(visit: Begin, writer: str) -> None:
-    one = visit(server=writer)
+def test_rows_appear_as_they_are_written_and_then_the_map(visit: Begin) -> None:
+    one = visit()
     page = one.open(f"/?text={quote(TEXT)}&layer=4&head=2&draw_tokens=60")
     expect(page.get_by_role("heading", name="5 positions")).to_be_visible()
     page.evaluate(NOTE, PICTURE)
@@ -71,8 +70,8 @@ def test_rows_appear_as_they_are_written_and_then_the_map(visit: Begin, writer: 
     expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
 
 
-def test_a_writing_is_stopped_and_gone_on_with(visit: Begin, writer: str) -> None:
-    one = visit(server=writer)
+def test_a_writing_is_stopped_and_gone_on_with(visit: Begin) -> None:
+    one = visit()
     page = one.open(f"/?text={quote(TEXT + ' a')}&layer=4&head=2&draw_tokens=200")
     page.get_by_role("button", name="Write").click()
     picture = page.locator(PICTURE)
