@@ -68,7 +68,10 @@ if question is None:
     beside_text.caption("Upload an image to see how the model attends to its patches.")
     st.stop()
 report = models.waiting_line(waiting, "Writing" if question.sampling else "Tracing")
-shown = attempt(lambda: writing.shown(choice, question, report, limit, beside_text), beside_text)
+watch = st.session_state.get("explore_watch", (0, 0))  # of what is written the rows of this head
+shown = attempt(
+    lambda: writing.shown(choice, question, report, limit, beside_text, watch), beside_text
+)
 if shown is not None:
     st.session_state["explore_last"] = (choice, question)
 elif last:
@@ -106,24 +109,29 @@ with controls:
         bind="query-params",
         help="  \n".join(f"**{name}** {what}" for name, what in one_head.VIEWS.items()),
     )
-    panels.receipt(layer, models.fidelity(choice, question, trace, layer.index, report))
+    trust = st.container()
+st.session_state["explore_watch"] = (layer.index, head)
 at = focus.current(trace)
-with strip:
-    attempt(lambda: panels.tokens(trace, layer, head, at, shown.start))
-with overview:
-    pictures = attempt(lambda: models.grid(choice, question, trace, report))
-    waiting.empty()
-    if pictures is not None:
-        heads.grid(pictures, trace, layer, head)
+here = focus.in_map(trace, layer, at)
+
+# What was asked for comes first: of a long text the rest takes longer than the picture.
 with figure:
-    here = focus.in_map(trace, layer, at)
     query = here.index if here and here.side == "row" else None
     asked = program.code(choice, question, layer, head, view, query)
     one_head.one_head(Head(trace, layer, head, view, here, asked))
+with strip:
+    attempt(lambda: panels.tokens(trace, layer, head, at, shown.start))
 heads.pins(trace, layer, head)
 with st.container(border=True, horizontal=True, gap="large"):
     stream, outcome = st.container(width=600), st.container(width=340)
-with stream:
-    attempt(lambda: panels.stream(trace, layer, at))
 with outcome:
     panels.predictions(model, trace, at)
+with stream:
+    attempt(lambda: panels.stream(trace, layer, at))
+with trust:
+    panels.receipt(layer, models.fidelity(choice, question, trace, layer.index, report))
+with overview:
+    pictures = attempt(lambda: models.grid(choice, question, trace, report))
+    if pictures is not None:
+        heads.grid(pictures, trace, layer, head)
+waiting.empty()

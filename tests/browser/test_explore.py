@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
@@ -13,12 +14,12 @@ from playwright.sync_api import Locator, Page, expect
 
 import attnviz
 from attnviz.trace.model import Model
+from attnviz.ui.canvas.numbers import as_shown
 from tests.browser.colours import contrast, ground, luminance
 from tests.conftest import Visit
 
 Begin = Callable[..., Visit]
 TEXT = "The capital of France is"
-STEP = 9  # px, less than the smallest cell here
 
 
 @pytest.fixture(scope="module")
@@ -26,38 +27,62 @@ def model() -> Model:
     return attnviz.load("smollm2-135m", device="cpu")
 
 
-def matrix(page: Page) -> Locator:
-    return page.get_by_test_id("stVegaLiteChart").nth(1)
+class Canvas:
+    """One of the page's canvases, as a person's hand and eye meet it."""
+
+    def __init__(self, page: Page, mode: str, nth: int = 0) -> None:
+        self.page = page
+        self.root = page.locator(f".canvas-root[data-mode={mode}]").nth(nth)
+        self.picture = self.root.locator(".picture")
+
+    def run(self, code: str, argument: object = None) -> Any:
+        """JavaScript with ``mode``, ``stage`` and ``argument`` in reach."""
+        painted = (
+            "while (!root.attnviz?.stage.painted) await new Promise(requestAnimationFrame);"
+            "const {stage, mode} = root.attnviz;"
+        )
+        return self.root.evaluate(f"async (root, argument) => {{ {painted} {code} }}", argument)
+
+    def point(self, x: float, y: float) -> tuple[float, float]:
+        """Move the mouse there, from somewhere else."""
+        self.picture.scroll_into_view_if_needed()
+        box = self.picture.bounding_box()
+        assert box is not None
+        at = (box["x"] + x, box["y"] + y)
+        self.page.mouse.move(at[0] + 3, at[1] + 3)
+        self.page.mouse.move(*at)
+        return at
+
+    def tip(self) -> list[str]:
+        return self.root.locator(".tip b").all_inner_texts()
+
+    def over(self, row: int, column: int) -> list[str]:
+        """What the tooltip says over a cell of a map: row, column, number."""
+        self.point(*self.run("return mode.middleOf(argument);", [row, column]))
+        return self.tip()
+
+    def click_cell(self, row: int, column: int) -> None:
+        self.page.mouse.click(
+            *self.point(*self.run("return mode.middleOf(argument);", [row, column]))
+        )
+
+    def click_chip(self, chip: int) -> None:
+        x, y, w, h = self.run("const b = mode.boxOf(argument); return [b.x, b.y, b.w, b.h];", chip)
+        self.page.mouse.click(*self.point(x + w / 2, y + h / 2))
+
+    def names(self) -> list[str]:
+        names: list[str] = self.run("return mode.names;")
+        return names
 
 
-def hover(page: Page, row: int, column: int) -> list[str]:
-    """What the tooltip says over one cell: row, column, value.
-
-    A picture has no cells to ask for, so the cursor walks to where the tooltip names this one.
-    """
-    chart = matrix(page)
-    chart.scroll_into_view_if_needed()
-    box = chart.bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    tooltip = page.locator("#vg-tooltip-element.visible")
-    for _ in range(100):
-        page.mouse.move(x - 1, y)
-        page.mouse.move(x, y)
-        page.wait_for_timeout(60)
-        if not tooltip.count():  # not drawn yet, or between two cells
-            x += 2
-            continue
-        said = tooltip.locator("td.value").all_inner_texts()
-        down, right = row - position(said[0]), column - position(said[1])
-        if not down and not right:
-            return said
-        x, y = x + STEP * right, y + STEP * down
-    raise AssertionError(f"no cell says that it is {row}, {column}")
+def head(page: Page) -> Canvas:
+    """The map of the chosen head."""
+    return Canvas(page, "map")
 
 
-def position(label: str) -> int:
-    return int(label.split(" ")[0])
+def titled(page: Page, title: str) -> None:
+    """The picture of the chosen head is this one."""
+    expect(head(page).picture).to_have_attribute("aria-label", re.compile(f"^{title}\\. "))
 
 
 def slider(page: Page, name: str) -> Locator:
@@ -80,17 +105,72 @@ def test_the_number_under_the_cursor_is_the_backends(visit: Begin, model: Model)
     weights = model.trace(TEXT).attention(layer=7, head=3).weights()
     n = len(weights)
     for row, column in [(0, 0), (3, 1), (n - 1, n - 2)]:
-        said = hover(page, row, column)
+        said = head(page).over(row, column)
         assert said[0].startswith(f"{row} ")
         assert said[1].startswith(f"{column} ")
-        # seven digits are shown
-        assert float(said[2]) == pytest.approx(float(weights[row, column]), rel=1e-6)
-    assert hover(page, 0, n - 1)[2] == "masked"
+        assert said[2] == as_shown(float(weights[row, column]))
+    assert head(page).over(0, n - 1)[2] == "masked"
+
+
+@pytest.mark.parametrize("view", ["Q", "K", "V", "Output"])
+def test_vectors_are_read_with_six_digits(view: str, visit: Begin, model: Model) -> None:
+    page = visit().open(f"/explore?text={quote(TEXT)}&layer=7&head=3&show={view}")
+    a = model.trace(TEXT).attention(layer=7, head=3)
+    exact = {"Q": a.q, "K": a.k, "V": a.v, "Output": a.output()}[view]
+    titled(page, f"Layer 7, head 3: {view}")
+    for row, dimension in [(0, 0), (4, 63), (2, 17)]:
+        said = head(page).over(row, dimension)
+        assert (said[0][0], said[1]) == (str(row), str(dimension))
+        assert float(said[2]) == pytest.approx(float(exact[row, dimension]), rel=5.1e-6)
+
+
+def test_zoom_cell_and_focus_go_into_the_link_and_come_back(visit: Begin) -> None:
+    one = visit()
+    page = one.open(f"/explore?text={quote('word ' * 60)}")
+    canvas = head(page)
+    canvas.point(*canvas.run("return mode.middleOf([30, 20]);"))
+    for _ in range(4):
+        page.mouse.wheel(0, -300)
+    page.wait_for_function("() => location.search.includes('zoom=m')")
+    one.idle()
+    shown = canvas.run("return mode.view.visible();")
+    canvas.click_cell(30, 20)
+    page.wait_for_function("() => location.search.includes('cell=30.20')")
+    one.idle()
+    assert parameters(page)["at"] == ["30"]  # the cell's query is in focus everywhere
+    assert Canvas(page, "strip").run("return mode.focus;") == 30
+    page.reload()
+    one.idle()
+    (again, picked) = head(page).run("return [mode.view.visible(), mode.picked];")
+    assert picked == [30, 20]
+    # whole cells are in the link, and the plot's shape may leave room for a part of one more
+    for side in ("rows", "cols"):
+        assert again[side][0] == shown[side][0]
+        assert 0 <= again[side][1] - shown[side][1] <= 1
+    head(page).run("mode.reset();")
+    page.wait_for_function("() => !location.search.includes('zoom=')")
+
+
+def test_a_token_held_in_the_lines_is_in_focus_everywhere(visit: Begin) -> None:
+    one = visit()
+    page = one.open(f"/explore?text={quote(TEXT)}&show=Lines")
+    lines = Canvas(page, "lines")
+    lines.picture.focus()
+    lines.picture.press("ArrowDown")
+    lines.picture.press("ArrowDown")
+    lines.picture.press("Enter")
+    page.wait_for_function("() => /at=[12]/.test(location.search)")
+    one.idle()
+    at = int(parameters(page)["at"][0])
+    assert Canvas(page, "strip").run("return mode.focus;") == at
+    expect(page.get_by_text(f"Next token after {at}", exact=False)).to_be_visible()
+    lines.picture.press("Escape")
+    page.wait_for_function("() => !location.search.includes('at=')")
 
 
 def test_a_link_restores_the_whole_view(visit: Begin) -> None:
     page = visit().open(f"/explore?text={quote(TEXT)}&layer=7&head=3&show=Scores&at=2")
-    expect(matrix(page)).to_have_attribute("aria-label", "Scores of layer 7, head 3")
+    titled(page, "Layer 7, head 3: scores")
     expect(page.get_by_label("Text", exact=True)).to_have_value(TEXT)
     expect(page.get_by_text("Next token after 2", exact=False)).to_be_visible()
 
@@ -100,9 +180,9 @@ def test_a_key_on_the_slider_changes_picture_and_link(visit: Begin, model: Model
     page = one.open(f"/explore?text={quote(TEXT)}")
     slide(one, "Layer", "ArrowRight")
     slide(one, "Head", "End")
-    expect(matrix(page)).to_have_attribute("aria-label", "Weights of layer 1, head 8")
+    titled(page, "Layer 1, head 8: weights")
     weights = model.trace(TEXT).attention(layer=1, head=8).weights()
-    assert float(hover(page, 1, 0)[2]) == pytest.approx(float(weights[1, 0]), rel=1e-6)
+    assert head(page).over(1, 0)[2] == as_shown(float(weights[1, 0]))
     assert parameters(page) == {"text": [TEXT], "layer": ["1"], "head": ["8"]}
     page.reload()
     one.idle()
@@ -116,17 +196,23 @@ def test_a_token_is_clicked_and_its_prediction_shown(visit: Begin, model: Model)
     likeliest = model.trace(TEXT).predictions()[0].token
     assert likeliest.strip() == "Paris"
     expect(chart).to_have_attribute("aria-label", f"The likeliest token is {likeliest}")
-    page.get_by_role("radio", name=re.compile("^1 +capital$")).click()
+    strip = Canvas(page, "strip")
+    assert strip.names() == ["The", " capital", " of", " France", " is"]
+    strip.click_chip(1)
+    page.wait_for_function("() => location.search.includes('at=1')")
     one.idle()
     second = model.trace(TEXT, keep=("qkv", "logits")).predictions(1)[0].token
     expect(chart).to_have_attribute("aria-label", f"The likeliest token is {second}")
-    assert parameters(page)["at"] == ["1"]
+    strip.click_chip(1)  # again, to let go
+    page.wait_for_function("() => !location.search.includes('at=')")
+    one.idle()
+    expect(chart).to_have_attribute("aria-label", f"The likeliest token is {likeliest}")
 
 
 def test_the_download_is_the_matrix(visit: Begin, model: Model, tmp_path: Path) -> None:
     page = visit().open(f"/explore?text={quote(TEXT)}&layer=2&head=1&show=Q")
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download as CSV").click()
+        page.get_by_role("button", name="CSV", exact=True).first.click()
     assert download.value.suggested_filename == "layer2-head1-q.csv"
     download.value.save_as(tmp_path / "q.csv")
     with (tmp_path / "q.csv").open(encoding="utf-8") as file:
@@ -145,7 +231,7 @@ def test_a_name_typed_into_the_model_box(visit: Begin) -> None:
     one.idle()
     sidebar = page.get_by_test_id("stSidebar")
     expect(sidebar.get_by_test_id("stAlert")).to_contain_text("/no/such/folder")
-    expect(matrix(page)).to_be_visible()
+    expect(head(page).picture).to_be_visible()
     box.fill("minilm-l6")
     box.press("Enter")
     one.idle()
@@ -161,11 +247,11 @@ def test_text_is_never_markup(visit: Begin) -> None:
     one.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     page = one.open(f"/explore?text={quote(hostile)}")
     main = page.get_by_test_id("stMain")
-    assert main.locator("img, strong, .katex, a[href^='javascript']").count() == 0
-    chips = "".join(page.get_by_role("radio").all_inner_texts())
+    assert main.locator("img, a[href^='javascript']").count() == 0
+    chips = "".join(Canvas(page, "strip").names())
     for piece in ("<", "error", "**", "$", "ע", "猫", "🙂"):
         assert piece in chips
-    said = hover(page, 0, 0)
+    said = head(page).over(0, 0)
     assert said[0] == "0 · <"
     assert dialogs == []
 
@@ -176,9 +262,7 @@ def test_two_people_at_once(visit: Begin) -> None:
         one.page.goto(f"{one.server}/explore?layer={layer}&text={quote(TEXT)}")
     for one, layer in ((first, 3), (second, 9)):
         one.idle()
-        expect(matrix(one.page)).to_have_attribute(
-            "aria-label", f"Weights of layer {layer}, head 0"
-        )
+        titled(one.page, f"Layer {layer}, head 0: weights")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -193,17 +277,25 @@ def test_the_labels_of_charts_can_be_read(scheme: str, visit: Begin) -> None:
 def test_a_click_on_a_thumbnail_moves_to_that_head(visit: Begin) -> None:
     one = visit()
     page = one.open(f"/explore?text={quote(TEXT)}")
-    grid = page.locator(".canvas-root .over").first
-    box = grid.bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + 150, box["y"] + 150)
-    one.idle()
-    found = parameters(page)
-    layer, head = int(found["layer"][0]), int(found["head"][0])
-    assert layer > 0 and head > 0
-    expect(matrix(page)).to_have_attribute("aria-label", f"Weights of layer {layer}, head {head}")
-    expect(slider(page, "Layer")).to_have_value(str(layer))
-    expect(slider(page, "Head")).to_have_value(str(head))
+    grid = Canvas(page, "grid")
+
+    def click(layer: int, chosen: int) -> None:
+        find = "mode.shown.find((h) => h.layer === argument[0] && h.head === argument[1])"
+        code = f"const h = {find}; return [h.x + h.w / 2, h.y + h.h / 2 - stage.top];"
+        page.mouse.click(*grid.point(*grid.run(code, [layer, chosen])))
+
+    for layer, chosen in ((12, 5), (3, 8)):
+        click(layer, chosen)
+        titled(page, f"Layer {layer}, head {chosen}: weights")
+        one.idle()
+        expect(slider(page, "Layer")).to_have_value(str(layer))
+        expect(slider(page, "Head")).to_have_value(str(chosen))
+        assert parameters(page)["layer"] == [str(layer)]
+    # the same head again, after the slider has moved away
+    slide(one, "Layer", "ArrowRight")
+    titled(page, "Layer 4, head 8: weights")
+    click(3, 8)
+    titled(page, "Layer 3, head 8: weights")
 
 
 def test_a_model_writes_until_it_is_stopped(visit: Begin) -> None:
@@ -218,10 +310,11 @@ def test_a_model_writes_until_it_is_stopped(visit: Begin) -> None:
     one.idle()
     n = int(parameters(page)["written"][0])
     assert 0 < n < 200
-    chips = page.get_by_role("radio", name=re.compile(r"^\d+ "))
-    expect(chips).to_have_count(5 + n)
-    expect(chips.nth(5)).to_contain_text("▸ Paris")
-    expect(matrix(page)).to_be_visible()
+    strip = Canvas(page, "strip")
+    assert len(strip.names()) == 5 + n
+    assert strip.names()[5] == " Paris"
+    assert strip.run("return mode.header.sections[0].written;") == 5
+    expect(head(page).picture).to_be_visible()
     page.get_by_role("button", name="Clear").click()
     one.idle()
-    expect(chips).to_have_count(5)
+    assert len(strip.names()) == 5

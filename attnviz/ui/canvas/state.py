@@ -53,7 +53,7 @@ class CanvasState:
     def of(cls, raw: object) -> CanvasState:
         """From a component's raw state; whatever is malformed counts as not done."""
         held = raw if isinstance(raw, Mapping) else {}
-        view, token = held.get("view"), _chosen(held, "token")
+        view, token = _chosen(held, "view"), _chosen(held, "token")
         return cls(
             selected=_pair(_chosen(held, "selected")),
             view=_view(view) if isinstance(view, Mapping) else None,
@@ -64,7 +64,7 @@ class CanvasState:
 
 
 def _chosen(held: Mapping[str, Any], name: str) -> object:
-    """A choice travels with the number of its turn, so that the same one again is a change."""
+    """What is said travels with the number of its turn, so that the same again is a change."""
     sent = held.get(name)
     return sent.get("value") if isinstance(sent, Mapping) else None
 

@@ -258,7 +258,7 @@ def test_what_a_browser_says_is_read_with_suspicion():
     full = CanvasState.of(
         {
             "selected": {"value": [1, 2], "turn": 1},
-            "view": {"rows": [0, 5], "cols": [2, 9], "have": "t1/0"},
+            "view": {"value": {"rows": [0, 5], "cols": [2, 9], "have": "t1/0"}, "turn": 5},
             "cell": {"value": [3, 4], "turn": 2},
             "query": {"value": 7, "turn": 3},
             "token": {"value": {"side": "col", "index": 3}, "turn": 4},
@@ -269,24 +269,26 @@ def test_what_a_browser_says_is_read_with_suspicion():
         None,
         "text",
         {"selected": [1, 2], "query": 7},
-        {"view": {"rows": [5, 5], "cols": [0, 1]}},
-        {"view": {"rows": [0, 1 << 40], "cols": [0, 1]}},
-        {"view": [1, 2]},
+        {"view": {"rows": [0, 5], "cols": [0, 1]}},
         *(
             {name: {"value": value, "turn": 1}}
             for name, values in {
                 "selected": ([1], [1, "2"], None),
                 "cell": ([True, 2], {"0": 1}),
                 "query": (-1, 1.5, [1]),
+                "view": (
+                    {"rows": [5, 5], "cols": [0, 1]},
+                    {"rows": [0, 1 << 40], "cols": [0, 1]},
+                    [1, 2],
+                ),
                 "token": ({}, {"side": "up", "index": 1}, None),
             }.items()
             for value in values
         ),
     ):
         assert CanvasState.of(nonsense) == CanvasState()
-    assert CanvasState.of({"view": {"rows": [0, 2], "cols": [0, 2], "have": 5}}).view == View(
-        (0, 2), (0, 2)
-    )
+    said = CanvasState.of({"view": {"value": {"rows": [0, 2], "cols": [0, 2], "have": 5}}})
+    assert said.view == View((0, 2), (0, 2))
 
 
 def test_the_modules_make_one_script():

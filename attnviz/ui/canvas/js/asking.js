@@ -37,6 +37,11 @@ export class Asking {
     this.send(view);
   }
 
+  /** The page knows of this view, as it told us. @param {ViewSaid} view */
+  known(view) {
+    this.last = JSON.stringify(view);
+  }
+
   stop() {
     clearTimeout(this.timer);
   }

@@ -36,13 +36,12 @@ export class GridMode {
 
   /** @param {import("./payload.js").Payload} payload */
   receive({ header, arrays }) {
-    const same = this.header?.id === header.id;
-    this.header = header;
     this.selected = header.selected ?? null;
-    if (same) {
+    if (this.header?.id === header.id) { // the heads know the layers that came with them
       this.stage.repaint();
       return;
     }
+    this.header = header;
     this.cells = arrays.cells;
     this.heads = [];
     const width = header.metrics.length;

@@ -26,12 +26,12 @@ class CanvasInstance {
   }
 
   /**
-   * Tell the page. A choice comes with a number of its own: choosing the same again is news too, as
-   * the page may have moved on by other means.
+   * Tell the page. It comes with a number of its own: choosing the same again is news too, as the
+   * page may have moved on by other means.
    * @param {string} name @param {any} value
    */
   send(name, value) {
-    this.setState(name, name === "view" ? value : { value, turn: ++this.turn });
+    this.setState(name, { value, turn: ++this.turn });
   }
 
   /** @param {any} component what Streamlit gives */

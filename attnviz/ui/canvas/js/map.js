@@ -101,8 +101,10 @@ export class MapMode {
       this.view.fit();
     }
     this.stage.resize();
-    if (first && header.view) this.view.show(header.view.rows, header.view.cols);
-    else if (elsewhere && this.view.tooTall(TALL)) this.view.show([0, 1], [0, this.shape[1]]);
+    if (first && header.view) {
+      this.view.show(header.view.rows, header.view.cols);
+      this.asking.known({ ...this.view.visible(), have: header.id }); // the page knows where we are
+    } else if (elsewhere && this.view.tooTall(TALL)) this.view.show([0, 1], [0, this.shape[1]]);
     this._status();
     this.moved();
     if (this.cursor && this.pointer && !this.stage.tipBox.hidden) this.hover(...this.pointer);
