@@ -52,8 +52,9 @@ class Estimate:
     def __str__(self) -> str:
         minutes = self.seconds / 60
         span = f"{minutes:.0f} min" if minutes >= 2 else f"{max(10, round(self.seconds, -1)):.0f} s"
+        disk = readable(self.disk) if self.disk >= 2**20 else "less than 1 MiB"
         return (
-            f"About {span}, {readable(self.memory)} of memory and {readable(self.disk)} of disk; "
+            f"About {span}, {readable(self.memory)} of memory and {disk} of disk; "
             f"{self.n_trainable:,} of {self.n_parameters:,} numbers learn."
         )
 

@@ -60,7 +60,7 @@ def form() -> JobSettings:
 def preview(settings: JobSettings) -> Estimate:
     """Draws the example whose attention will be kept, and says what the job takes."""
     about, probe = prepared(settings.to_json())
-    st.caption("An example, held out; its attention is kept while the model learns.")
+    st.caption("The example whose attention is kept while the model learns")
     if probe.image is not None:
         st.image(probe.image.resize((_ENLARGED, _ENLARGED), resample=0))
     else:
@@ -130,11 +130,15 @@ def _model(task: Task) -> dict[str, Any]:
                 help="The layer that the Layer lab shows, in a stack of as many layers.",
             )
         if source == "lab" and lab is not None:
+            masked = lab.config.mask != "none"
             st.caption(
-                f"{lab.layers} layers of {lab.config.n_heads} heads, d_model {lab.config.d_model}, "
-                f"positions {lab.config.positions}."
+                f"{lab.layers} {'layer' if lab.layers == 1 else 'layers'} of {lab.config.n_heads} "
+                f"heads, d_model {lab.config.d_model}, positions {lab.config.positions}, mask "
+                f"{lab.config.mask if masked else 'causal, since without one the answer is seen'}."
             )
             return from_layer(lab.config, lab.layers)
+        if lab is None and not vision:
+            st.caption("The layer that you shape in the Layer lab can be trained here as well.")
         left, middle, right = st.columns(3)
         asked: dict[str, Any] = {
             "n_layers": left.number_input(

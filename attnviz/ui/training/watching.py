@@ -169,6 +169,7 @@ def curves(happened: tuple[Event, ...]) -> None:
 
 def _draw(chart: alt.Chart, height: int, key: str, alt: str) -> None:
     """A curve over whole steps, as wide as its place."""
+    chart.data = chart.data.filter(chart.data["value"].is_valid())  # a line from look to look
     if len(chart.data) > CROWDED:
         chart.mark = chart.mark | {"point": {"size": 9}}
     chart.encoding["x"]["axis"]["format"] = ",d"
