@@ -123,7 +123,7 @@ with strip:
     attempt(lambda: panels.tokens(trace, layer, head, at, shown.start))
 heads.pins(trace, layer, head)
 with st.container(border=True, horizontal=True, gap="large"):
-    stream, outcome = st.container(width=600), st.container(width=340)
+    stream, outcome = st.container(width=580), st.container(width=320)
 with outcome:
     panels.predictions(model, trace, at)
 with stream:

@@ -189,7 +189,7 @@ def _payload(shown: Head, place: _Place) -> Payload:
             place.view,
             quantity="weights" if view == "Map" else "scores",
             cell=place.cell,
-            focus=shown.query,
+            focus=None if shown.at is None else (shown.at.side, shown.at.index),
             report=True,
         )
     if view == "Lines":

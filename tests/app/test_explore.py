@@ -152,7 +152,7 @@ def test_a_link_restores_the_view() -> None:
     (strip, _), _, (scores, _), (stream, _) = canvases(app)
     assert strip["focus"] == ["row", 1]
     assert scores["title"] == "Layer 4, head 2: scores"
-    assert scores["focus"] == stream["focus"] == 1
+    assert scores["focus"] == stream["focus"] == ["row", 1]
 
 
 def test_a_link_with_nonsense_in_it_opens() -> None:

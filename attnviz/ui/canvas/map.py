@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
@@ -64,7 +65,7 @@ class MapPayload:
     col_max: np.ndarray | None
     view: View | None
     cell: tuple[int, int] | None
-    focus: int | None
+    focus: tuple[Literal["row", "col"], int] | None
     report: bool
 
     def encode(self, **display: object) -> bytes:
@@ -100,7 +101,7 @@ def map_payload(
     *,
     quantity: Quantity = "weights",
     cell: tuple[int, int] | None = None,
-    focus: int | None = None,
+    focus: tuple[Literal["row", "col"], int] | None = None,
     report: bool = False,
     size: int = SIDE,
     item: int = 0,
@@ -109,7 +110,7 @@ def map_payload(
 
     Args:
         view: what is on screen (``CanvasState.view``), or what to show first.
-        cell: (query, key) to be marked. focus: a query to be marked.
+        cell: (query, key) to be marked. focus: ("row" | "col", index) of a token to be marked.
         report: whether every move is told to the page, for its link; otherwise only moves that
             need cells from the server.
         size: cells along a picture's longer side.

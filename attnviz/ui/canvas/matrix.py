@@ -60,7 +60,7 @@ class MatrixPayload:
             "twoSided": self.two_sided,
             "scale": self.scale,
             "view": None if self.view is None else {"rows": self.view.rows, "cols": self.view.cols},
-            "focus": self.focus,
+            "focus": None if self.focus is None else ("row", self.focus),
             "report": self.report,
         }
         sizes = np.abs(self.sheet.codec.decode(self.sheet.codes))

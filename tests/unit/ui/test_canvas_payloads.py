@@ -241,7 +241,7 @@ def test_a_matrix_is_sent_with_its_own_numbers():
     step = 10.0 ** -header["base"]["codec"]["decimals"]
     np.testing.assert_allclose(codec.decode(arrays["base"]), values, atol=0.51 * step)
     np.testing.assert_allclose(arrays["rowMax"], np.abs(values).max(axis=1), atol=0.51 * step)
-    assert (header["twoSided"], header["focus"], header["space"]) == (True, 3, "k")
+    assert (header["twoSided"], header["focus"], header["space"]) == (True, ["row", 3], "k")
     # weights need no more than their four digits
     masked = np.triu(np.ones((5, 7), bool), 1)
     weights = np.where(masked, 0, np.abs(values) / 200)

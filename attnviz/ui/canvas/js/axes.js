@@ -3,7 +3,8 @@
 import { fitted, labelStep } from "./stage.js";
 
 export const LABEL = 11; // px
-const FLAT_FROM = 60; // px a cell: column names lie level, as there is room
+const FLAT_FROM = 60; // px a cell: column names lie level; earlier where they are narrower
+const BESIDE = 12; // px between level names
 
 /**
  * @typedef {object} Plot a map and the room around it
@@ -13,6 +14,7 @@ const FLAT_FROM = 60; // px a cell: column names lie level, as there is room
  * @property {any} header
  * @property {number} left px of the row names
  * @property {number} head px of the column names
+ * @property {number} wide px of most column names
  */
 
 /** @param {CanvasRenderingContext2D} ctx with the plot's corner as origin @param {Plot["view"]} view @param {[number, number]} at @param {string} colour */
@@ -25,7 +27,8 @@ export function drawOutline(ctx, view, at, colour) {
 }
 
 /** @param {CanvasRenderingContext2D} ctx @param {Plot} plot */
-export function drawLabels(ctx, { stage, view, held, header, left, head }) {
+export function drawLabels(ctx, plot) {
+  const { stage, view, held, header, left, head } = plot;
   const { theme, width, height } = stage;
   const { rows, cols } = view.visible();
   const step = labelStep(view.cell, LABEL + 2);
@@ -38,7 +41,7 @@ export function drawLabels(ctx, { stage, view, held, header, left, head }) {
     if (y < head + 3 || y > height - 3) continue;
     ctx.fillText(fitted(ctx, held.rowNames[i], left - 24), left - 6, y);
   }
-  const flat = view.cell >= FLAT_FROM;
+  const flat = liesLevel(plot);
   const room = flat ? view.cell - 6 : head - 24;
   for (let j = from(cols[0]); j < cols[1]; j += step) {
     const x = left + view.middle([0, j])[0];
@@ -59,18 +62,24 @@ export function drawLabels(ctx, { stage, view, held, header, left, head }) {
   ctx.fillText(`← ${header.rowTitle ?? "query"}`, 0, 0);
 }
 
-/** The token that the page is about: its row, and its column where keys are the same tokens. */
+/** @param {Plot} plot whether column names lie level */
+function liesLevel({ view, wide }) {
+  return view.cell >= Math.min(FLAT_FROM, wide + BESIDE);
+}
+
+/** The token that the page is about: its row or column; both, where keys are the same tokens. */
 export function drawFocus(ctx, { stage, view, held, header, left, head }) {
-  const at = header.focus;
-  if (at === null || at === undefined) return;
+  if (!header.focus) return;
+  const [side, at] = header.focus;
   const { rows, cols } = view.visible();
   const thick = Math.max(2, Math.min(view.cell, 16));
   ctx.save();
   ctx.translate(left, head);
   ctx.fillStyle = ctx.strokeStyle = stage.theme.mark;
-  if (at >= rows[0] && at < rows[1]) ctx.fillRect(-5, view.middle([at, 0])[1] - thick / 2, 4, thick);
-  const square = held.rowNames.length === held.colNames.length && held.rowNames[at] === held.colNames[at];
-  if (square && at >= cols[0] && at < cols[1]) ctx.fillRect(view.middle([0, at])[0] - thick / 2, -5, thick, 4);
+  const [down, across] = [held.rowNames, held.colNames];
+  const both = down.length === across.length && down[at] === across[at];
+  if ((both || side === "row") && at >= rows[0] && at < rows[1]) ctx.fillRect(-5, view.middle([at, 0])[1] - thick / 2, 4, thick);
+  if ((both || side === "col") && at >= cols[0] && at < cols[1]) ctx.fillRect(view.middle([0, at])[0] - thick / 2, -5, thick, 4);
   ctx.restore();
 }
 
@@ -99,7 +108,7 @@ export function drawCrosshair(ctx, plot, at) {
   ctx.globalAlpha = 1;
   drawOutline(ctx, view, at, mark);
   ctx.restore();
-  const flat = view.cell >= FLAT_FROM;
+  const flat = liesLevel(plot);
   drawFlag(ctx, stage, held.rowNames[at[0]], -3, y, "row", left - 16);
   drawFlag(ctx, stage, held.colNames[at[1]], x, -3, flat ? "flat" : "col", flat ? 140 : head - 16);
   ctx.restore();

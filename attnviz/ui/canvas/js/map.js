@@ -150,10 +150,11 @@ export class MapMode {
       const widths = [];
       for (let i = 0; i < names.length; i += step) widths.push(ctx.measureText(names[i]).width);
       widths.sort((a, b) => a - b);
-      return Math.max(24, Math.min(96, widths[Math.floor(0.9 * (widths.length - 1))])) + 30;
+      return Math.max(24, Math.min(96, widths[Math.floor(0.9 * (widths.length - 1))]));
     };
-    this.left = Math.min(room(this.held.rowNames), this.stage.width / 3);
-    this.head = Math.min(room(this.held.colNames), 130);
+    this.wide = room(this.held.colNames);
+    this.left = Math.min(room(this.held.rowNames) + 30, this.stage.width / 3);
+    this.head = this.wide + 30;
   }
 
   /** @param {number} x @param {number} y px on the canvas */

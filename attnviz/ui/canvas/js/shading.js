@@ -129,9 +129,16 @@ export class Shading {
     }
     const { scale } = this;
     let ends = [shortNumber(scale.twoSided ? -scale.high : scale.low), shortNumber(scale.high)];
-    if (scale.kind === "percentile") ends = [scale.twoSided ? "−100%" : "0%", "100%"];
+    if (scale.kind === "percentile") ends = this._percentEnds(scale);
     else if (this._shares) ends[1] = this.norm === "row" ? "row max" : "column max";
     [low.textContent, high.textContent] = ends;
+  }
+
+  /** Percentiles with the numbers that they are. @param {import("./colours.js").Scale} scale */
+  _percentEnds({ twoSided, high }) {
+    if (twoSided) return [`−100% · ${shortNumber(-high)}`, `${shortNumber(high)} · 100%`];
+    const [least] = endsOf(this.base.picture.sheet);
+    return [`0% · ${shortNumber(least)}`, `${shortNumber(high)} · 100%`];
   }
 }
 
@@ -146,7 +153,12 @@ export function largestOf(numbers) {
 }
 
 /** The largest size among a sheet's numbers, or 1. @param {import("./pictures.js").Sheet} sheet */
-export function largestIn({ codes, codec }) {
+export function largestIn(sheet) {
+  return Math.max(...endsOf(sheet).map(Math.abs)) || 1;
+}
+
+/** The least and the largest of a sheet's numbers. @param {import("./pictures.js").Sheet} sheet */
+function endsOf({ codes, codec }) {
   let [low, high] = [MASKED, -1];
   for (let i = 0; i < codes.length; i++) {
     const code = codes[i];
@@ -154,5 +166,5 @@ export function largestIn({ codes, codec }) {
     if (code < low) low = code;
     if (code > high) high = code;
   }
-  return high < 0 ? 1 : Math.max(Math.abs(codec.values[low]), Math.abs(codec.values[high])) || 1;
+  return high < 0 ? [0, 0] : [codec.values[low], codec.values[high]];
 }
