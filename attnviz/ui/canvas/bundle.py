@@ -16,7 +16,7 @@ HTML = '<div class="canvas-root"></div>\n'
 MODULES = (
     "payload", "numbers", "colours", "dom", "stage", "pictures", "shading", "viewport", "axes",
     "asking", "mapkeys", "reading", "map", "gridlayout", "grid", "links", "linepaint", "lines",
-    "neuronpaint", "neuron", "stripdraw", "stripflow", "striptint", "strip", "main",
+    "neuronpaint", "neuron", "stripdraw", "stripflow", "striptint", "stripkeys", "strip", "main",
 )  # fmt: skip
 
 _IMPORT = re.compile(r"^import\s*\{[^}]*\}\s*from\s*\"\./\w+\.js\";\n", re.MULTILINE)

@@ -5,8 +5,8 @@ import { placeOn } from "./colours.js";
 import { dropdown, element } from "./dom.js";
 import { CHIP_SMALL, CHIP_TEXT, drawChips, outlineChip } from "./stripdraw.js";
 import { flowChips, stripLineAt } from "./stripflow.js";
+import { walkStrip } from "./stripkeys.js";
 import { explainStrip, stripScale } from "./striptint.js";
-import { spoken } from "./stage.js";
 
 const CHIP_LONGEST = 260; // px of one token
 const STRIP_LOG_FROM = 128; // tokens: among more, the many weak ones would all look alike
@@ -210,11 +210,11 @@ export class StripMode {
 
   /** Where a chip is on the canvas. */
   boxOf(chip) {
-    const line = this._lineOf(chip);
+    const line = this.lineOf(chip);
     return { x: this.xs[chip], y: line.y - this.stage.top, w: this.shown[chip], h: line.h };
   }
 
-  _lineOf(chip) {
+  lineOf(chip) {
     let [low, high] = [0, this.lines.length - 1];
     while (low < high) {
       const middle = (low + high + 1) >> 1;
@@ -281,47 +281,7 @@ export class StripMode {
   }
 
   key(event) {
-    const now = this.cursor ?? this.hovered ?? this.focus;
-    const last = this.names.length - 1;
-    if (event.key === "Escape") this.hold(null);
-    else if (event.key === "Enter" || event.key === " ") {
-      if (now !== null) this.hold(now);
-    } else if (event.key === "Home") this._walk(0);
-    else if (event.key === "End") this._walk(last);
-    else if (event.key === "ArrowLeft") this._walk(now === null ? 0 : Math.max(0, now - 1));
-    else if (event.key === "ArrowRight") this._walk(now === null ? 0 : Math.min(last, now + 1));
-    else if (event.key === "ArrowUp") this._walk(now === null ? 0 : this._beside(now, -1));
-    else if (event.key === "ArrowDown") this._walk(now === null ? 0 : this._beside(now, 1));
-    else return false;
-    return true;
-  }
-
-  /** The nearest chip a line above or below. */
-  _beside(chip, step) {
-    const line = this.lines[this.lines.indexOf(this._lineOf(chip)) + step];
-    if (!line) return chip;
-    const middle = this.xs[chip] + this.shown[chip] / 2;
-    let best = line.from;
-    const away = (other) => Math.abs(this.xs[other] + this.shown[other] / 2 - middle);
-    for (let other = line.from; other < line.to; other++) if (away(other) < away(best)) best = other;
-    return best;
-  }
-
-  _walk(chip) {
-    if (!this.names.length) return;
-    this.cursor = chip;
-    const { scroll, height } = this.stage;
-    const { y, h } = this.boxOf(chip);
-    if (y < 0 || y + h > height) {
-      const before = scroll.scrollTop;
-      scroll.scrollTop = this._lineOf(chip).y - (height - h) / 2;
-      this.walking = scroll.scrollTop !== before;
-    }
-    const box = this.boxOf(chip);
-    const rows = this.describe(chip);
-    this.stage.tip(box.x, box.y + box.h - 10, rows);
-    this.stage.say(spoken(rows));
-    this.stage.repaint();
+    return walkStrip(this, event);
   }
 
   // ---- numbers -------------------------------------------------------------------------------
