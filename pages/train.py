@@ -23,18 +23,21 @@ if st.query_params.get("job") and st.query_params["job"] not in every:
 name = st.query_params.get("job")
 if name:
     job = every[name]
-    status.caption(as_text(job.settings.title))
+    told = attempt(lambda: job.status)
+    status.caption(as_text(job.settings.title if told else job.name))
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         if st.button("New training", icon=":material/add:", key="new"):
             del st.query_params["job"]
             st.rerun()
-        if not job.is_alive and st.button("Delete", icon=":material/delete:", key="delete"):
-            attempt(lambda: jobs.delete(job))
+        at_rest = not (told.is_live if told else job.is_alive)
+        gone = at_rest and st.button("Delete", icon=":material/delete:", key="delete")
+        if gone and watching.done(lambda: jobs.delete(job)):
             del st.query_params["job"]
             st.rerun()
-    watching.watch(job)
-    if not job.status.is_live:
-        results.results(job)
+    if told:
+        watching.watch(job)
+        if not told.is_live:
+            results.results(job)
     st.stop()
 
 status.caption("Attention while it is learned, head by head.")

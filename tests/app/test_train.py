@@ -78,10 +78,13 @@ def test_a_link_opens_a_task(link: str, app: AppTest) -> None:
     assert not app.exception
     assert app.pills(key="task").value == "digits"
     app.slider(key="picture").set_value(5).run()
+    app.number_input(key="digits_steps").set_value(2).run()
     job = start(app)
     assert job.settings.probe == "5"
-    job.cancel()
     ended(job)
+    app.run()
+    assert not app.exception
+    assert "images/s" in text_of(app)
 
 
 @pytest.mark.parametrize("link", ["model", "Fine-tune a loaded model"])
@@ -210,6 +213,18 @@ def test_a_failed_job_says_why_and_can_be_deleted(app: AppTest) -> None:
     app.query_params["job"] = job.name
     app.run()
     assert "heads do not divide" in app.error[0].value.replace("\\", "")
+    app.button(key="delete").click().run()
+    assert not app.exception
+    assert not jobs.all()
+
+
+def test_a_job_that_cannot_be_read_says_so_and_can_be_deleted(app: AppTest) -> None:
+    job = jobs.create(settings_for(find("copy")))
+    (job.folder / "job.json").write_text('{"work": 3}')
+    app.run()
+    next(b for b in app.button if b.label.replace("\\", "") == job.name).click().run()
+    assert not app.exception
+    assert "This is no training job" in text_of(app)
     app.button(key="delete").click().run()
     assert not app.exception
     assert not jobs.all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import altair as alt
@@ -18,6 +19,7 @@ from attnviz.train.events import Event, of_kind
 from attnviz.train.job import Job, Status
 from attnviz.train.settings import Limits
 from attnviz.ui.canvas import canvas, canvas_state, grid_payload
+from attnviz.ui.canvas.labels import layer_name
 from attnviz.ui.errors import as_text, attempt, show
 
 LOOK_SECONDS = 1.5
@@ -104,7 +106,9 @@ def _words(status: Status, happened: tuple[Event, ...]) -> str:
         last = steps[-1]
         if status.loss is not None:
             words += f" · loss {status.loss:.4g}"
-        words += f" · {last['tokens_per_second']:,.0f} tokens/s · {last['memory'] / 2**20:,.0f} MB"
+        reads_images = any(e["text"] is None for e in of_kind(happened, "probe"))
+        unit = "images/s" if reads_images else "tokens/s"
+        words += f" · {last['tokens_per_second']:,.0f} {unit} · {last['memory'] / 2**20:,.0f} MB"
     if looks := of_kind(happened, "evaluation"):
         words += f" · {looks[-1]['accuracy']:.1%} right on held-out data"
     return words
@@ -122,13 +126,15 @@ def _buttons(job: Job, status: Status) -> None:
             unlimited = status.state == "stopped" and st.checkbox(
                 "without limits", True, key="resume_unlimited"
             )
-            if again and _resumed(job, Limits(None, None) if unlimited else None):
+            limits = Limits(None, None) if unlimited else None
+            if again and done(lambda: job.resume(limits)):
                 st.rerun()
 
 
-def _resumed(job: Job, limits: Limits | None) -> bool:
+def done(action: Callable[[], None]) -> bool:
+    """Whether the action succeeded; if not, why is shown."""
     try:
-        job.resume(limits)
+        action()
     except AttnVizError as error:
         show(error)
         return False
@@ -249,7 +255,7 @@ def one_head(
         palette="sequential",
         domain=(0.0, 1.0),
         masked=matrix.masked,
-        title=title or f"Layer {layer}, head {head}",
+        title=title or f"{layer_name(trace, layer)}, head {head}",
     )
     n_rows, n_cols = matrix.values.shape
     cell = min(max(side // max(n_rows, n_cols), 6), 24)
@@ -257,5 +263,5 @@ def one_head(
         height=cell * n_rows + LABELS, autosize={"type": "fit", "contains": "padding"}
     )
     with st.container(width=cell * n_cols + LABELS + LEGEND):
-        words = f"Weights of layer {layer}, head {head}"
+        words = f"Weights of {layer_name(trace, layer).lower()}, head {head}"
         st.altair_chart(chart, width="stretch", key=key, alt=words)
