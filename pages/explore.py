@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from attnviz.ui import (
@@ -83,6 +85,7 @@ else:
     st.stop()
 
 trace = shown.trace
+focus.settle((choice, replace(question, sampling=None)))
 st.session_state["explore_about"] = as_text(views.summary(choice.name, model, trace))
 about.caption(st.session_state["explore_about"], help=" ".join(model.notes) or None)
 

@@ -85,10 +85,10 @@ class Links:
         """One line a weight."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["head", "query", "query_token", "key", "key_token", "weight"])
+        writer.writerow(["head", "query", "key", "weight"])
         columns = (self.head.tolist(), self.query.tolist(), self.key.tolist(), self.weight)
         for head, i, j, weight in zip(*columns, strict=True):
-            writer.writerow([head, i, self.row_names[i], j, self.col_names[j], f"{weight:.9g}"])
+            writer.writerow([head, self.row_names[i], self.col_names[j], f"{weight:.9g}"])
         return out.getvalue()
 
     def npz(self) -> bytes:
@@ -227,8 +227,8 @@ def links(
         query[order].numpy(),
         key[order].numpy(),
         weight[order].numpy(),
-        _texts(trace.row_tokens(layer)),
-        _texts(trace.col_tokens(layer)),
+        _named(trace.row_tokens(layer), range(trace.layers[layer].n_q)),
+        _named(trace.col_tokens(layer), range(trace.layers[layer].n_k)),
     )
 
 
@@ -246,7 +246,7 @@ def residual_norms(trace: Trace, layer: int) -> Matrix:
     return Matrix(
         _numpy(torch.stack(norms, dim=1)),
         _named(tokens, range(len(tokens))),
-        ("embedding", *(f"block {i}" for i in depths[:-1])),
+        ("embed", *(f"block {i}" for i in depths[:-1])),
         "token",
         "after",
         "norm",
@@ -272,10 +272,6 @@ def _named(tokens: Sequence[Token], at: range, side: int = 1) -> tuple[str, ...]
         return tuple(f"{i} {visible(tokens[i].text)}" for i in at)
     starts = range(at.start, at.stop, side)
     return tuple(f"{i}-{min(i + side, at.stop) - 1}" for i in starts)
-
-
-def _texts(tokens: Sequence[Token]) -> tuple[str, ...]:
-    return tuple(visible(token.text) for token in tokens)
 
 
 def _npz(**arrays: np.ndarray) -> bytes:

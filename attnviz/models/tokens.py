@@ -9,6 +9,7 @@ word belong to its token where the tokenizer counts them to it, as GPT-2's does 
 from __future__ import annotations
 
 import bisect
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,9 @@ MAX_CHARACTERS = 4_000_000  # of one text, looked at before it is tokenised
 MAX_PARTS = 8  # tokens that one run of incomplete characters may take; UTF-8 needs 4 for one
 MAX_GAP = 64  # characters of the source that may stand for unknown tokens between two known ones
 PATCH_ID = -1  # of what has no place in a vocabulary
+
+_HIDDEN = frozenset({"Cc", "Cf"})  # controls, and what only changes how its neighbours are written
+_JOINS = regex.compile("[\u200c\u200d\U000e0020-\U000e007f]")  # parts of letters, emoji and flags
 
 # Their position table begins with rows for padding, so it holds fewer tokens than it has rows.
 _PADDED_POSITIONS = frozenset(
@@ -52,9 +56,16 @@ class Token:
 
 
 def visible(text: str) -> str:
-    """A token's text with white space that a person can see."""
+    """A token's text with white space and hidden characters that a person can see."""
     text = text.replace("\n", "↵").replace("\t", "⇥")
-    return text if text.strip() else text.replace(" ", "␣") or "∅"
+    drawn = any(unicodedata.category(c) not in _HIDDEN for c in text)
+    shown = "".join(
+        f"U+{ord(c):04X}"
+        if unicodedata.category(c) in _HIDDEN and not (drawn and _JOINS.match(c))
+        else c
+        for c in text
+    )
+    return shown if shown.strip() else shown.replace(" ", "␣") or "∅"
 
 
 def encode(

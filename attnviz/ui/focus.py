@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Text = Literal["source", "target"]
 
 LINK = "at"
+CELL = "cell"  # a map's picked cell, whose query is in focus: its layer's kind, query and key
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,41 @@ def current(trace: Trace) -> Focus | None:
     return Focus(text, index) if index < len(_tokens(trace, text)) else None
 
 
+def settle(asked: object) -> None:
+    """Let go of what was chosen in another text or model; what a link opened with stays.
+
+    Args:
+        asked: what tells one text in one model from another.
+    """
+    if st.session_state.setdefault("_focus_in", asked) != asked:
+        st.session_state["_focus_in"] = asked
+        for name in (LINK, CELL):
+            st.query_params.pop(name, None)
+
+
 def choose(trace: Trace, focus: Focus | None) -> None:
-    """Put a focus into the link, or let go of it."""
+    """Put a focus into the link, or let go of it and of the cell that it was chosen by."""
+    st.query_params.pop(CELL, None)
     if focus is None:
         st.query_params.pop(LINK, None)
         return
     mark = "s" if focus.text == "source" and trace.target_tokens else ""
     st.query_params[LINK] = f"{mark}{focus.index}"
+
+
+def choose_cell(trace: Trace, layer: AttentionLayer, cell: tuple[int, int]) -> None:
+    """Put a map's cell into the link, and its query into focus."""
+    choose(trace, from_map(trace, layer, TokenAt("row", cell[0])))
+    st.query_params[CELL] = f"{layer.kind}.{cell[0]}.{cell[1]}"
+
+
+def cell_in(layer: AttentionLayer) -> tuple[int, int] | None:
+    """The cell in the link, if it is one of this layer's map."""
+    found = re.fullmatch(r"(\w+)\.(\d{1,7})\.(\d{1,7})", st.query_params.get(CELL, ""))
+    if found is None or found[1] != layer.kind:
+        return None
+    cell = (int(found[2]), int(found[3]))
+    return cell if cell[0] < layer.n_q and cell[1] < layer.n_k else None
 
 
 def in_map(trace: Trace, layer: AttentionLayer, focus: Focus | None) -> TokenAt | None:

@@ -143,11 +143,7 @@ def _in_link(shown: Head, said: CanvasState) -> _Place:
         r0, r1, c0, c1 = map(int, found.groups()[1:])
         if r0 < r1 and c0 < c1 and (letter == "v" or (r1 <= shape[0] and c1 <= shape[1])):
             view = View((r0, r1), (c0, c1), said.view.have if said.view else "")
-    pair = re.fullmatch(r"(\d{1,7})\.(\d{1,7})", st.query_params.get("cell", ""))
-    cell = (int(pair[1]), int(pair[2])) if pair else None
-    if cell and (cell[0] >= shape[0] or cell[1] >= shape[1]):
-        cell = None
-    return _Place(view, cell if letter == "m" else None)
+    return _Place(view, focus.cell_in(shown.layer) if letter == "m" else None)
 
 
 def _told(shown: Head, said: CanvasState, what: str) -> None:
@@ -159,18 +155,15 @@ def _told(shown: Head, said: CanvasState, what: str) -> None:
             (r0, r1), (c0, c1) = said.view.rows, said.view.cols
             st.query_params["zoom"] = f"{_PLACES.get(shown.view)}{r0}-{r1}.{c0}-{c1}"
         return
-    if what == "cell" and said.cell is not None:
-        if shown.view not in ("Map", "Scores"):
-            return
-        st.query_params["cell"] = f"{said.cell[0]}.{said.cell[1]}"
-        at: TokenAt | None = TokenAt("row", said.cell[0])
-    elif what == "query" and said.query is not None:
+    at = said.token if what == "token" else None
+    if what == "query" and said.query is not None:
         at = TokenAt("row", said.query)
-    elif what == "token":
-        at = said.token
+    if what == "cell":
+        if said.cell is None or shown.view not in ("Map", "Scores"):
+            return
+        focus.choose_cell(shown.trace, shown.layer, said.cell)
     else:
-        return
-    focus.choose(shown.trace, focus.from_map(shown.trace, shown.layer, at))
+        focus.choose(shown.trace, focus.from_map(shown.trace, shown.layer, at))
     st.session_state["_focus_moved"] = True
 
 

@@ -118,8 +118,10 @@ def predictions(model: Model, trace: Trace, at: Focus | None) -> None:
     except AttnVizError as error:
         st.caption(as_text(str(error)))
         return
-    if not read:
-        where = "Predictions"
+    label = "token"
+    if trace.logits is not None and trace.logits.ndim == 1:
+        what = "image" if model.tokenizer is None else "text"
+        label, where = "class", f"The class of the whole {what}"
     elif fills:
         where = "At the mask" if position is None else f"At {_told(read, position)}"
     else:
@@ -130,7 +132,7 @@ def predictions(model: Model, trace: Trace, at: Focus | None) -> None:
     chart = charts.bars(
         np.array([prediction.probability for prediction in found]),
         words,
-        label_title="token",
+        label_title=label,
         value_title="probability",
         domain=(0.0, 1.0),
     ).properties(

@@ -25,18 +25,21 @@ def linked_text(
 ) -> str:
     """A text area whose text is in the link under ``key``, as long as the link can carry it."""
     _adopt_link(key, default)
-    text = st.text_area(
-        label,
-        key=key,
-        height=height,
-        placeholder=placeholder,
-        help=help or None,
-        persist_state="session",
-    )
-    fits = len(quote(text)) <= LINK_BYTES
-    _write_link(key, text if fits and text != default else None)
-    if not fits:
-        st.caption(":material/link_off: Too long for a link, which carries the rest of the view.")
+    with st.container():  # beside other boxes the remark belongs below its own
+        text = st.text_area(
+            label,
+            key=key,
+            height=height,
+            placeholder=placeholder,
+            help=help or None,
+            persist_state="session",
+        )
+        fits = len(quote(text)) <= LINK_BYTES
+        _write_link(key, text if fits and text != default else None)
+        if not fits:
+            st.caption(
+                ":material/link_off: Too long for a link, which carries the rest of the view."
+            )
     return text
 
 

@@ -156,14 +156,14 @@ def test_a_link_restores_the_view() -> None:
 
 
 def test_a_link_with_nonsense_in_it_opens() -> None:
-    nonsense = {"zoom": "m9-2.3-1", "cell": "88.99", "pins": "soup", "written": "-1"}
+    nonsense = {"zoom": "m9-2.3-1", "cell": "decoder.88.99", "pins": "soup", "written": "-1"}
     link = {"layer": "999", "head": "-3", "show": "Soup", "at": "99999", "limit": "7"}
     app = opened(device="abacus", **link, **nonsense)
     shows_a_head(app)
 
 
 def test_zoom_and_cell_are_in_the_link() -> None:
-    app = opened(text="word " * 40, zoom="m10-20.5-25", cell="12.7")
+    app = opened(text="word " * 40, zoom="m10-20.5-25", cell="decoder.12.7", at="12")
     header, _ = canvases(app)[2]
     assert (header["view"], header["cell"]) == ({"rows": [10, 20], "cols": [5, 25]}, [12, 7])
     # a zoom on the map is none on the vectors, and what a shorter text lacks is left out
@@ -172,7 +172,22 @@ def test_zoom_and_cell_are_in_the_link() -> None:
     app.segmented_control(key="show").set_value("Map").run()
     app.text_area(key="text").set_value("Short").run()
     header, _ = canvases(app)[2]
-    assert (header["view"], header["cell"]) == (None, None)
+    assert (header["view"], header["cell"], header["focus"]) == (None, None, None)
+    assert not {"cell", "at"} & set(app.query_params)  # they were of another text
+
+
+def test_a_cell_is_of_one_kind_of_map(tiny: Path) -> None:
+    app = choose(opened(text="the cat sat on a mat"), tiny / "encoder_decoder")
+    app.text_area(key="target").set_value("the old dog").run()
+    app.query_params["at"], app.query_params["cell"] = "2", "cross.2.1"
+    for kind, cell, focus in (
+        ("cross", [2, 1], ["row", 2]),
+        ("decoder", None, ["row", 2]),
+        ("encoder", None, None),
+    ):
+        app.segmented_control(key="kind").set_value(kind).run()
+        header, _ = canvases(app)[2]
+        assert (header["cell"], header["focus"]) == (cell, focus)
 
 
 def test_a_long_text_has_all_of_its_tokens() -> None:
@@ -255,6 +270,7 @@ def test_an_image_and_what_is_none(tiny: Path) -> None:
     app.file_uploader(key="image").upload("teal.png", picture.getvalue()).run()
     shows_a_head(app)
     assert chips(app)[-1] == "patch 3,3"
+    assert "The class of the whole image" in captions(app)
     app.file_uploader(key="image").upload("broken.png", b"\x89PNG nothing more").run()
     says(app, "not an image")
 

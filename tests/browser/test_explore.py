@@ -135,7 +135,7 @@ def test_zoom_cell_and_focus_go_into_the_link_and_come_back(visit: Begin) -> Non
     one.idle()
     shown = canvas.run("return mode.view.visible();")
     canvas.click_cell(30, 20)
-    page.wait_for_function("() => location.search.includes('cell=30.20')")
+    page.wait_for_function("() => location.search.includes('cell=decoder.30.20')")
     one.idle()
     assert parameters(page)["at"] == ["30"]  # the cell's query is in focus everywhere
     assert Canvas(page, "strip").run("return mode.focus;") == 30

@@ -17,6 +17,7 @@ from attnviz.models.tokens import (
     encode,
     longest_input,
     patches,
+    visible,
 )
 
 FACEPALM = "🤦🏽‍♀️"
@@ -73,6 +74,25 @@ KNOWN = st.characters(exclude_categories=["Cs", "Cc", "Cn", "Co"])
 def test_any_text_comes_back(smollm: Checkpoint, text: str) -> None:
     _, tokens = encode(smollm, text)
     assert covered(tokens, text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        (" the", " the"),
+        ("\n", "↵"),
+        ("  ", "␣␣"),
+        ("", "∅"),
+        ("\u200b", "U+200B"),
+        ("a\u202eb\x07", "aU+202EbU+0007"),
+        ("\u200d", "U+200D"),
+        ("👩\u200d👧", "👩\u200d👧"),
+        ("می\u200cروم", "می\u200cروم"),
+        ("🏴\U000e0067\U000e0062\U000e007f", "🏴\U000e0067\U000e0062\U000e007f"),
+    ],
+)
+def test_nothing_in_a_token_is_hidden(text: str, seen: str) -> None:
+    assert visible(text) == seen
 
 
 def test_parts_of_a_character_all_show_it_whole(smollm: Checkpoint) -> None:

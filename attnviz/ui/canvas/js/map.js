@@ -12,8 +12,9 @@ import { ROOMY, Viewport } from "./viewport.js";
 
 const BASES_KEPT = 4;
 const LINEAR_UP_TO = 128; // tokens; the rows of longer maps are too even to tell weights apart
+const LEAST_TALL = 64; // px: what the rows are has to be written beside them
 const NUMBERS_FROM = 54; // px a cell: numbers are written into cells
-const TALL = 3; // times the plot's height: so long a map is first shown from its top, not whole
+const READABLE = 14; // px a cell: what is too tall for so much is first shown from its top
 
 export class MapMode {
   /** @param {import("./stage.js").Stage} stage @param {(name: string, value: any) => void} send */
@@ -91,7 +92,9 @@ export class MapMode {
     const compact = Boolean(header.compact); // beside others there is no room for more than the zoom
     this.norms.hidden = this.held.twoSided || compact;
     this.scales.group.hidden = this.stage.common.hidden = compact;
-    this.picked = header.cell ?? (this.space === header.space ? this.picked : null);
+    // A page that is told of every pick says what is picked.
+    const kept = !header.report && this.space === header.space ? this.picked : null;
+    this.picked = header.cell ?? kept;
     const elsewhere = this.space !== header.space;
     this.space = header.space;
     this._chooseScale(first);
@@ -104,7 +107,9 @@ export class MapMode {
     if (first && header.view) {
       this.view.show(header.view.rows, header.view.cols);
       this.asking.known({ ...this.view.visible(), have: header.id }); // the page knows where we are
-    } else if (elsewhere && this.view.tooTall(TALL)) this.view.show([0, 1], [0, this.shape[1]]);
+    } else if (elsewhere && this.view.tooTall(READABLE)) {
+      this.view.show([0, Math.ceil(this.view.height / READABLE)], [0, this.shape[1]]);
+    }
     this._status();
     this.moved();
     if (this.cursor && this.pointer && !this.stage.tipBox.hidden) this.hover(...this.pointer);
@@ -130,7 +135,8 @@ export class MapMode {
     if (!this.held) return 0;
     this._measure();
     const wide = this.stage.width - this.left - 2;
-    return this.head + this.shape[0] * Math.min(wide / this.shape[1], ROOMY) + 4;
+    const rows = Math.max(LEAST_TALL, this.shape[0] * Math.min(wide / this.shape[1], ROOMY));
+    return this.head + rows + 4;
   }
 
   // ---- where things are ----------------------------------------------------------------------

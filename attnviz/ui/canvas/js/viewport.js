@@ -24,9 +24,9 @@ export class Viewport {
     return Math.min(this.width / this.cols, this.height / this.rows, ROOMY);
   }
 
-  /** Whether the map would be many plots tall if it were as wide as one. @param {number} plots */
-  tooTall(plots) {
-    return (this.rows * this.width) / this.cols > plots * this.height && this.rows * ROOMY > plots * this.height;
+  /** Whether many rows of few columns leave each less than this. @param {number} cell px */
+  tooTall(cell) {
+    return this.rows > 3 * this.cols && this.smallest < cell;
   }
 
   fit() {
