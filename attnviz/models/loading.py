@@ -20,6 +20,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     MODEL_MAPPING,
 )
 from transformers.utils import logging as transformers_logging
@@ -201,8 +202,11 @@ def _classes(config: PreTrainedConfig, architectures: Any) -> list[type[PreTrain
 
 
 def _native(name: Any, config: PreTrainedConfig) -> list[type[PreTrainedModel]]:
-    """The class of transformers called `name`, if there is one and it takes this config."""
+    """The class of transformers or our own called `name`, if there is one for this config."""
     found = getattr(transformers, name, None) if isinstance(name, str) else None
+    if found is None and type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        classifier = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+        found = classifier if classifier.__name__ == name else None
     if not isinstance(found, type) or not issubclass(found, PreTrainedModel):
         return []
     return [found] if getattr(found, "config_class", None) is type(config) else []

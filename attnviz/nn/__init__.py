@@ -7,6 +7,7 @@ steps.weights.shape         # (1, 4, 10, 10)
 """
 
 from attnviz.nn.attention import MultiHeadAttention
+from attnviz.nn.classifier import TransformerForSequenceClassification
 from attnviz.nn.config import AttentionConfig, TransformerConfig
 from attnviz.nn.model import (
     TransformerForCausalLM,
@@ -25,5 +26,6 @@ __all__ = [
     "TransformerForCausalLM",
     "TransformerForMaskedLM",
     "TransformerForSeq2SeqLM",
+    "TransformerForSequenceClassification",
     "TransformerModel",
 ]

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 import attnviz
 from attnviz.errors import AttnVizError
-from attnviz.nn import TransformerConfig, TransformerForCausalLM
+from attnviz.nn import TransformerConfig, TransformerForCausalLM, TransformerForMaskedLM
 from attnviz.train import jobs, outcome
 from attnviz.train.estimate import estimate, n_trained
 from attnviz.train.finetune.adapting import choose, lora_targets, n_trainable, objectives
@@ -40,6 +40,16 @@ MODELS: dict[str, Any] = {
     ),
     "ours": lambda: TransformerForCausalLM(
         TransformerConfig(vocab_size=len(TOKENIZER), d_model=32, n_layers=3, **SPECIAL)
+    ),
+    "our encoder": lambda: TransformerForMaskedLM(
+        TransformerConfig(
+            vocab_size=len(TOKENIZER),
+            d_model=32,
+            n_layers=3,
+            architecture="encoder",
+            mask="none",
+            **SPECIAL,
+        )
     ),
     "bert": lambda: hf.BertForMaskedLM(hf.BertConfig(**SIZE, **HEADS, pad_token_id=0)),
     "t5": lambda: hf.T5ForConditionalGeneration(
@@ -108,6 +118,9 @@ CASES = [
     ("bert", "classify", "lora"),
     ("bert", "classify", "last"),
     ("gpt2", "classify", "lora"),
+    ("ours", "classify", "full"),
+    ("our encoder", "classify", "lora"),
+    ("our encoder", "masked", "full"),
     ("t5", "seq2seq", "lora"),
     ("t5", "seq2seq", "last"),
 ]
@@ -209,7 +222,6 @@ def _losses(job: Job) -> dict[int, float]:
         ("bert", "causal", "does not continue text"),
         ("llama", "seq2seq", "no encoder and decoder"),
         ("llama", "masked", "does not guess"),
-        ("ours", "classify", "of the type 'attnviz' has no form that could classify texts"),
     ],
 )
 def test_what_a_model_cannot_learn_is_said(
@@ -225,7 +237,8 @@ def test_what_a_model_is_offered_is_what_it_can_learn(models: dict[str, Path]) -
     assert offered == {
         "llama": ("causal", "classify"),
         "gpt2": ("causal", "classify"),
-        "ours": ("causal",),
+        "ours": ("causal", "classify"),
+        "our encoder": ("masked", "classify"),
         "bert": ("masked", "classify"),
         "t5": ("seq2seq",),
     }
