@@ -92,7 +92,7 @@ about.caption(st.session_state["explore_about"], help=" ".join(model.notes) or N
 strip, overview = st.container(border=True), st.container(border=True)
 kinds = list(dict.fromkeys(layer.kind for layer in trace.layers))
 with st.container(border=True, horizontal=True, gap="large"):
-    controls, figure = st.container(width=250), st.container(width=650)
+    controls, figure = st.container(width=240), st.container(width=670)
 with controls:
     chosen = kinds[0]
     if len(kinds) > 1:
