@@ -77,7 +77,7 @@ class MapPayload:
             "title": self.title,
             "quantity": self.quantity,
             "shape": self.shape,
-            "view": None if self.view is None else {"rows": self.view.rows, "cols": self.view.cols},
+            "view": self.view and self.view.header(),
             "cell": self.cell,
             "focus": self.focus,
             "report": self.report,

@@ -59,7 +59,7 @@ class MatrixPayload:
             "base": self.sheet.header(),
             "twoSided": self.two_sided,
             "scale": self.scale,
-            "view": None if self.view is None else {"rows": self.view.rows, "cols": self.view.cols},
+            "view": self.view and self.view.header(),
             "focus": None if self.focus is None else ("row", self.focus),
             "report": self.report,
         }

@@ -22,6 +22,10 @@ class View:
     cols: tuple[int, int]
     have: str = ""
 
+    def header(self) -> dict[str, object]:
+        """What a map is told of it."""
+        return {"rows": self.rows, "cols": self.cols}
+
 
 @dataclass(frozen=True)
 class TokenAt:
