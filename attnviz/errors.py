@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+MAX_WORDS = 600  # characters of a sentence: it may quote a file from anywhere
+
 
 class AttnVizError(Exception):
     """Something a person asked for cannot be done as asked.
@@ -14,6 +16,18 @@ class AttnVizError(Exception):
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{problem} {remedy}".strip())
+        self.problem = _cut(problem)
+        self.remedy = _cut(remedy)
+        super().__init__(f"{self.problem} {self.remedy}".strip())
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether a library's Rust code gave up: a BaseException that cannot be imported."""
+    return type(error).__name__ == "PanicException" and not isinstance(error, Exception)
+
+
+def _cut(words: str) -> str:
+    """At most `MAX_WORDS` characters: the beginning and the end."""
+    if len(words) <= MAX_WORDS:
+        return words
+    return f"{words[: MAX_WORDS - 100]} … {words[-97:]}"

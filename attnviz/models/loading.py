@@ -31,6 +31,7 @@ from attnviz.models import catalog, gguf, hub, limits
 from attnviz.models.checkpoint import Checkpoint
 from attnviz.models.devices import resolve_device, resolve_dtype
 from attnviz.models.folder import Folder, inspect
+from attnviz.models.tokens import reading
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -312,14 +313,15 @@ def _tokenizer(path: Path, config: PreTrainedConfig) -> tuple[Any | None, tuple[
         reads_text = hasattr(config.get_text_config(), "vocab_size")
         return None, (NO_TOKENIZER,) if reads_text else ()
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            path, config=config, local_files_only=True, trust_remote_code=False
-        )
-        # The first call takes a stored truncation or padding off the shared tokenizer, so that no
-        # later one changes it while another thread is using it.
-        tokenizer("attention")
-    except Exception as error:
-        return None, (f"The tokenizer could not be loaded: {_sentence(error)}",)
+        with reading():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                path, config=config, local_files_only=True, trust_remote_code=False
+            )
+            # The first call takes a stored truncation or padding off the shared tokenizer, so that
+            # no later one changes it while another thread is using it.
+            tokenizer("attention")
+    except AttnVizError as error:
+        return None, (f"The tokenizer could not be loaded: {_sentence(error.__cause__ or error)}",)
     return tokenizer, ()
 
 

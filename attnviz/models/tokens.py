@@ -11,13 +11,14 @@ from __future__ import annotations
 import bisect
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import regex  # type: ignore[import-untyped]
 import torch
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
-from attnviz.errors import AttnVizError
+from attnviz.errors import AttnVizError, is_panic
 from attnviz.models.checkpoint import Checkpoint
 
 MAX_CHARACTERS = 4_000_000  # of one text, looked at before it is tokenised
@@ -84,7 +85,7 @@ def encode(
         others, and the n tokens.
 
     Raises:
-        AttnVizError: no tokenizer, an empty text, or one too long.
+        AttnVizError: no tokenizer, one that fails, an empty text, or one too long.
     """
     tokenizer = source.tokenizer if isinstance(source, Checkpoint) else source
     if tokenizer is None:
@@ -92,13 +93,14 @@ def encode(
     for segment in (text, pair):
         if segment is not None:
             _check_text(segment)
-    encoding = tokenizer(
-        text,
-        pair,
-        return_offsets_mapping=tokenizer.is_fast,
-        return_special_tokens_mask=True,
-        verbose=False,
-    )
+    with reading():
+        encoding = tokenizer(
+            text,
+            pair,
+            return_offsets_mapping=tokenizer.is_fast,
+            return_special_tokens_mask=True,
+            verbose=False,
+        )
     if isinstance(source, Checkpoint):
         _check_length(len(encoding["input_ids"]), source.module, tokenizer)
     read = _fast_tokens if tokenizer.is_fast else _slow_tokens
@@ -108,6 +110,38 @@ def encode(
     names = [name for name in tokenizer.model_input_names if name in encoding]
     device = source.device if isinstance(source, Checkpoint) else None
     return {name: torch.tensor([encoding[name]], device=device) for name in names}, tokens
+
+
+def count(tokenizer: PreTrainedTokenizerBase, text: str, pair: str | None = None) -> int:
+    """How many tokens `text`, and `pair` behind it, are for the model, special ones included.
+
+    Raises:
+        AttnVizError: a text that no tokenizer reads, or a tokenizer that fails on it.
+    """
+    for segment in (text, pair):
+        if segment is not None:
+            _check_text(segment)
+    with reading():
+        return len(tokenizer(text, pair, verbose=False)["input_ids"])
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Turns whatever a tokenizer raises within into a sentence, the panics of its Rust code too.
+
+    Raises:
+        AttnVizError: it failed.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        words = str(error)[:200].rstrip(".") or type(error).__name__
+        raise AttnVizError(
+            f"The model's tokenizer failed: {words}.",
+            "Its files may be damaged; choose another model.",
+        ) from error
 
 
 def decode_tokens(
@@ -341,9 +375,11 @@ def _span(source: str, edges: list[int] | None, start: int, end: int, k: int) ->
 
 
 def _decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    return str(
-        tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    )
+    with reading():
+        text = tokenizer.decode(
+            list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+    return str(text)
 
 
 def _name(tokenizer: PreTrainedTokenizerBase, i: int) -> str:

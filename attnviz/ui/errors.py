@@ -10,13 +10,13 @@ from typing import TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from attnviz.errors import AttnVizError
+from attnviz.errors import AttnVizError, is_panic
 
 log = logging.getLogger("attnviz")
 T = TypeVar("T")
 
 
-def sentence(error: Exception) -> str:
+def sentence(error: BaseException) -> str:
     """The error as a person reads it. What nobody foresaw goes to the log under a reference."""
     if isinstance(error, AttnVizError):
         return str(error)
@@ -34,12 +34,14 @@ def attempt(action: Callable[[], T], where: DeltaGenerator | None = None) -> T |
     """
     try:
         return action()
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         show(error, where)
         return None
 
 
-def show(error: Exception, where: DeltaGenerator | None = None) -> None:
+def show(error: BaseException, where: DeltaGenerator | None = None) -> None:
     """Show one error beside the control that caused it."""
     # The sentence may quote a person's own words, which are not Markdown.
     (where or st).error(as_text(sentence(error)), icon=":material/error:")

@@ -207,6 +207,9 @@ class Executor:
                     job.shelf.put(job.key, job.value)
             except Exception as error:
                 job.error = error
+            except BaseException as error:  # SystemExit, a panic in Rust: the worker lives on
+                job.error = RuntimeError(f"the work ended with {type(error).__name__}: {error}")
+                job.error.__cause__ = error
             finally:
                 with self._changed:
                     self._running.remove(job)

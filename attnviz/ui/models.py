@@ -209,10 +209,13 @@ def check_length(model: Model, question: Question, limit: int | None = None) -> 
     """The longest text's number of tokens; refused over the limit, before anything is computed."""
     if question.image or model.tokenizer is None:
         return 0
+    from attnviz.models.tokens import count
+
     if not question.text:
         raise AttnVizError("The text is empty.", "Type or paste something.")
-    texts = (question.text, question.target, question.pair)
-    n = max(len(model.tokenizer(words)["input_ids"]) if words else 0 for words in texts)
+    n = count(model.tokenizer, question.text, question.pair or None)
+    if question.target:
+        n = max(n, count(model.tokenizer, question.target))
     if limit is not None and n > limit:
         raise AttnVizError(
             f"The text has {n:,} tokens and the limit is {limit:,}.",

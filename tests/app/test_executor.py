@@ -238,3 +238,17 @@ def test_a_shelf_stays_under_its_bytes_but_keeps_the_newest() -> None:
     shelf.put(("d",), b"x" * 500)
     assert len(shelf) == 1
     assert ("d",) in shelf
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), TurnedAway("gone")])
+def test_the_worker_outlives_whatever_its_work_raises(error: BaseException) -> None:
+    def work() -> None:
+        raise error
+
+    executor, shelf = Executor(), Shelf(4)
+    person = Person(executor, "bad", work, shelf)
+    person.finish()
+    # an Exception, so that it ends as a sentence on the page and not as the end of its thread
+    assert isinstance(person.raised, Exception)
+    assert type(error).__name__ in str(person.raised)
+    assert Person(executor, "next", lambda: "fine", shelf).finish() == "fine"

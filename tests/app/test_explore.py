@@ -12,9 +12,11 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import attnviz
+from attnviz.errors import AttnVizError
 from attnviz.ui import one_head
 from attnviz.ui.canvas import wire
 from attnviz.ui.canvas.numbers import codec_of
+from attnviz.ui.models import Question, check_length
 from tests.app import folders
 
 CAPITAL = "The capital of France is"
@@ -353,3 +355,11 @@ def test_heads_are_pinned_and_let_go() -> None:
     app.button(key="unpin_4_2").click().run()
     shows_a_head(app)
     assert "pins" not in app.query_params
+
+
+def test_the_limit_is_of_both_sentences_together() -> None:
+    model = attnviz.load("minilm-l6", device="cpu")
+    words = " ".join(["word"] * 200)
+    assert check_length(model, Question(words), 256) == 202
+    with pytest.raises(AttnVizError, match=r"The text has 403 tokens and the limit is 256"):
+        check_length(model, Question(words, pair=words), 256)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import ByT5Tokenizer, CanineTokenizer, RobertaConfig, RobertaForMaskedLM
+from tokenizers import Tokenizer, models
+from transformers import (
+    ByT5Tokenizer,
+    CanineTokenizer,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForMaskedLM,
+)
 
 from attnviz.errors import AttnVizError
 from attnviz.models.checkpoint import Checkpoint, describe
+from attnviz.models.loading import load
 from attnviz.models.tokens import (
     MAX_CHARACTERS,
     Token,
+    count,
     decode_tokens,
     encode,
     longest_input,
@@ -249,3 +261,31 @@ def test_patches_are_counted_by_row() -> None:
     assert [t.special for t in tokens] == [True, *[False] * 6]
     assert [t.text for t in patches((1, 1), 2)] == ["[CLS]", "[extra 1]", "patch 0,0"]
     assert [t.text for t in patches((1, 1))] == ["patch 0,0"]
+
+
+def test_a_tokenizer_that_panics_is_a_sentence() -> None:
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=_panicking())
+    for call in (lambda: encode(tokenizer, "some words"), lambda: count(tokenizer, "some words")):
+        with pytest.raises(AttnVizError, match=r"tokenizer failed: chunk size must be non-zero\."):
+            call()
+
+
+def test_a_folder_whose_tokenizer_panics_loads_without_it(gpt2_folder: Path) -> None:
+    PreTrainedTokenizerFast(tokenizer_object=_panicking()).save_pretrained(gpt2_folder)
+    loaded = load(str(gpt2_folder), device="cpu")
+    assert loaded.tokenizer is None
+    assert any("chunk size must be non-zero" in note for note in loaded.notes)
+
+
+def test_a_pair_is_counted_as_the_model_reads_it(minilm: Checkpoint) -> None:
+    text = "word " * 200
+    tensors, _ = encode(minilm.tokenizer, text, text)
+    assert count(minilm.tokenizer, text, text) == tensors["input_ids"].shape[1] == 403
+
+
+def _panicking() -> Tokenizer:
+    """A tokenizer whose Rust code gives up on every text."""
+    sound = Tokenizer(models.WordLevel({"some": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    broken = json.loads(sound.to_str())
+    broken["pre_tokenizer"] = {"type": "FixedLength", "length": 0}
+    return Tokenizer.from_str(json.dumps(broken))
