@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
+from streamlit import net_util
+
+# Streamlit also allows connections from this machine's own addresses, and asks 8.8.8.8 and
+# checkip.amazonaws.com for them when a page from elsewhere tries to connect. Here it knows them.
+net_util._internal_ip = net_util._external_ip = "127.0.0.1"
 
 # A browser fetches a tab's :material: icon from Google's servers, and a page's icon becomes its
 # tab's. So the tab has a file of ours, and the pages have no icons.

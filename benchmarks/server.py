@@ -20,7 +20,10 @@ SECONDS_TO_STOP = 20
 
 @contextmanager
 def serve(
-    script: str | Path, *, folder: Path = ROOT, environment: Mapping[str, str] | None = None
+    script: str | Path,
+    *options: str,
+    folder: Path = ROOT,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
     """The address of ``streamlit run script``, on a free port of this machine.
 
@@ -28,8 +31,9 @@ def serve(
             page.goto(address)
 
     Args:
-        script: a path, or one relative to ``folder``. folder: where the server runs, with its
-            ``.streamlit``. environment: variables beside this process's own.
+        script: a path, or one relative to ``folder``. options: more of Streamlit's, the last of a
+            kind counts. folder: where the server runs, with its ``.streamlit``. environment:
+            variables beside this process's own.
 
     Raises:
         RuntimeError: it did not start; its log is in the message.
@@ -40,7 +44,7 @@ def serve(
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "streamlit", "run", str(script)]
     command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
-    command += ["--server.headless", "true"]
+    command += ["--server.headless", "true", *options]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             command,
