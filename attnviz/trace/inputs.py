@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from attnviz.errors import AttnVizError
 from attnviz.models.checkpoint import Checkpoint
+from attnviz.models.images import as_rgb
 from attnviz.models.tokens import Token, decode_tokens, encode, patches
 from attnviz.trace.recorder import Call
 
@@ -148,6 +149,7 @@ def _image(checkpoint: Checkpoint, image: Any) -> Prepared:
             f"{checkpoint.name} has no image processor, so it cannot see an image.",
             "Pass ready tensors as inputs, or a processor to attnviz.wrap.",
         )
-    tensors = checkpoint.processor(images=image, return_tensors="pt")
+    images = [as_rgb(one) for one in (image if isinstance(image, list | tuple) else [image])]
+    tensors = checkpoint.processor(images=images, return_tensors="pt")
     pixels = tensors["pixel_values"].to(checkpoint.device, checkpoint.dtype)
     return Prepared({"pixel_values": pixels}, (), (), pixels.shape[0])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -227,30 +226,14 @@ def check_length(model: Model, question: Question, limit: int | None = None) -> 
 def arguments_of(question: Question) -> dict[str, Any]:
     """The question as ``Model.trace`` takes it."""
     if question.image:
-        return {"text": None, "image": decode_image(question.image)}
+        from attnviz.models.images import open_image
+
+        return {"text": None, "image": open_image(question.image)}
     return {
         "text": question.text,
         "target": question.target or None,
         "pair": question.pair or None,
     }
-
-
-def decode_image(data: bytes) -> Any:
-    """An uploaded file as an RGB picture."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.width * picture.height > 50_000_000:
-                raise AttnVizError(
-                    f"The image is {picture.width} × {picture.height} pixels.",
-                    "Use one under 50 megapixels.",
-                )
-            return picture.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise AttnVizError(
-            "The file is not an image that can be read.", "Use PNG or JPEG."
-        ) from error
 
 
 def waiting_line(where: DeltaGenerator, doing: str) -> Report:

@@ -50,7 +50,7 @@ def _traced(question: Question) -> list[str]:
     how = question.sampling
     if question.image_digest:
         return [
-            'image = Image.open("image.png").convert("RGB")',
+            'image = Image.open("image.png")',
             "trace = model.trace(image=image)",
         ]
     text = repr(question.text)

@@ -1,0 +1,117 @@
+"""Images as a model's processor takes them: 8-bit RGB, upright, over white.
+
+Every image passes through here, from a program or from an upload, so both see the same.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from attnviz.errors import AttnVizError
+
+MAX_PIXELS = 50_000_000
+# Processors scale the shorter side up to what the model reads, and the longer one with it.
+MAX_ASPECT = 100
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # no format that runs a program (EPS)
+
+
+def open_image(data: bytes) -> Image.Image:
+    """The image in a file's bytes, as `as_rgb` gives it; of an animation the first frame.
+
+    Raises:
+        AttnVizError: no image of a format that is read here, a damaged one, or one too large.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return as_rgb(image)
+    except AttnVizError:
+        raise
+    except Exception as error:  # decoders raise many kinds on damaged files
+        raise _unreadable() from error
+
+
+def as_rgb(image: Any) -> Image.Image:
+    """An 8-bit RGB image: upright by its EXIF orientation, transparency over white, gray scaled.
+
+    A 16-bit gray image is scaled from 0..65,535. One of 32-bit integers or floats doesn't say its
+    range, so that is read from its values: 0..1 (floats), else 0..255, else 0..65,535, else from
+    the lowest to the highest.
+
+    Args:
+        image: a PIL image, or an array (h, w), (h, w, 3) or (h, w, 4) that PIL takes.
+
+    Raises:
+        AttnVizError: not an image, a damaged one, or one too large.
+    """
+    if isinstance(image, np.ndarray):
+        try:
+            image = Image.fromarray(image)
+        except (TypeError, ValueError) as error:
+            raise AttnVizError(
+                f"An array of shape {image.shape} and type {image.dtype} is not an image.",
+                "Give bytes of shape (height, width, 3), or a PIL image.",
+            ) from error
+    if not isinstance(image, Image.Image):
+        raise AttnVizError(
+            f"A {type(image).__name__} is not an image.", "Give a PIL image, or tensors as inputs."
+        )
+    _check_size(*image.size)
+    try:
+        image.load()
+        return _flat(_upright(image))
+    except Exception as error:  # decoders raise many kinds on damaged files
+        raise _unreadable() from error
+
+
+def _check_size(width: int, height: int) -> None:
+    if not width or not height:
+        raise AttnVizError("The image has no pixels.", "Choose another.")
+    if width * height > MAX_PIXELS:
+        raise AttnVizError(
+            f"The image is {width:,} × {height:,} pixels.",
+            f"Use one under {MAX_PIXELS // 1_000_000} megapixels.",
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise AttnVizError(
+            f"The image is {width:,} × {height:,} pixels, too narrow a strip to be looked at.",
+            "Crop it.",
+        )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # EXIF that can't be read: the pixels still can
+        return image
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """The image in RGB, whatever its mode."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_gray(np.asarray(image), image.mode)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _gray(values: np.ndarray, mode: str) -> np.ndarray:
+    """(h, w) bytes from gray values of another range; what is not finite is black."""
+    x = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(x.min()), float(x.max())
+    if mode.startswith("I;16"):
+        low, high = 0.0, 65_535.0
+    elif low >= 0 and high <= 65_535:
+        tops = (1.0, 255.0, 65_535.0) if mode == "F" else (255.0, 65_535.0)
+        low, high = 0.0, next(top for top in tops if high <= top)
+    scaled = (x - low) / ((high - low) or 1.0)
+    return np.rint(scaled * 255).astype(np.uint8)
+
+
+def _unreadable() -> AttnVizError:
+    return AttnVizError("The file is not an image that can be read.", "Use PNG or JPEG.")
