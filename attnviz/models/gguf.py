@@ -25,7 +25,7 @@ from attnviz.models import folder, limits
 from attnviz.models.cache import cache_folder
 from attnviz.models.gguf_header import Header, read_header
 
-LAYOUT = 1  # part of the cache key; raise it when the conversion changes what it writes
+LAYOUT = 2  # part of the cache key; raise it when the conversion changes what it writes
 FLOAT32 = 4  # bytes; de-quantised weights do not fit a shorter format exactly
 COPIES = 3  # of the weights, at the conversion's peak
 BASE_MEMORY = 2 * limits.GIB  # the vocabulary as Python objects, and room to work
@@ -104,12 +104,28 @@ def _convert(source: Path, header: Header, target: Path) -> None:
     """Run the conversion into a folder beside `target`, then rename it: all or nothing."""
     work = Path(tempfile.mkdtemp(prefix="tmp-", dir=target.parent))
     try:
-        _run(source, work / "model", _budget(source, header), _seconds(source), work / "log.txt")
+        alone = _alone(source, work / "source")
+        _run(alone, work / "model", _budget(source, header), _seconds(source), work / "log.txt")
         if target.exists():  # an incomplete one, from a damaged disk
             shutil.rmtree(target)
         os.replace(work / "model", target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _alone(source: Path, empty: Path) -> Path:
+    """The file in a folder of its own: the readers also open what lies beside it, and an adapter or
+    a tokenizer's settings there would be kept as part of this file's content."""
+    empty.mkdir()
+    alone = empty / source.name
+    for bring in (os.symlink, os.link, shutil.copyfile):  # Windows lets few people make links
+        try:
+            bring(source.resolve(), alone)
+            break
+        except OSError:
+            if bring is shutil.copyfile:
+                raise
+    return alone
 
 
 def _run(source: Path, target: Path, budget: int, seconds: int, log: Path) -> None:
@@ -124,7 +140,7 @@ def _run(source: Path, target: Path, budget: int, seconds: int, log: Path) -> No
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "MALLOC_ARENA_MAX": "2",  # else each thread reserves address space, which is limited here
     }
-    command = [sys.executable, "-m", "attnviz.models.gguf", str(source.resolve()), str(target)]
+    command = [sys.executable, "-m", "attnviz.models.gguf", str(source.absolute()), str(target)]
     command += [str(budget), str(seconds)]
     deadline = time.monotonic() + seconds
     with log.open("wb") as output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import subprocess
@@ -199,6 +200,30 @@ def test_a_converted_model_computes_what_the_original_does(
     copy = tmp_path / "elsewhere.gguf"
     copy.write_bytes(tiny_gguf.read_bytes())
     assert load(str(copy), device="cpu").revision == again.revision == loaded.revision
+
+
+def test_what_lies_beside_a_gguf_does_not_change_it(
+    tiny_gguf: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    alone = load(str(tiny_gguf), device="cpu")
+    crowded = tmp_path / "crowded"
+    crowded.mkdir()
+    beside = {
+        "adapter_config.json": {"peft_type": "LORA", "base_model_name_or_path": "nosuch/model"},
+        "tokenizer_config.json": {"model_max_length": 7, "add_prefix_space": True},
+        "config.json": {"model_type": "gpt2"},
+        "generation_config.json": {"max_new_tokens": 3},
+        "chat_template.jinja": "something else",
+    }
+    for name, values in beside.items():
+        (crowded / name).write_text(json.dumps(values))
+    (crowded / "tiny.gguf").write_bytes(tiny_gguf.read_bytes())
+    monkeypatch.setenv("ATTNVIZ_CACHE", str(tmp_path / "other"))
+    among = load(str(crowded / "tiny.gguf"), device="cpu")
+    assert among.revision == alone.revision
+    one, other = (root / "gguf" / alone.revision for root in (cache.parent, tmp_path / "other"))
+    files = {path.name: path.read_bytes() for path in one.iterdir()}
+    assert {path.name: path.read_bytes() for path in other.iterdir()} == files
 
 
 def test_another_content_is_another_model(
