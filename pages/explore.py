@@ -85,6 +85,7 @@ else:
     st.stop()
 
 trace = shown.trace
+remember = models.remembering(trace, report)
 focus.settle((choice, replace(question, sampling=None)))
 st.session_state["explore_about"] = as_text(views.summary(choice.name, model, trace))
 about.caption(st.session_state["explore_about"], help=" ".join(model.notes) or None)
@@ -123,18 +124,18 @@ with figure:
     asked = program.code(choice, question, layer, head, view, query)
     one_head.one_head(Head(trace, layer, head, view, here, asked))
 with strip:
-    attempt(lambda: panels.tokens(trace, layer, head, at, shown.start))
+    attempt(lambda: panels.tokens(trace, layer, head, at, shown.start, remember))
 heads.pins(trace, layer, head)
 with st.container(border=True, horizontal=True, gap="large"):
     stream, outcome = st.container(width=580), st.container(width=320)
 with outcome:
-    panels.predictions(model, trace, at)
+    panels.predictions(model, trace, at, remember)
 with stream:
-    attempt(lambda: panels.stream(trace, layer, at))
+    attempt(lambda: panels.stream(trace, layer, at, remember))
 with trust:
     panels.receipt(layer, models.fidelity(choice, question, trace, layer.index, report))
 with overview:
-    pictures = attempt(lambda: models.grid(choice, question, trace, report))
+    pictures = attempt(lambda: models.grid(trace, report))
     if pictures is not None:
         heads.grid(pictures, trace, layer, head)
 waiting.empty()

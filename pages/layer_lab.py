@@ -10,7 +10,7 @@ from attnviz.analysis.export import to_csv, to_npz
 from attnviz.analysis.snippet import code
 from attnviz.ui.errors import attempt
 from attnviz.ui.lab import cell, controls, flow, text
-from attnviz.ui.models import settle_garbage
+from attnviz.ui.memory import settle_garbage
 
 st.cache_resource(settle_garbage, show_spinner=False)()
 st.markdown("## Layer lab")

@@ -8,8 +8,6 @@ the position of query i among the keys, ``i + n_k - n_q`` where a text was conti
 from __future__ import annotations
 
 import math
-import threading
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +20,6 @@ from attnviz.trace import Trace
 from attnviz.trace.compute import Edited, Pattern, Products, Recorded
 from attnviz.trace.rules import DenseTerm, IntervalMask, RelativeBias
 from attnviz.trace.structure import Kind
-
-KEPT = 32  # token metrics kept for one trace; one is 4 numbers a token
 
 _MASKED = -1e30  # a score below this was masked, whatever number the model used for it
 _LEAST = 1e-38  # float32's smallest normal number: 0 · log 0 counts as 0
@@ -116,7 +112,7 @@ def survey(
 
 
 def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int = 0) -> TokenMetric:
-    """Attention received and sent, token by token; kept while the trace is.
+    """Attention received and sent, token by token.
 
     Args:
         head: by default the mean over the layer's heads.
@@ -124,21 +120,6 @@ def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int =
     Raises:
         AttnVizError: no such layer or head, or a layer that was refused.
     """
-    key = (layer, head, item)
-    with _LOCK:
-        kept = _TOKENS.setdefault(trace, {})
-        if key in kept:
-            kept[key] = kept.pop(key)  # the last one used
-            return kept[key]
-    made = _token_metrics(trace, layer, head, item)
-    with _LOCK:
-        kept[key] = made
-        while len(kept) > KEPT:
-            del kept[next(iter(kept))]
-    return made
-
-
-def _token_metrics(trace: Trace, layer: int, head: int | None, item: int) -> TokenMetric:
     held = trace.recorded(layer, item)
     _, H, n_q, n_k = held.shape
     heads = slice(0, H) if head is None else slice(head, head + 1)
@@ -262,9 +243,3 @@ def _row_entropy(w: Tensor) -> Tensor:
 def _weighted(w: Tensor, by: Tensor) -> Tensor:
     """(h,): Σ over rows and keys of w[h, r, c] · by[r, c]."""
     return w.reshape(len(w), -1) @ by.to(w.dtype).reshape(-1)
-
-
-_LOCK = threading.Lock()
-_TOKENS: weakref.WeakKeyDictionary[Trace, dict[tuple[int, int | None, int], TokenMetric]] = (
-    weakref.WeakKeyDictionary()
-)

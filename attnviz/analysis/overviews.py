@@ -7,8 +7,6 @@ weak ones stays visible, as it would not in a mean.
 
 from __future__ import annotations
 
-import threading
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -21,8 +19,6 @@ from attnviz.trace import Trace
 from attnviz.trace.compute import CELLS, Recorded
 
 Quantity = Literal["weights", "scores"]
-
-KEPT = 32  # pictures kept for one trace; one is at most 4 MB
 
 
 @dataclass(frozen=True)
@@ -109,19 +105,27 @@ def picture(
     size: int = 1024,
     item: int = 0,
 ) -> Picture:
-    """One head's whole map with at most ``size`` cells a side; kept while the trace is."""
-    key = (layer, head, quantity, size, item)
-    with _LOCK:
-        held = _PICTURES.setdefault(trace, {})
-        if key in held:
-            held[key] = held.pop(key)  # the last one used
-            return held[key]
-    made = _picture(trace, layer, head, quantity, size, item)
-    with _LOCK:
-        held[key] = made
-        while len(held) > KEPT:
-            del held[next(iter(held))]
-    return made
+    """One head's whole map with at most ``size`` cells a side."""
+    held = trace.recorded(layer, item)
+    trace.attention(layer, head, item=item)  # says so if there is no such head
+    _, _, n_q, n_k = held.shape
+    side = side_for(n_q, n_k, size)
+    heads = slice(head, head + 1)
+    out = canvas_for(held, side)[:1]
+    row_max, col_max = out.new_zeros(n_q), out.new_zeros(n_k)
+    if quantity == "scores":
+        for t in (out, row_max, col_max):
+            t.fill_(-torch.inf)
+    for block in (
+        _score_blocks(trace, layer, head, side, item)
+        if quantity == "scores"
+        else blocks(held, heads, item, side)
+    ):
+        row_max[block.rows] = block.weights[0].amax(dim=1)
+        part = col_max[block.lo : block.hi]
+        torch.maximum(part, block.weights[0].amax(dim=0), out=part)
+        pool_into(out, block, side)
+    return Picture(out[0], side, row_max, col_max)
 
 
 def tile(
@@ -155,31 +159,6 @@ def tile(
     return out
 
 
-def _picture(
-    trace: Trace, layer: int, head: int, quantity: Quantity, size: int, item: int
-) -> Picture:
-    held = trace.recorded(layer, item)
-    trace.attention(layer, head, item=item)  # says so if there is no such head
-    _, _, n_q, n_k = held.shape
-    side = side_for(n_q, n_k, size)
-    heads = slice(head, head + 1)
-    out = canvas_for(held, side)[:1]
-    row_max, col_max = out.new_zeros(n_q), out.new_zeros(n_k)
-    if quantity == "scores":
-        for t in (out, row_max, col_max):
-            t.fill_(-torch.inf)
-    for block in (
-        _score_blocks(trace, layer, head, side, item)
-        if quantity == "scores"
-        else blocks(held, heads, item, side)
-    ):
-        row_max[block.rows] = block.weights[0].amax(dim=1)
-        part = col_max[block.lo : block.hi]
-        torch.maximum(part, block.weights[0].amax(dim=0), out=part)
-        pool_into(out, block, side)
-    return Picture(out[0], side, row_max, col_max)
-
-
 def _score_blocks(trace: Trace, layer: int, head: int, side: int, item: int) -> Iterator[Block]:
     a = trace.attention(layer, head, item=item)
     for rows in _strips(a.n_q, CELLS // a.n_k, side):
@@ -211,9 +190,3 @@ def _pool(cells: Tensor, side: int) -> Tensor:
     if r % side:
         across = F.pad(across, (0, 0, 0, -r % side), value=-torch.inf)
     return across.view(h, -1, side, across.shape[2]).amax(dim=2)  # (h, R, C)
-
-
-_LOCK = threading.Lock()
-_PICTURES: weakref.WeakKeyDictionary[Trace, dict[tuple[object, ...], Picture]] = (
-    weakref.WeakKeyDictionary()
-)

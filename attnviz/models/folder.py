@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import transformers
 from transformers import CONFIG_MAPPING
 
 from attnviz.errors import AttnVizError
-from attnviz.models.safetensors_header import StoredTensor, read_header
+from attnviz.models.safetensors_header import StoredTensor, header_bytes, read_header
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".joblib")
 MAX_JSON = 64 * 2**20  # the index of the largest sharded models is a few MB
@@ -49,6 +50,9 @@ _POSITIONS = re.compile(r"positions?|_ctx$|seq_len|context_length|max_length|win
 _SIZES = re.compile(r"size|dim|heads?$|embd|d_model|d_ff|d_kv|d_inner|width|channels|inner|rank")
 
 
+Stamp = tuple[tuple[str, int, int, int], ...]
+
+
 @dataclass(frozen=True)
 class Folder:
     """A checked checkpoint folder.
@@ -59,7 +63,7 @@ class Folder:
         weights: the safetensors files.
         n_elements: numbers stored in them.
         dtype: the format of most of the floating-point ones.
-        revision: changes when one of the files does.
+        revision: changes when one of the files does; names the content in cache keys.
         notes: sentences to show.
     """
 
@@ -94,7 +98,7 @@ def inspect(path: Path) -> Folder:
         weights=weights,
         n_elements=n_elements,
         dtype=_main_dtype(tensors),
-        revision=_fingerprint(path),
+        revision=_revision(path, weights),
         notes=notes,
     )
 
@@ -252,11 +256,28 @@ def _main_dtype(tensors: list[StoredTensor]) -> torch.dtype:
     return elements.most_common(1)[0][0]
 
 
-def _fingerprint(path: Path) -> str:
-    """A hash of names, sizes and times of change: cheap at any size, other after any edit."""
+def stamp(path: Path) -> Stamp:
+    """Name, size, time of change and inode of each file of a folder (or of a file alone).
+
+    Nothing is read, so it is cheap enough to ask on every rerun: equal stamps, nothing changed.
+    Empty where there is nothing that can be looked at.
+    """
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        stats = [(file.name, file.stat()) for file in files if file.is_file()]
+    except OSError:
+        return ()
+    return tuple((name, s.st_size, s.st_mtime_ns, s.st_ino) for name, s in stats)
+
+
+def _revision(path: Path, weights: tuple[Path, ...]) -> str:
+    """A hash of all that makes the model, but for the weights' own bytes: of the JSON files and of
+    the weights' headers the content, of every file its name, size and time of change."""
     digest = hashlib.sha256()
-    for file in sorted(path.iterdir()):
-        if file.is_file():
-            stat = file.stat()
-            digest.update(f"{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    for name, size, changed, _ in stamp(path):
+        digest.update(os.fsencode(f"{name}\0{size}\0{changed}\n"))
+        if name.endswith(".json") and size <= MAX_JSON:
+            digest.update((path / name).read_bytes())
+    for file in weights:
+        digest.update(header_bytes(file))
     return digest.hexdigest()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import torch
@@ -16,6 +18,10 @@ GIB = 2**30
 # room for one forward pass of a short text.
 MARGIN = 1.15
 HEADROOM = 256 * 2**20
+
+# Asked in turn to let go of so many bytes, before anything is refused for want of memory. Whoever
+# keeps what can be made again adds itself.
+releases: list[Callable[[int], None]] = []
 
 
 def available_memory(device: torch.device | None = None) -> int:
@@ -41,12 +47,16 @@ def require_memory(needed: int, what: str, device: torch.device | None = None) -
     Raises:
         AttnVizError: it does not fit; both numbers are named.
     """
+    wanted = int(needed * MARGIN) + HEADROOM
     free = available_memory(device)
-    if needed * MARGIN + HEADROOM > free:
+    for release in releases:
+        if wanted > free:
+            release(wanted - free)
+            free = available_memory(device)
+    if wanted > free:
         where = "memory" if device is None or device.type != "cuda" else f"memory on {device}"
         raise AttnVizError(
-            f"{what} needs about {readable(int(needed * MARGIN) + HEADROOM)} of {where}, "
-            f"and {readable(free)} is free.",
+            f"{what} needs about {readable(wanted)} of {where}, and {readable(free)} is free.",
             "Choose a smaller model or a smaller number format, or close other programs.",
         )
 
@@ -69,16 +79,55 @@ def readable(n_bytes: int) -> str:
     return f"{n_bytes / GIB:,.1f} GiB" if n_bytes >= GIB else f"{n_bytes / 2**20:,.0f} MiB"
 
 
-def _cgroup_memory() -> int | None:
-    """What a Linux container may still allocate; None without a limit or outside Linux."""
-    root = Path("/sys/fs/cgroup")
-    pairs = (
-        (root / "memory.max", root / "memory.current"),  # cgroup v2
-        (root / "memory/memory.limit_in_bytes", root / "memory/memory.usage_in_bytes"),  # v1
-    )
-    for limit, used in pairs:
+def _cgroup_memory(
+    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> int | None:
+    """What this process's control groups still grant it; None without a limit or outside Linux.
+
+    Every group above the process's own has a say. Files that were read lately count as used there,
+    though the kernel drops them when memory is needed: ``inactive_file`` of them are free.
+    """
+    granted = []
+    for files, folder in _control_groups(root, membership):
         try:
-            return int(limit.read_text()) - int(used.read_text())
+            limit = int((folder / files.limit).read_text())
+            used = int((folder / files.used).read_text())
         except (OSError, ValueError):  # not there, or "max"
             continue
-    return None
+        try:
+            lines = (folder / "memory.stat").read_text().splitlines()
+            used -= int(dict(line.split() for line in lines).get(files.cached, 0))
+        except (OSError, ValueError):  # a kernel that tells no more
+            pass
+        granted.append(limit - max(0, used))
+    return min(granted, default=None)
+
+
+class _Files(NamedTuple):
+    """What a version of control groups calls its files, and the cached files in memory.stat."""
+
+    limit: str
+    used: str
+    cached: str
+
+
+_V1 = _Files("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_V2 = _Files("memory.max", "memory.current", "inactive_file")
+
+
+def _control_groups(root: Path, membership: Path) -> Iterator[tuple[_Files, Path]]:
+    """The folders of the process's memory groups, from its own up to the root's."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base = root / "memory" if controllers else root
+        own = base / path.lstrip("/")
+        for folder in (own, *own.parents):
+            yield (_V1 if controllers else _V2), folder
+            if folder == base:
+                break

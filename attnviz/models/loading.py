@@ -11,8 +11,7 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from transformers import CONFIG_MAPPING, GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 from transformers.models.auto.modeling_auto import (
@@ -30,7 +29,7 @@ from attnviz.errors import AttnVizError
 from attnviz.models import catalog, gguf, hub, limits
 from attnviz.models.checkpoint import Checkpoint
 from attnviz.models.devices import resolve_device, resolve_dtype
-from attnviz.models.folder import Folder, inspect
+from attnviz.models.folder import Folder, Stamp, inspect, stamp
 from attnviz.models.tokens import reading
 
 TOKENIZER_FILES = (
@@ -73,12 +72,17 @@ def load(
     if path.suffix == ".gguf" and path.is_file():
         path = gguf.converted(path)
         sha = path.name
+    before = stamp(path)
     found = inspect(path)
     number_format = resolve_dtype(dtype, place, found.dtype)
     with _loading, _quiet():
         module, load_notes = _build(found, place, number_format, label)
         tokenizer, tokenizer_notes = _tokenizer(found.path, module.config)
         processor, processor_notes = _processor(found.path)
+    if stamp(path) != before:  # what was read first and last may be of two models
+        raise AttnVizError(
+            f"The files of '{label}' changed while they were read.", "Load it again."
+        )
     return Checkpoint(
         module=module,
         tokenizer=tokenizer,
@@ -89,6 +93,19 @@ def load(
         revision=sha or found.revision,
         notes=(*notes, *found.notes, *load_notes, *tokenizer_notes, *processor_notes),
     )
+
+
+def stamp_of(name: str) -> Stamp:
+    """What a local model's files are like now, without reading them: see `folder.stamp`.
+
+    Another stamp says that the model has to be loaded again. Empty for what is not on this machine
+    under a path or a catalog name.
+    """
+    try:
+        kept = (entry.source for entry in catalog.installed() if entry.name == name)
+        return stamp(next(kept, Path(name).expanduser()))
+    except (ValueError, RuntimeError):  # a name that no path can have
+        return ()
 
 
 def _find(name: str, revision: str | None) -> tuple[Path, str, str | None, tuple[str, ...]]:
@@ -259,7 +276,11 @@ def _fill(
     try:
         tensors: dict[str, torch.Tensor] = {}
         for file in found.weights:
-            tensors |= load_file(file)
+            with safe_open(file, "pt") as stored:
+                # copies: what safetensors gives is the file itself, mapped into memory, and would
+                # change with it, or end the process when the file is cut
+                names = stored.keys()
+                tensors |= {name: stored.get_tensor(name).clone() for name in names}
         module, info = model_class.from_pretrained(
             None,
             config=config,

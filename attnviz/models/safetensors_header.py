@@ -41,11 +41,11 @@ class StoredTensor:
     n_elements: int
 
 
-def read_header(path: Path) -> tuple[StoredTensor, ...]:
-    """The tensors that `path` declares.
+def header_bytes(path: Path) -> bytes:
+    """The JSON at the file's head as it is stored.
 
     Raises:
-        AttnVizError: not a safetensors file, cut short, or inconsistent.
+        AttnVizError: not a safetensors file, or cut short.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -54,7 +54,17 @@ def read_header(path: Path) -> tuple[StoredTensor, ...]:
             raise AttnVizError(f"{path.name} is not a safetensors file.", "Download it again.")
         if length > size - 8:
             raise _truncated(path, size, 8 + length)
-        raw = file.read(length)
+        return file.read(length)
+
+
+def read_header(path: Path) -> tuple[StoredTensor, ...]:
+    """The tensors that `path` declares.
+
+    Raises:
+        AttnVizError: not a safetensors file, cut short, or inconsistent.
+    """
+    raw = header_bytes(path)
+    size, length = path.stat().st_size, len(raw)
     try:
         header = json.loads(raw)
     except (ValueError, RecursionError):

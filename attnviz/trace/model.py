@@ -73,6 +73,12 @@ class Model:
         return self.checkpoint.dtype
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of its parameters and buffers; shared ones count once."""
+        tensors = (*self.module.parameters(), *self.module.buffers())
+        return sum({id(t): t.nbytes for t in tensors}.values())
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know about how it was loaded."""
         return self.checkpoint.notes

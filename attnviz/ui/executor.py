@@ -1,16 +1,27 @@
 """Model work, one piece at a time, shared by everybody who looks.
 
-A page asks for a value by its key. If the value is on a shelf it comes at once, if somebody else is
-already waiting for it both get the same one, and otherwise it joins the line. A job runs only
+A page asks for a value by its key. If the value is in the cache it comes at once, if somebody else
+is already waiting for it both get the same one, and otherwise it joins the queue. A job runs only
 while somebody waits for it, so what a person has turned away from costs nothing; a rerun that asks
 again within a moment keeps its place.
 
-    executor = Executor(workers=1)
-    traces = Shelf(max_entries=16)
-    trace = executor.run(("gpt2", text), lambda: model.trace(text), traces, report)
+    executor = Executor()
+    cache = Cache()
+    trace = executor.run(("gpt2", text), lambda job: model.trace(text), cache, report)
+
+Long work comes in steps, so that it is seen while it grows and ends when nobody wants it:
+
+    def action(job):
+        for layer in layers:
+            job.check()                      # ends here if nobody waits any longer
+            found = (*found, measure(layer))
+            job.publish(found)               # what the waiting pages are shown meanwhile
+        return found
+
+    executor.run(key, action, cache, report, on_partial=draw)
 
 This is not ``st.cache_resource`` with a lock, because a cached function can be asked neither
-"is it there?" (a hit would queue behind other people's work) nor "how long is the line?", and
+"is it there?" (a hit would queue behind other people's work) nor "how long is the queue?", and
 somebody waiting for its lock can't be interrupted.
 """
 
@@ -18,161 +29,175 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from attnviz.errors import AttnVizError
+from attnviz.ui.cache import Cache, Key
 
-Key = tuple[Hashable, ...]
 Report = Callable[[int], None]  # called with the number of people in front; 0 when it runs
 
-QUIET_SECONDS = 0.15  # work shorter than this shows no waiting line: it would only flicker
+QUIET_SECONDS = 0.15  # work shorter than this shows no place in the queue: it would only flicker
 REPORT_SECONDS = 0.2
 GRACE_SECONDS = 3.0  # a rerun that comes back within this time keeps its place
+IDLE_SECONDS = 1.0  # without work for so long, a worker calls ``on_idle``
 
 
-class Shelf:
-    """Finished values, the least recently used dropped first.
-
-    Args:
-        max_entries: how many values are kept.
-        max_bytes: how large they may be together; the newest is always kept.
-        size_of: bytes of one value.
-        on_change: called after a value was put or dropped, outside any lock.
-    """
-
-    def __init__(
-        self,
-        max_entries: int,
-        max_bytes: int | None = None,
-        size_of: Callable[[Any], int] = lambda value: 0,
-        on_change: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.max_entries = max_entries
-        self.max_bytes = max_bytes
-        self.size_of = size_of
-        self.on_change = on_change
-        self._values: OrderedDict[Key, Any] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __contains__(self, key: Key) -> bool:
-        with self._lock:
-            return key in self._values
-
-    def __len__(self) -> int:
-        with self._lock:
-            return len(self._values)
-
-    def get(self, key: Key) -> Any:
-        """The value under ``key``; KeyError if it isn't there."""
-        with self._lock:
-            self._values.move_to_end(key)
-            return self._values[key]
-
-    def put(self, key: Key, value: Any) -> None:
-        with self._lock:
-            self._values[key] = value
-            self._values.move_to_end(key)
-            self._drop(self.max_entries)
-        self.on_change()
-
-    def make_room(self) -> None:
-        """Drop what a next value would push out, before that value takes memory of its own."""
-        with self._lock:
-            self._drop(self.max_entries - 1)
-        self.on_change()
-
-    def _drop(self, entries: int) -> None:
-        while len(self._values) > entries:
-            self._values.popitem(last=False)
-        if self.max_bytes is not None:
-            total = sum(self.size_of(value) for value in self._values.values())
-            while total > self.max_bytes and len(self._values) > 1:
-                total -= self.size_of(self._values.popitem(last=False)[1])
+class Abandoned(Exception):
+    """Nobody waits for this work any longer."""
 
 
 @dataclass(eq=False)
 class Job:
-    """One piece of work and the people waiting for it."""
+    """One piece of work and the people waiting for it; its action is given it.
+
+    Attributes:
+        partial: what the action has published so far. version: how often it has.
+    """
 
     key: Key
-    action: Callable[[], Any]
-    shelf: Shelf
+    action: Callable[[Job], Any]
+    cache: Cache
+    changed: threading.Condition = field(repr=False)
     waiters: int = 0
     left_at: float = 0.0  # when the last person turned away
-    done: threading.Event = field(default_factory=threading.Event)
+    abandoned: bool = False
+    done: bool = False
     value: Any = None
     error: Exception | None = None
+    partial: Any = None
+    version: int = 0
+
+    def wanted(self) -> bool:
+        """Whether somebody waits, or has only just left and may come back."""
+        return self.waiters > 0 or time.monotonic() - self.left_at < GRACE_SECONDS
+
+    def check(self) -> None:
+        """A place to stop at, between two steps of the action.
+
+        Raises:
+            Abandoned: nobody wants the result. Let it pass: who asks later starts anew.
+        """
+        with self.changed:
+            self.abandoned = self.abandoned or not self.wanted()
+            if self.abandoned:
+                raise Abandoned
+
+    def publish(self, partial: Any) -> None:
+        """Show those who wait what there is so far; it must not be changed afterwards."""
+        with self.changed:
+            self.partial = partial
+            self.version += 1
+            self.changed.notify_all()
 
 
 class Executor:
-    """A bounded line of jobs and the few threads that work it off.
+    """A bounded queue of jobs and the few threads that work it off.
 
     Args:
         workers: how many jobs run at once. One forward pass uses every core, so 1 is best.
-        longest_line: more waiting jobs than this are refused with a sentence.
+        longest_queue: more waiting jobs than this are refused with a sentence.
+        on_idle: called once by a worker that has had nothing to do for a moment.
     """
 
-    def __init__(self, workers: int = 1, longest_line: int = 32) -> None:
-        self.longest_line = longest_line
-        self._line: list[Job] = []
+    def __init__(
+        self,
+        workers: int = 1,
+        longest_queue: int = 32,
+        on_idle: Callable[[], None] = lambda: None,
+        name: str = "model-work",
+    ) -> None:
+        self.longest_queue = longest_queue
+        self._on_idle = on_idle
+        self._queue: list[Job] = []
         self._running: list[Job] = []
         self._changed = threading.Condition()
         for number in range(workers):
-            threading.Thread(target=self._work, name=f"model-work-{number}", daemon=True).start()
+            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True).start()
 
-    def run(self, key: Key, action: Callable[[], Any], shelf: Shelf, report: Report) -> Any:
-        """The value of ``action``, from the shelf if it is there, else when its turn has come.
+    def run(
+        self,
+        key: Key,
+        action: Callable[[Job], Any],
+        cache: Cache,
+        report: Report,
+        on_partial: Callable[[Any], None] | None = None,
+    ) -> Any:
+        """The value of ``action``, from the cache if it is there, else when its turn has come.
 
         ``report`` is called from this thread a few times a second while it waits. When it raises,
         as Streamlit does to stop or rerun a page, the wait ends and the job is let go.
 
+        Args:
+            action: given its `Job`.
+            on_partial: called from this thread with the newest that the action has published.
+
         Raises:
-            AttnVizError: the line is full.
+            AttnVizError: the queue is full.
             Exception: whatever ``action`` raised.
         """
-        try:
-            return shelf.get(key)
-        except KeyError:
-            pass
-        job = self._join(key, action, shelf)
-        try:
-            patience = QUIET_SECONDS
-            while not job.done.wait(patience):
-                report(self.ahead_of(job))
-                patience = REPORT_SECONDS
-        finally:
-            self._leave(job)
-        if job.error is not None:
-            raise job.error
-        return job.value
+        while True:
+            try:
+                return cache.get(key)
+            except KeyError:
+                pass
+            job = self._join(key, action, cache)
+            try:
+                self._wait(job, report, on_partial)
+            finally:
+                self._leave(job)
+            if isinstance(job.error, Abandoned):
+                continue  # it was given up at the moment at which we came
+            if job.error is not None:
+                raise job.error
+            return job.value
+
+    def _wait(
+        self, job: Job, report: Report, on_partial: Callable[[Any], None] | None = None
+    ) -> None:
+        """Until the job is done."""
+        seen, patience = 0, QUIET_SECONDS
+
+        def has_news() -> bool:
+            return job.done or (on_partial is not None and job.version > seen)
+
+        while True:
+            with self._changed:
+                self._changed.wait_for(has_news, patience)
+                done, version, partial = job.done, job.version, job.partial
+            if done:
+                return
+            if on_partial is not None and version > seen:
+                seen = version
+                on_partial(partial)
+            report(self.ahead_of(job))
+            patience = REPORT_SECONDS
 
     def ahead_of(self, job: Job) -> int:
         """How many jobs run or wait before this one; 0 when it runs itself."""
         with self._changed:
-            if job not in self._line:
+            if job not in self._queue:
                 return 0
-            before = self._line[: self._line.index(job)]
+            before = self._queue[: self._queue.index(job)]
             return len(self._running) + sum(other.waiters > 0 for other in before)
 
-    def _join(self, key: Key, action: Callable[[], Any], shelf: Shelf) -> Job:
+    def _join(self, key: Key, action: Callable[[Job], Any], cache: Cache) -> Job:
         with self._changed:
             self._forget_abandoned()
-            for job in (*self._running, *self._line):
-                if job.key == key and job.shelf is shelf:
+            for job in (*self._running, *self._queue):
+                if job.key == key and job.cache is cache and not job.abandoned:
                     break
             else:
-                if sum(job.waiters > 0 for job in self._line) >= self.longest_line:
+                if sum(job.waiters > 0 for job in self._queue) >= self.longest_queue:
                     raise AttnVizError(
-                        f"{self.longest_line} requests are already waiting for the model.",
+                        f"{self.longest_queue} requests are already waiting for the model.",
                         "Try again in a moment.",
                     )
-                job = Job(key, action, shelf)
-                self._line.append(job)
+                job = Job(key, action, cache, self._changed)
+                self._queue.append(job)
             job.waiters += 1
-            self._changed.notify()
+            self._changed.notify_all()
             return job
 
     def _leave(self, job: Job) -> None:
@@ -181,30 +206,36 @@ class Executor:
             job.left_at = time.monotonic()
 
     def _forget_abandoned(self) -> None:
-        limit = time.monotonic() - GRACE_SECONDS
-        self._line = [job for job in self._line if job.waiters > 0 or job.left_at > limit]
+        self._queue = [job for job in self._queue if job.wanted()]
 
     def _next(self) -> Job:
         """The first job that somebody waits for."""
+        idle: float | None = IDLE_SECONDS
         with self._changed:
             while True:
                 self._forget_abandoned()
-                for job in self._line:
+                for job in self._queue:
                     if job.waiters > 0:
-                        self._line.remove(job)
+                        self._queue.remove(job)
                         self._running.append(job)
                         return job
-                self._changed.wait()
+                if not self._changed.wait(idle):
+                    idle = None
+                    self._changed.release()
+                    try:
+                        self._on_idle()
+                    finally:
+                        self._changed.acquire()
 
     def _work(self) -> None:
         while True:
             job = self._next()
             try:
-                if job.key in job.shelf:  # came while this job stood in line
-                    job.value = job.shelf.get(job.key)
+                if job.key in job.cache:  # came while this job was queued
+                    job.value = job.cache.get(job.key)
                 else:
-                    job.value = job.action()
-                    job.shelf.put(job.key, job.value)
+                    job.value = job.action(job)
+                    job.cache.put(job.key, job.value)
             except Exception as error:
                 job.error = error
             except BaseException as error:  # SystemExit, a panic in Rust: the worker lives on
@@ -213,5 +244,6 @@ class Executor:
             finally:
                 with self._changed:
                     self._running.remove(job)
-                job.done.set()
+                    job.done = True
+                    self._changed.notify_all()
             del job  # a waiting thread must not keep the last value alive

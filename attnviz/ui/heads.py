@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from attnviz.analysis import matrices
+from attnviz.ui import models
 from attnviz.ui.canvas import CanvasState, canvas, canvas_state, map_payload
 from attnviz.ui.canvas.labels import layer_name
 
@@ -81,7 +82,8 @@ def _pinned_head(trace: Trace, held: list[tuple[int, int]], i: int, j: int) -> N
             _pin([pin for pin in held if pin != (i, j)])
             st.rerun()
     key = f"pin_{i}_{j}"
-    payload = map_payload(trace, i, j, canvas_state(key).view)
+    remember = models.remembering(trace, models.no_report)
+    payload = map_payload(trace, i, j, canvas_state(key).view, remember=remember)
     canvas(payload, key=key, height=PIN_HEIGHT, compact=True)
 
 

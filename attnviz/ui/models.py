@@ -5,18 +5,22 @@ Both are read-only: many people look at one model and one trace at once.
 
 from __future__ import annotations
 
-import gc
 import hashlib
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.errors import AttnVizError
+from attnviz.models import limits
+from attnviz.ui import memory
+from attnviz.ui.cache import Cache, Key
 from attnviz.ui.canvas import GridPayload, grid_payload
-from attnviz.ui.executor import Executor, Report, Shelf
+from attnviz.ui.canvas.remember import Remember
+from attnviz.ui.executor import Executor, Job, Report
 
 if TYPE_CHECKING:
     from attnviz.trace.fidelity import Fidelity
@@ -24,10 +28,9 @@ if TYPE_CHECKING:
     from attnviz.trace.trace import Trace
 
 MAX_MODELS = 3  # whole models in memory at once
-MAX_TRACES = 64
-MAX_GRIDS = 16  # thumbnails of all heads: 1 MB for 270 of them
 LOGITS_TOKENS = 256  # up to here all positions' logits are kept: 50 MB at 49,152 words
-MAX_TRACE_BYTES = 2 << 30  # 4,096 tokens of a 30-layer model are 0.3 GB
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,55 +74,62 @@ class Question:
 
 
 class Shared(NamedTuple):
-    """What the whole server process shares."""
+    """What the whole server process shares.
 
-    executor: Executor
-    models: Shelf
-    traces: Shelf
-    checks: Shelf
-    grids: Shelf
-    written: Shelf
+    Attributes:
+        work: for what takes long: loading, forward passes, all heads at once.
+        views: for what one look needs, so that a look waits for nobody's forward pass.
+        models: whole models. values: all that was computed with them.
+    """
+
+    work: Executor
+    views: Executor
+    models: Cache
+    values: Cache
 
 
 @st.cache_resource
 def shared() -> Shared:
+    models = Cache(max_entries=MAX_MODELS, on_drop=memory.tidy)
+    values = Cache(memory.budget, on_drop=memory.give_back)
+    limits.releases[:] = [values.free, models.free]  # the cheapest to make again first
     return Shared(
-        executor=Executor(workers=1),
-        models=Shelf(MAX_MODELS, on_change=settle_garbage),
-        traces=Shelf(MAX_TRACES, MAX_TRACE_BYTES, size_of=lambda trace: trace.nbytes),
-        checks=Shelf(1024),
-        grids=Shelf(MAX_GRIDS),
-        written=Shelf(MAX_TRACES, MAX_TRACE_BYTES, size_of=lambda found: found.trace.nbytes),
+        work=Executor(on_idle=memory.tidy, name="model-work"),
+        views=Executor(on_idle=memory.give_back, name="views"),
+        models=models,
+        values=values,
     )
 
 
-def settle_garbage() -> None:
-    """Put what lives long out of the garbage collector's sight.
-
-    Streamlit collects all generations after every script run. With torch and a model loaded, 50
-    sessions rerunning at once took 11.5 s that way and 0.5 s after this.
-    """
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
-
-
 def load(choice: ModelChoice, report: Report) -> Model:
-    """The loaded model, from memory if it is there.
+    """The loaded model, from memory if it is there and its files are what they were.
 
     Raises:
         AttnVizError: it can't be found, read or held; the message says which and what to do.
     """
-    shelf = shared().models
-    key = ("model", choice, last_change(choice.name))
+    from attnviz.models.loading import stamp_of
 
-    def action() -> Model:
+    models = shared().models
+    key = ("model", choice, stamp_of(choice.name))
+
+    def action(job: Job) -> Model:
         import attnviz
 
-        shelf.make_room()
-        return attnviz.load(choice.name, device=choice.device, dtype=choice.dtype)
+        models.discard(lambda other: other[1] == choice)  # its files were others then
+        models.make_room()
+        model = attnviz.load(choice.name, device=choice.device, dtype=choice.dtype)
+        memory.settle_garbage()
+        return model
 
-    return shared().executor.run(key, action, shelf, report)
+    return shared().work.run(key, action, models, report)
+
+
+def identity(model: Model) -> Key:
+    """What tells a loaded model from every other: its content, where it runs, its precision.
+
+    It is the loaded model's own, whatever became of its files since.
+    """
+    return (model.checkpoint.revision, str(model.device), str(model.dtype))
 
 
 def trace(
@@ -140,19 +150,64 @@ def trace(
     n = check_length(model, question, limit)
     keep = kept(n)
     arguments = arguments_of(question)
+    key = ("trace", *identity(model), question)
 
-    def action() -> Trace:
+    def action(job: Job) -> Trace:
+        make_room(model, n, keep)
         made = model.trace(keep=keep, **arguments)
         if not made.layers:
             raise AttnVizError(f"{model.name} has no attention.", "Choose a transformer.")
         return made
 
-    return shared().executor.run(
-        ("trace", choice, last_change(choice.name), question),
-        action,
-        shared().traces,
-        report,
-    )
+    return known(shared().work.run(key, action, shared().values, report), key)
+
+
+def make_room(model: Model, n: int, keep: tuple[str, ...]) -> None:
+    """Let go of what a trace of n tokens would push out, before it is made.
+
+    Raises:
+        AttnVizError: there is not enough memory for it.
+    """
+    nbytes = trace_bytes(model, n, keep)
+    shared().values.make_room(nbytes)
+    if nbytes > memory.LEAST:
+        limits.require_memory(nbytes, f"What {model.name} does with {n:,} tokens")
+
+
+def trace_bytes(model: Model, n: int, keep: tuple[str, ...]) -> int:
+    """About how large a trace of n tokens will be, from the sizes in the model's config."""
+    config = model.module.config.get_text_config()
+    d_model = getattr(config, "hidden_size", 0) or 0
+    heads = getattr(config, "num_attention_heads", None) or 1
+    n_kv = getattr(config, "num_key_value_heads", None) or heads
+    n_layers = getattr(config, "num_hidden_layers", 0) or 0
+    n_layers += getattr(config, "num_decoder_layers", None) or 0
+    vectors = 2 + 2 * n_kv / heads + ("output" in keep)  # stream, Q, K and V, the layer's own
+    logits = (getattr(config, "vocab_size", 0) or 0) if "logits" in keep else 0
+    return int(n * (n_layers * vectors * d_model + logits) * model.dtype.itemsize)
+
+
+# Under which key of the cache a trace is.
+_KEYS: weakref.WeakKeyDictionary[Trace, Key] = weakref.WeakKeyDictionary()
+
+
+def known(made: Trace, key: Key) -> Trace:
+    """The trace, whose values are filed under this key from now on."""
+    _KEYS.setdefault(made, key)
+    return made
+
+
+def remembering(made: Trace, report: Report) -> Remember:
+    """How the values of a trace are come by: from the cache, else from the worker for views."""
+    its_key = _KEYS[made]
+
+    def remember(key: Key, make: Callable[[], T]) -> T:
+        values = shared().values
+        values.touch(its_key)  # a trace that is looked at is used
+        found: T = shared().views.run((*its_key, *key), lambda job: make(), values, report)
+        return found
+
+    return remember
 
 
 def kept(n: int) -> tuple[str, ...]:
@@ -176,32 +231,20 @@ def fidelity(
     choice: ModelChoice, question: Question, made: Trace, layer: int, report: Report
 ) -> Fidelity:
     """How far one layer of a trace, recomputed, is from what the layer itself gave."""
-    return shared().executor.run(
-        ("fidelity", choice, last_change(choice.name), question, layer),
-        lambda: made.fidelity(layer=layer),
-        shared().checks,
-        report,
-    )
+    model = load(choice, report)  # a trace does not keep its model, which may have to run again
+
+    def action(job: Job) -> Fidelity:
+        assert model is not None
+        return made.fidelity(layer=layer)
+
+    return shared().work.run((*_KEYS[made], "receipt", layer), action, shared().values, report)
 
 
-def grid(choice: ModelChoice, question: Question, made: Trace, report: Report) -> GridPayload:
+def grid(made: Trace, report: Report) -> GridPayload:
     """All heads of a trace as thumbnails with their numbers."""
-    return shared().executor.run(
-        ("grid", choice, last_change(choice.name), question),
-        lambda: grid_payload(made),
-        shared().grids,
-        report,
+    return shared().work.run(
+        (*_KEYS[made], "grid"), lambda job: grid_payload(made), shared().values, report
     )
-
-
-def last_change(name: str) -> float:
-    """When a local model's newest file was written; 0 for a name that is no path."""
-    try:
-        path = Path(name).expanduser()
-        files = [path, *path.iterdir()] if path.is_dir() else [path]
-        return max(file.stat().st_mtime for file in files)
-    except (OSError, ValueError, RuntimeError):  # no such path, or a name that no path can have
-        return 0.0
 
 
 def check_length(model: Model, question: Question, limit: int | None = None) -> int:
@@ -234,6 +277,10 @@ def arguments_of(question: Question) -> dict[str, Any]:
         "target": question.target or None,
         "pair": question.pair or None,
     }
+
+
+def no_report(ahead: int) -> None:
+    """A report that nobody reads."""
 
 
 def waiting_line(where: DeltaGenerator, doing: str) -> Report:

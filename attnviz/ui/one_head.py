@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import streamlit as st
 
 from attnviz.analysis import matrices
-from attnviz.ui import focus
+from attnviz.ui import focus, models
 from attnviz.ui.canvas import (
     CanvasState,
     TokenAt,
@@ -28,7 +28,9 @@ from attnviz.ui.errors import attempt
 
 if TYPE_CHECKING:
     from attnviz.analysis.matrices import Links, Matrix, Vectors
+    from attnviz.analysis.overviews import Quantity
     from attnviz.trace.trace import AttentionLayer, Trace
+    from attnviz.ui.canvas.remember import Remember
 
 HEIGHT = 640
 
@@ -82,28 +84,32 @@ def one_head(shown: Head) -> None:
         st.caption(VIEWS[view])
         if view in FORMULAS:
             st.latex(FORMULAS[view], width="content")
+        waiting = st.empty()
+    remember = models.remembering(trace, models.waiting_line(waiting, "Drawing"))
     key = f"canvas_{_PLACES.get(view, view.lower())}"
     place = _in_link(shown, canvas_state(key))
-    payload = attempt(lambda: _payload(shown, place))
+    payload = attempt(lambda: _payload(shown, place, remember))
+    waiting.empty()
     if payload is None:
         return
     canvas(payload, key=key, height=HEIGHT, on_change=lambda said, what: _told(shown, said, what))
     if view in _VECTORS and (rows := _rows(shown)) != slice(0, _tokens(shown)):
         of = f"{_tokens(shown):,}, around the one in focus."
         st.caption(f"Tokens {rows.start:,} to {rows.stop - 1:,} of {of}")
+    later = models.remembering(trace, models.no_report)  # no page is there when a file is made
     title = f"{view} of {layer_name(trace, layer.index)}, head {head}"
     name = f"layer{layer.index}-head{head}-{view.lower()}"
     with st.container(horizontal=True):
         _download(
-            "CSV", lambda: _table(shown, place).csv(), f"{name}.csv", "text/csv",
+            "CSV", lambda: _table(shown, place, later).csv(), f"{name}.csv", "text/csv",
             "The exact numbers in view with their tokens, for spreadsheets and pandas.",
         )  # fmt: skip
         _download(
-            "NPZ", lambda: _table(shown, place).npz(), f"{name}.npz", "application/octet-stream",
-            "The exact numbers in view, for NumPy.",
+            "NPZ", lambda: _table(shown, place, later).npz(), f"{name}.npz",
+            "application/octet-stream", "The exact numbers in view, for NumPy.",
         )  # fmt: skip
         _download(
-            "HTML", lambda: as_html(_payload(shown, _to_keep(place)), title), f"{name}.html",
+            "HTML", lambda: as_html(_payload(shown, _to_keep(place), later), title), f"{name}.html",
             "text/html", "One file with this canvas; it opens offline in any browser.",
         )  # fmt: skip
         with st.popover("Copy as code", icon=":material/code:"):
@@ -167,7 +173,7 @@ def _told(shown: Head, said: CanvasState, what: str) -> None:
     st.session_state["_focus_moved"] = True
 
 
-def _payload(shown: Head, place: _Place) -> Payload:
+def _payload(shown: Head, place: _Place, remember: Remember) -> Payload:
     """What is sent for a view.
 
     Raises:
@@ -184,14 +190,16 @@ def _payload(shown: Head, place: _Place) -> Payload:
             cell=place.cell,
             focus=None if shown.at is None else (shown.at.side, shown.at.index),
             report=True,
+            remember=remember,
         )
     if view == "Lines":
-        at = shown.at
-        return lines_payload(trace, i, token=None if at is None else (at.side, at.index))
+        token = None if shown.at is None else (shown.at.side, shown.at.index)
+        return lines_payload(trace, i, token=token, remember=remember)
     if view == "Neuron":
-        return neuron_payload(trace, i, head, shown.query)
+        query = shown.query
+        return remember(("neuron", i, head, query), lambda: neuron_payload(trace, i, head, query))
     rows = _rows(shown)
-    matrix = matrices.vectors(trace, i, head, _VECTORS[view], rows)
+    matrix = _vectors(shown, rows, remember)
     tokens = trace.col_tokens(i) if view in ("K", "V") else trace.row_tokens(i)
     return matrix_payload(
         matrix.values,
@@ -210,7 +218,16 @@ def _payload(shown: Head, place: _Place) -> Payload:
     )
 
 
-def _table(shown: Head, place: _Place) -> Matrix | Links:
+def _vectors(shown: Head, rows: slice, remember: Remember) -> Matrix:
+    """Q, K, V or the output of some tokens."""
+    trace, i, head, which = shown.trace, shown.layer.index, shown.head, _VECTORS[shown.view]
+    return remember(
+        (which, i, head, rows.start, rows.stop),
+        lambda: matrices.vectors(trace, i, head, which, rows),
+    )
+
+
+def _table(shown: Head, place: _Place, remember: Remember) -> Matrix | Links:
     """The exact numbers of what is in view.
 
     Raises:
@@ -218,15 +235,20 @@ def _table(shown: Head, place: _Place) -> Matrix | Links:
     """
     trace, i, head, view = shown.trace, shown.layer.index, shown.head, shown.view
     if view == "Lines":
-        return matrices.links(trace, i)
+        return remember(("links", i), lambda: matrices.links(trace, i))
     if view == "Neuron":
         query = shown.layer.n_q - 1 if shown.query is None else shown.query
-        return matrices.one_query(trace, i, head, query)
+        return remember(
+            ("one query", i, head, query), lambda: matrices.one_query(trace, i, head, query)
+        )
     rows, cols = (slice(*place.view.rows), slice(*place.view.cols)) if place.view else (None, None)
     if view in ("Map", "Scores"):
-        return matrices.pairs(trace, i, head, "weights" if view == "Map" else "scores", rows, cols)
-    window = _rows(shown)
-    found = matrices.vectors(trace, i, head, _VECTORS[view], window)
+        of: Quantity = "weights" if view == "Map" else "scores"
+        return remember(
+            ("pairs", of, i, head, place.view and (place.view.rows, place.view.cols)),
+            lambda: matrices.pairs(trace, i, head, of, rows, cols),
+        )
+    found = _vectors(shown, _rows(shown), remember)
     if rows is None or cols is None:
         return found
     return replace(

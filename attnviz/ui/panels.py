@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from attnviz.trace.fidelity import Fidelity
     from attnviz.trace.model import Model
     from attnviz.trace.trace import AttentionLayer, Trace
+    from attnviz.ui.canvas.remember import Remember
 
 STRIP_HEIGHT = 250
 STREAM_HEIGHT = 420
@@ -30,7 +31,12 @@ _BADGES = {"green": ":material/check:", "orange": ":material/info:", "red": ":ma
 
 
 def tokens(
-    trace: Trace, layer: AttentionLayer, head: int, at: Focus | None, start: int | None
+    trace: Trace,
+    layer: AttentionLayer,
+    head: int,
+    at: Focus | None,
+    start: int | None,
+    remember: Remember,
 ) -> None:
     """The tokens, tinted by what one head does with them. A click brings one into focus.
 
@@ -42,9 +48,8 @@ def tokens(
         if what == "token":
             focus.choose(trace, focus.from_map(trace, layer, said.token))
 
-    payload = strip_payload(
-        trace, layer.index, head, focus=focus.in_map(trace, layer, at), start=start
-    )
+    place = focus.in_map(trace, layer, at)
+    payload = strip_payload(trace, layer.index, head, focus=place, start=start, remember=remember)
     canvas(payload, key="tokens", height=STRIP_HEIGHT, on_change=told)
 
 
@@ -55,14 +60,14 @@ def receipt(layer: AttentionLayer, check: Fidelity) -> None:
     st.caption(as_text(why))
 
 
-def stream(trace: Trace, layer: AttentionLayer, at: Focus | None) -> None:
+def stream(trace: Trace, layer: AttentionLayer, at: Focus | None, remember: Remember) -> None:
     """How long the residual stream's vectors are, token by token and block by block.
 
     Raises:
         AttnVizError: the trace kept no stream, with the reason.
     """
     st.caption("Residual stream: the length of each token's vector after each block.")
-    matrix = matrices.residual_norms(trace, layer.index)
+    matrix = remember(("stream", layer.kind), lambda: matrices.residual_norms(trace, layer.index))
     place = focus.in_map(trace, layer, at)
     payload = matrix_payload(
         matrix.values,
@@ -95,7 +100,7 @@ def stream(trace: Trace, layer: AttentionLayer, at: Focus | None) -> None:
             )
 
 
-def predictions(model: Model, trace: Trace, at: Focus | None) -> None:
+def predictions(model: Model, trace: Trace, at: Focus | None, remember: Remember) -> None:
     """The likeliest tokens after a position, or at it for a model that guesses what is masked."""
     read = predicted(trace)
     text = "target" if trace.target_tokens else "source"
@@ -114,7 +119,7 @@ def predictions(model: Model, trace: Trace, at: Focus | None) -> None:
         st.caption("Of a text this long only the last position's prediction is kept.")
         return
     try:
-        found = trace.predictions(position)
+        found = remember(("predictions", position), lambda: trace.predictions(position))
     except AttnVizError as error:
         st.caption(as_text(str(error)))
         return

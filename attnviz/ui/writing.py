@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import longest_input
 from attnviz.ui import models
-from attnviz.ui.executor import Key
+from attnviz.ui.cache import Key
 from attnviz.ui.live import Live, Progress
 from attnviz.ui.models import ModelChoice, Question, Sampling
 from attnviz.ui.rows import Watched
@@ -94,7 +94,7 @@ def shown(
     model = models.load(choice, report)
     n = models.check_length(model, question, limit)
     _check_room(model, n, how, limit)
-    key: Key = ("written", choice, models.last_change(choice.name), question)
+    key: Key = ("written", *models.identity(model), question)
     progress = _running().setdefault(key, Progress())
     room = (where or st).empty()
     live = Live(room, model, question, progress, lambda: _stop(key), watch)
@@ -105,15 +105,16 @@ def shown(
             live.draw()
 
     with progress.somebody_waits(watch):
-        made: Generation = models.shared().executor.run(
+        made: Generation = models.shared().work.run(
             key,
-            lambda: _write(model, question, how, key, progress, models.kept(n + how.tokens)),
-            models.shared().written,
+            lambda job: _write(model, question, how, key, progress, n),
+            models.shared().values,
             watched,
         )
     _running().pop(key, None)
     room.empty()
-    return Shown(made.trace, made.start, made.text, len(made.tokens) < how.tokens)
+    trace = models.known(made.trace, key)
+    return Shown(trace, made.start, made.text, len(made.tokens) < how.tokens)
 
 
 def _write(
@@ -122,9 +123,15 @@ def _write(
     how: Sampling,
     key: Key,
     progress: Progress,
-    keep: tuple[str, ...],
+    n: int,
 ) -> Generation:
-    """All of it; or, stopped half-way, an error after what there is was put where it is found."""
+    """All of it; or, stopped half-way, an error after what there is was put where it is found.
+
+    Args:
+        n: tokens of the text that is written after.
+    """
+    keep = models.kept(n + how.tokens)
+    models.make_room(model, n + how.tokens, (*keep, "output"))
     began = _begun(question, how, key)
     after = [token.id for token in began.tokens] if began is not None else []
     try:
@@ -141,19 +148,19 @@ def _write(
         )
     finally:
         _running().pop(key, None)
-    n = len(made.tokens)
-    if progress.stopped and n < how.tokens:
-        models.shared().written.put(_shorter(question, how, key, n), made)
+    written = len(made.tokens)
+    if progress.stopped and written < how.tokens:
+        models.shared().values.put(_shorter(question, how, key, written), made)
         raise AttnVizError("The writing was stopped.", "Write again to go on.")
     return made
 
 
 def _begun(question: Question, how: Sampling, key: Key) -> Generation | None:
     """The longest beginning of the same text that was written before."""
-    shelf = models.shared().written
+    values = models.shared().values
     for n in range(how.tokens - 1, 0, -1):
         try:
-            found: Generation = shelf.get(_shorter(question, how, key, n))
+            found: Generation = values.get(_shorter(question, how, key, n))
         except KeyError:
             continue
         return found

@@ -1,4 +1,4 @@
-"""The line for model work: sharing, places, turning away, limits."""
+"""The queue for model work: sharing, places, turning away, limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from attnviz.errors import AttnVizError
-from attnviz.ui.executor import GRACE_SECONDS, Executor, Shelf
+from attnviz.ui.cache import Cache
+from attnviz.ui.executor import GRACE_SECONDS, Executor, Job
 
 SOON = 20.0  # seconds; only ever waited for when something is broken
 
@@ -27,10 +28,10 @@ class Person(threading.Thread):
     """Somebody who asks for one value, and may turn away while waiting."""
 
     def __init__(
-        self, executor: Executor, key: str, action: Callable[[], Any], shelf: Shelf
+        self, executor: Executor, key: str, action: Callable[[Job], Any], cache: Cache
     ) -> None:
         super().__init__(daemon=True)
-        self.ask = lambda: executor.run((key,), action, shelf, self.report)
+        self.ask = lambda: executor.run((key,), action, cache, self.report)
         self.places: list[int] = []
         self.value: Any = None
         self.raised: BaseException | None = None
@@ -55,7 +56,7 @@ class Person(threading.Thread):
         assert not self.is_alive()
         return self.value
 
-    def wait_in_line(self) -> None:
+    def wait_in_queue(self) -> None:
         assert self.reported.wait(SOON)
 
 
@@ -68,55 +69,55 @@ class Gate:
         self.times = 0
         self.value = value
 
-    def __call__(self) -> Any:
+    def __call__(self, job: Job) -> Any:
         self.times += 1
         self.begun.set()
         assert self.open.wait(SOON)
         return self.value
 
 
-def test_a_value_is_computed_once_and_then_comes_from_the_shelf() -> None:
-    executor, shelf, calls = Executor(), Shelf(4), []
+def test_a_value_is_computed_once_and_then_comes_from_the_cache() -> None:
+    executor, cache, calls = Executor(), Cache(), []
     for _ in range(3):
-        assert executor.run(("a",), lambda: calls.append(1) or "value", shelf, quiet) == "value"
+        assert executor.run(("a",), lambda job: calls.append(1) or "value", cache, quiet) == "value"
     assert calls == [1]
 
 
 def test_two_who_ask_for_the_same_share_one_computation() -> None:
-    executor, shelf, gate = Executor(), Shelf(4), Gate("shared")
-    first = Person(executor, "a", gate, shelf)
+    executor, cache, gate = Executor(), Cache(), Gate("shared")
+    first = Person(executor, "a", gate, cache)
     assert gate.begun.wait(SOON)
-    second = Person(executor, "a", gate, shelf)
-    second.wait_in_line()
+    second = Person(executor, "a", gate, cache)
+    second.wait_in_queue()
     gate.open.set()
     assert (first.finish(), second.finish(), gate.times) == ("shared", "shared", 1)
 
 
 def test_those_who_wait_see_their_place_and_a_hit_waits_for_nobody() -> None:
-    executor, shelf, gate = Executor(), Shelf(4), Gate()
-    executor.run(("known",), lambda: 7, shelf, quiet)
-    first = Person(executor, "first", gate, shelf)
+    executor, cache, gate = Executor(), Cache(), Gate()
+    executor.run(("known",), lambda job: 7, cache, quiet)
+    first = Person(executor, "first", gate, cache)
     assert gate.begun.wait(SOON)
-    second = Person(executor, "second", lambda: 2, shelf)
-    second.wait_in_line()
-    third = Person(executor, "third", lambda: 3, shelf)
-    third.wait_in_line()
-    assert executor.run(("known",), lambda: pytest.fail("computed again"), shelf, quiet) == 7
-    first.wait_in_line()
+    second = Person(executor, "second", lambda job: 2, cache)
+    second.wait_in_queue()
+    third = Person(executor, "third", lambda job: 3, cache)
+    third.wait_in_queue()
+    assert executor.run(("known",), lambda job: pytest.fail("computed again"), cache, quiet) == 7
+    first.wait_in_queue()
     gate.open.set()
     assert (second.finish(), third.finish()) == (2, 3)
     assert (first.places[0], second.places[0], third.places[0]) == (0, 1, 2)
 
 
 def test_what_a_person_turned_away_from_is_never_run() -> None:
-    executor, shelf, gate, left = Executor(), Shelf(4), Gate(), Gate()
-    busy = Person(executor, "busy", gate, shelf)
+    executor, cache, gate, left = Executor(), Cache(), Gate(), Gate()
+    busy = Person(executor, "busy", gate, cache)
     assert gate.begun.wait(SOON)
-    leaver = Person(executor, "left", left, shelf)
+    leaver = Person(executor, "left", left, cache)
     leaver.leave.set()
     leaver.finish()
     assert isinstance(leaver.raised, TurnedAway)
-    stayer = Person(executor, "stays", lambda: "done", shelf)
+    stayer = Person(executor, "stays", lambda job: "done", cache)
     gate.open.set()
     assert stayer.finish() == "done"
     busy.finish()
@@ -124,17 +125,17 @@ def test_what_a_person_turned_away_from_is_never_run() -> None:
 
 
 def test_a_rerun_that_asks_again_keeps_its_place() -> None:
-    executor, shelf, gate, order = Executor(), Shelf(4), Gate(), []
-    busy = Person(executor, "busy", gate, shelf)
+    executor, cache, gate, order = Executor(), Cache(), Gate(), []
+    busy = Person(executor, "busy", gate, cache)
     assert gate.begun.wait(SOON)
-    mine = Person(executor, "mine", lambda: order.append("mine"), shelf)
-    mine.wait_in_line()
-    other = Person(executor, "other", lambda: order.append("other"), shelf)
-    other.wait_in_line()
+    mine = Person(executor, "mine", lambda job: order.append("mine"), cache)
+    mine.wait_in_queue()
+    other = Person(executor, "other", lambda job: order.append("other"), cache)
+    other.wait_in_queue()
     mine.leave.set()
     mine.finish()
-    again = Person(executor, "mine", lambda: order.append("mine"), shelf)
-    again.wait_in_line()
+    again = Person(executor, "mine", lambda job: order.append("mine"), cache)
+    again.wait_in_queue()
     gate.open.set()
     for person in (busy, again, other):
         person.finish()
@@ -142,66 +143,66 @@ def test_a_rerun_that_asks_again_keeps_its_place() -> None:
 
 
 def test_what_was_left_longer_than_the_grace_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    executor, shelf, gate = Executor(), Shelf(4), Gate()
-    busy = Person(executor, "busy", gate, shelf)
+    executor, cache, gate = Executor(), Cache(), Gate()
+    busy = Person(executor, "busy", gate, cache)
     assert gate.begun.wait(SOON)
-    leaver = Person(executor, "left", lambda: None, shelf)
+    leaver = Person(executor, "left", lambda job: None, cache)
     leaver.leave.set()
     leaver.finish()
     later = time.monotonic() + GRACE_SECONDS + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
     executor._forget_abandoned()
-    assert executor._line == []
+    assert executor._queue == []
     monkeypatch.undo()
     gate.open.set()
     busy.finish()
 
 
 def test_work_that_goes_on_after_everybody_left_is_kept() -> None:
-    executor, shelf, gate = Executor(), Shelf(4), Gate("kept")
-    person = Person(executor, "a", gate, shelf)
+    executor, cache, gate = Executor(), Cache(), Gate("kept")
+    person = Person(executor, "a", gate, cache)
     person.leave.set()
     person.finish()
     assert isinstance(person.raised, TurnedAway)
     gate.open.set()
-    assert executor.run(("a",), lambda: pytest.fail("computed again"), shelf, quiet) == "kept"
+    assert executor.run(("a",), lambda job: pytest.fail("computed again"), cache, quiet) == "kept"
 
 
 def test_an_error_reaches_everybody_who_waited_and_is_not_kept() -> None:
-    executor, shelf, gate = Executor(), Shelf(4), Gate()
+    executor, cache, gate = Executor(), Cache(), Gate()
 
-    def fails() -> None:
-        gate()
+    def fails(job: Job) -> None:
+        gate(job)
         raise AttnVizError("The file is broken.")
 
-    people = [Person(executor, "a", fails, shelf) for _ in range(2)]
+    people = [Person(executor, "a", fails, cache) for _ in range(2)]
     for person in people:
-        person.wait_in_line()
+        person.wait_in_queue()
     gate.open.set()
     for person in people:
         person.finish()
         assert str(person.raised) == "The file is broken."
-    assert executor.run(("a",), lambda: "mended", shelf, quiet) == "mended"
+    assert executor.run(("a",), lambda job: "mended", cache, quiet) == "mended"
 
 
-def test_a_full_line_is_refused_with_a_sentence() -> None:
-    executor, shelf, gate = Executor(longest_line=1), Shelf(4), Gate()
-    people = [Person(executor, "busy", gate, shelf)]
+def test_a_full_queue_is_refused_with_a_sentence() -> None:
+    executor, cache, gate = Executor(longest_queue=1), Cache(), Gate()
+    people = [Person(executor, "busy", gate, cache)]
     assert gate.begun.wait(SOON)
-    people.append(Person(executor, "waits", lambda: None, shelf))
-    people[1].wait_in_line()
+    people.append(Person(executor, "waits", lambda job: None, cache))
+    people[1].wait_in_queue()
     with pytest.raises(AttnVizError, match="already waiting"):
-        executor.run(("too many",), lambda: None, shelf, quiet)
+        executor.run(("too many",), lambda job: None, cache, quiet)
     gate.open.set()
     for person in people:
         person.finish()
 
 
 def test_no_more_jobs_run_at_once_than_there_are_workers() -> None:
-    executor, shelf = Executor(workers=2), Shelf(32)
+    executor, cache = Executor(workers=2), Cache()
     lock, now, most = threading.Lock(), 0, 0
 
-    def work() -> None:
+    def work(job: Job) -> None:
         nonlocal now, most
         with lock:
             now += 1
@@ -210,45 +211,108 @@ def test_no_more_jobs_run_at_once_than_there_are_workers() -> None:
         with lock:
             now -= 1
 
-    people = [Person(executor, str(i), work, shelf) for i in range(12)]
+    people = [Person(executor, str(i), work, cache) for i in range(12)]
     for person in people:
         person.finish()
     assert most == 2
 
 
-def test_a_shelf_drops_what_was_not_used_for_longest() -> None:
-    shelf = Shelf(max_entries=2)
-    shelf.put(("a",), 1)
-    shelf.put(("b",), 2)
-    shelf.get(("a",))
-    shelf.put(("c",), 3)
-    assert (("a",) in shelf, ("b",) in shelf, ("c",) in shelf) == (True, False, True)
-    shelf.make_room()
-    assert len(shelf) == 1
-    assert ("c",) in shelf
-
-
-def test_a_shelf_stays_under_its_bytes_but_keeps_the_newest() -> None:
-    shelf = Shelf(max_entries=10, max_bytes=100, size_of=len)
-    shelf.put(("a",), b"x" * 60)
-    shelf.put(("b",), b"x" * 30)
-    assert len(shelf) == 2
-    shelf.put(("c",), b"x" * 30)
-    assert ("a",) not in shelf
-    shelf.put(("d",), b"x" * 500)
-    assert len(shelf) == 1
-    assert ("d",) in shelf
-
-
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), TurnedAway("gone")])
 def test_the_worker_outlives_whatever_its_work_raises(error: BaseException) -> None:
-    def work() -> None:
+    def work(job: Job) -> None:
         raise error
 
-    executor, shelf = Executor(), Shelf(4)
-    person = Person(executor, "bad", work, shelf)
+    executor, cache = Executor(), Cache()
+    person = Person(executor, "bad", work, cache)
     person.finish()
     # an Exception, so that it ends as a sentence on the page and not as the end of its thread
     assert isinstance(person.raised, Exception)
     assert type(error).__name__ in str(person.raised)
-    assert Person(executor, "next", lambda: "fine", shelf).finish() == "fine"
+    assert Person(executor, "next", lambda job: "fine", cache).finish() == "fine"
+
+
+def test_what_has_been_done_so_far_is_shown_to_those_who_wait() -> None:
+    executor, cache, seen, shown = Executor(), Cache(), threading.Event(), []
+
+    def work(job: Job) -> str:
+        job.publish(["first layer"])
+        assert seen.wait(SOON)
+        job.publish(["first layer", "second layer"])
+        return "all"
+
+    def draw(partial: list[str]) -> None:
+        shown.append(partial)
+        seen.set()
+
+    assert executor.run(("a",), work, cache, quiet, draw) == "all"
+    assert shown[0] == ["first layer"]
+    assert cache.get(("a",)) == "all"
+
+
+def test_work_in_steps_ends_when_nobody_waits_and_begins_anew_for_who_comes_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    executor, cache, left, ended = Executor(), Cache(), threading.Event(), threading.Event()
+    begun = []
+
+    def steps(job: Job) -> str:
+        begun.append(job)
+        assert left.wait(SOON)
+        try:
+            job.check()
+        except BaseException:
+            ended.set()
+            raise
+        return "done"
+
+    leaver = Person(executor, "a", steps, cache)
+    leaver.leave.set()
+    leaver.finish()
+    later = time.monotonic() + GRACE_SECONDS + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    left.set()
+    assert ended.wait(SOON)
+    monkeypatch.undo()
+    assert ("a",) not in cache
+    assert executor.run(("a",), steps, cache, quiet) == "done"
+    assert len(begun) == 2
+
+
+def test_who_comes_when_the_work_is_being_given_up_gets_it_all_the_same() -> None:
+    """Between the check that gives it up and its end."""
+    executor, cache, given_up, go_on = Executor(), Cache(), threading.Event(), threading.Event()
+    times = []
+
+    def work(job: Job) -> str:
+        times.append(1)
+        if len(times) == 1:
+            assert go_on.wait(SOON)
+            job.left_at = -GRACE_SECONDS  # as if everybody had left long ago
+            while True:
+                try:
+                    job.check()
+                except BaseException:
+                    given_up.set()
+                    assert second_came.wait(SOON)
+                    raise
+        return "done"
+
+    second_came = threading.Event()
+    leaver = Person(executor, "a", work, cache)
+    leaver.leave.set()
+    leaver.finish()
+    go_on.set()
+    assert given_up.wait(SOON)
+    second = Person(executor, "a", work, cache)
+    second.wait_in_queue()
+    second_came.set()
+    assert second.finish() == "done"
+
+
+def test_a_worker_without_work_says_so_once() -> None:
+    said = threading.Event()
+    executor = Executor(on_idle=said.set)
+    assert executor.run(("a",), lambda job: 1, Cache(), quiet) == 1
+    said.clear()
+    assert executor.run(("b",), lambda job: 2, Cache(), quiet) == 2
+    assert said.wait(SOON)

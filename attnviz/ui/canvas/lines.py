@@ -14,6 +14,7 @@ from attnviz.trace import Trace
 from attnviz.ui.canvas import wire
 from attnviz.ui.canvas.labels import layer_name, names, trace_id
 from attnviz.ui.canvas.numbers import Significant
+from attnviz.ui.canvas.remember import Remember, anew
 
 FLOOR = 0.01  # a line of less weight can't be seen; a row has at most 100 above it
 MOST = 1_500_000  # lines sent at once: 9 MB
@@ -67,6 +68,7 @@ def lines_payload(
     most: int = MOST,
     token: tuple[str, int] | None = None,
     item: int = 0,
+    remember: Remember = anew,
 ) -> LinesPayload:
     """Heads of one layer; all of them by default.
 
@@ -74,6 +76,7 @@ def lines_payload(
         floor: the least weight that is a line. most: lines at most; the floor rises to hold it,
             and the payload says where it is.
         token: ("row" | "col", index) whose lines are shown alone at first.
+        remember: where the lines are kept.
 
     Raises:
         AttnVizError: no such layer or head, or a layer that was refused.
@@ -84,6 +87,28 @@ def lines_payload(
         raise AttnVizError("No head is chosen.", "Choose at least one head of this layer.")
     for head in chosen:
         trace.attention(layer, head, item=item)
+    floor, starts, keys, codes = remember(
+        ("lines", layer, chosen, floor, most, item),
+        lambda: _lines(trace, layer, chosen, floor, most, item),
+    )
+    return LinesPayload(
+        id=f"{trace_id(trace)}/{layer}/{','.join(map(str, chosen))}/{floor}/{item}",
+        title=layer_name(trace, layer),
+        heads=chosen,
+        floor=floor,
+        starts=starts,
+        keys=keys,
+        codes=codes,
+        row_names=tuple(names(trace.row_tokens(layer))),
+        col_names=tuple(names(trace.col_tokens(layer))),
+        token=token,
+    )
+
+
+def _lines(
+    trace: Trace, layer: int, chosen: tuple[int, ...], floor: float, most: int, item: int
+) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+    """The floor that holds, and starts, keys and codes as in `LinesPayload`."""
     held = trace.recorded(layer, item)
     _, _, n_q, _ = held.shape
     where, keys, weights = [], [], []  # of each line: its head and row as one number
@@ -102,15 +127,5 @@ def lines_payload(
     counts = np.bincount(row, minlength=len(chosen) * n_q)
     ends = np.concatenate([[0], np.cumsum(counts)])
     starts = np.stack([ends[h * n_q : (h + 1) * n_q + 1] for h in range(len(chosen))])
-    return LinesPayload(
-        id=f"{trace_id(trace)}/{layer}/{','.join(map(str, chosen))}/{floor}/{item}",
-        title=layer_name(trace, layer),
-        heads=chosen,
-        floor=floor,
-        starts=starts.astype(np.uint32),
-        keys=key.astype(np.uint32),
-        codes=Significant().encode(weight),
-        row_names=tuple(names(trace.row_tokens(layer))),
-        col_names=tuple(names(trace.col_tokens(layer))),
-        token=token,
-    )
+    codes = Significant().encode(weight)
+    return floor, starts.astype(np.uint32), key.astype(np.uint32), codes

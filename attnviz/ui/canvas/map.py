@@ -14,6 +14,7 @@ from attnviz.trace import Trace
 from attnviz.ui.canvas import wire
 from attnviz.ui.canvas.labels import layer_name, names, trace_id
 from attnviz.ui.canvas.numbers import Codec, Fixed, Significant
+from attnviz.ui.canvas.remember import Remember, anew
 from attnviz.ui.canvas.state import View
 
 SIDE = 1024  # cells along one side of a picture that is sent; 2 MB at most
@@ -105,6 +106,7 @@ def map_payload(
     report: bool = False,
     size: int = SIDE,
     item: int = 0,
+    remember: Remember = anew,
 ) -> MapPayload:
     """One head of one layer.
 
@@ -114,6 +116,7 @@ def map_payload(
         report: whether every move is told to the page, for its link; otherwise only moves that
             need cells from the server.
         size: cells along a picture's longer side.
+        remember: where pictures and tiles are kept.
 
     Raises:
         AttnVizError: no such layer or head, or one that was refused or hides its scores.
@@ -122,12 +125,16 @@ def map_payload(
     shape = (found.n_q, found.n_k)
     space = f"{trace_id(trace)}/{trace.layers[layer].kind}/{shape[0]}x{shape[1]}"
     id = f"{trace_id(trace)}/{layer}/{head}/{quantity}/{size}/{item}"
-    whole = overviews.picture(trace, layer, head, quantity, size, item)
-    base = row_max = col_max = None
+    which = (trace, layer, head, quantity, item)
+    base, row_max, col_max = None, None, None
     if view is None or view.have != id:
-        everything = (slice(0, shape[0]), slice(0, shape[1]))
-        base = _sheet(trace, layer, head, quantity, item, *everything, whole.side, whole.cells)
-        row_max, col_max = _numpy(whole.row_max), _numpy(whole.col_max)
+        base, row_max, col_max = remember(("map", *which[1:], size), lambda: _whole(*which, size))
+    tile = None
+    side = overviews.side_for(*shape, size)
+    if view is not None and side > 1:
+        bounds = tile_bounds(view, shape, size)
+        if bounds[2] < side:
+            tile = remember(("tile", *which[1:], bounds), lambda: _tile(*which, *bounds))
     return MapPayload(
         id=id,
         space=space,
@@ -135,7 +142,7 @@ def map_payload(
         quantity=quantity,
         shape=shape,
         base=base,
-        tile=_tile(trace, layer, head, quantity, item, view, whole.side, size),
+        tile=tile,
         row_names=() if base is None else tuple(names(trace.row_tokens(layer))),
         col_names=() if base is None else tuple(names(trace.col_tokens(layer))),
         row_max=row_max,
@@ -174,22 +181,27 @@ def _squares(start: int, stop: int, side: int) -> int:
     return -(-stop // side) - start // side
 
 
+def _whole(
+    trace: Trace, layer: int, head: int, quantity: Quantity, item: int, size: int
+) -> tuple[Sheet, np.ndarray, np.ndarray]:
+    """The picture, and the largest of each row and each column."""
+    made = overviews.picture(trace, layer, head, quantity, size, item)
+    n_q, n_k = len(made.row_max), len(made.col_max)
+    rows, cols = slice(0, n_q), slice(0, n_k)
+    sheet = _sheet(trace, layer, head, quantity, item, rows, cols, made.side, made.cells)
+    return sheet, _numpy(made.row_max), _numpy(made.col_max)
+
+
 def _tile(
     trace: Trace,
     layer: int,
     head: int,
     quantity: Quantity,
     item: int,
-    view: View | None,
-    base_side: int,
-    size: int,
-) -> Sheet | None:
-    if view is None or base_side == 1:
-        return None
-    found = trace.layers[layer]
-    rows, cols, side = tile_bounds(view, (found.n_q, found.n_k), size)
-    if side >= base_side:
-        return None
+    rows: tuple[int, int],
+    cols: tuple[int, int],
+    side: int,
+) -> Sheet:
     r, c = slice(*rows), slice(*cols)
     cells = overviews.tile(trace, layer, head, r, c, side, quantity, item)
     return _sheet(trace, layer, head, quantity, item, r, c, side, cells)

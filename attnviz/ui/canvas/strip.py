@@ -16,6 +16,7 @@ from attnviz.trace.structure import Kind
 from attnviz.ui.canvas import wire
 from attnviz.ui.canvas.labels import layer_name, names, trace_id
 from attnviz.ui.canvas.numbers import MASKED, Fixed, Significant
+from attnviz.ui.canvas.remember import Remember, anew
 
 Measure = Literal["received", "sent", "entropy"]
 
@@ -100,6 +101,7 @@ def strip_payload(
     start: int | None = None,
     measure: Measure = "received",
     item: int = 0,
+    remember: Remember = anew,
 ) -> StripPayload:
     """One head's numbers for every token.
 
@@ -112,12 +114,13 @@ def strip_payload(
             same index are one token. A place that this head doesn't have counts as None.
         start: the first token that the model wrote, of the target if there is one.
         measure: which of the numbers tints the tokens until a person chooses another.
+        remember: where the numbers are kept.
 
     Raises:
         AttnVizError: no such layer or head, or a layer that was refused.
     """
     a = trace.attention(layer, head, item=item)
-    found = token_metrics(trace, layer, head, item)
+    found = remember(("tokens", layer, head, item), lambda: token_metrics(trace, layer, head, item))
     sections = _sections(trace, layer, start)
     at = _focused(sections, focus)
     numbers = _mean_weights(found)
@@ -129,7 +132,7 @@ def strip_payload(
     if found.sent is not None:
         codes["sent"] = _spread(sections, queries=Significant().encode(_numpy(found.sent)))
     if at is not None:
-        codes |= _around(a, sections, at)
+        codes |= remember(("around", layer, head, item, at), lambda: _around(a, sections, at))
     return StripPayload(
         id=f"{trace_id(trace)}/{layer}/{head}/{item}",
         title=f"{layer_name(trace, layer)}, head {head}: tokens",

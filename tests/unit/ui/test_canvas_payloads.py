@@ -22,6 +22,7 @@ from attnviz.ui.canvas import (
     map_payload,
     matrix_payload,
     neuron_payload,
+    strip_payload,
     wire,
 )
 from attnviz.ui.canvas.map import tile_bounds
@@ -323,3 +324,44 @@ def test_shown_numbers_are_those_of_the_payload(trace):
     assert base is not None
     value = float(Significant().decode(base.codes)[20, 3])
     assert float(as_shown(float(w[20, 3]))) == pytest.approx(value, rel=1e-12)
+
+
+class Kept(dict):
+    """Remembers everything and counts what it had to make."""
+
+    made = 0
+
+    def __call__(self, key, make):
+        if key not in self:
+            self.made += 1
+            self[key] = make()
+        return self[key]
+
+
+def test_what_was_computed_once_serves_every_payload_that_needs_it(trace):
+    kept = Kept()
+    half = View((0, N // 2), (0, N // 2))
+
+    def look(layer: int, head: int) -> list[bytes]:
+        at = {"focus": ("row", 3), "remember": kept}
+        return [
+            payload.encode()
+            for payload in (
+                map_payload(trace, layer, head, half, size=8, **at),
+                map_payload(trace, layer, head, size=8, quantity="scores", **at),
+                lines_payload(trace, layer, [head], token=("row", 3), remember=kept),
+                strip_payload(trace, layer, head, focus=TokenAt("row", 3), remember=kept),
+            )
+        ]
+
+    first = look(1, 2)
+    made = kept.made
+    assert made == 6  # a picture, a tile of it, a picture of scores, lines, two for the strip
+    assert look(1, 2) == first
+    assert kept.made == made
+    assert look(1, 3) != first
+    assert kept.made == 2 * made
+    assert (
+        map_payload(trace, 1, 2, half, size=8).encode()
+        == map_payload(trace, 1, 2, half, size=8, remember=kept).encode()
+    )

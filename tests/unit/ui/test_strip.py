@@ -188,7 +188,3 @@ def test_what_is_not_there(trace, both):
         assert strip_payload(trace, 0, 0, focus=gone).focus is None
     ids = {strip_payload(trace, x, h).id for x in (0, 1) for h in (0, 1)}
     assert len(ids | {strip_payload(both, 0, 0).id}) == 5
-
-
-def test_numbers_are_read_once(trace):
-    assert token_metrics(trace, 1, 3) is token_metrics(trace, 1, 3)
