@@ -133,7 +133,9 @@ with outcome:
 with stream:
     attempt(lambda: panels.stream(trace, layer, at, remember))
 with trust:
-    panels.receipt(layer, models.fidelity(choice, question, trace, layer.index, report))
+    panels.receipt(
+        trace, layer, lambda: models.fidelity(choice, question, trace, layer.index, report)
+    )
 with overview:
     pictures = attempt(lambda: models.grid(trace, report))
     if pictures is not None:

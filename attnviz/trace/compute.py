@@ -260,6 +260,28 @@ def outputs(layer: Recorded, item: int, heads: slice, rows: slice) -> Tensor:
     Raises:
         AttnVizError: the layer's values stay inside its module.
     """
+    w, v = _operands(layer, item, heads, rows)
+    return layer.finish(_by_group(w, v), item, heads, rows)  # (h, r, d_v)
+
+
+def outputs_and_scale(
+    layer: Recorded, item: int, heads: slice, rows: slice
+) -> tuple[Tensor, Tensor]:
+    """(h, r, d_v) weights @ V, and (h, r) the most that the terms of its sums come to.
+
+    The scale, max over d of Σ_j |w_ij| |v_jd|, is what the rounding of a row is relative to.
+
+    Raises:
+        AttnVizError: the layer's values stay inside its module.
+    """
+    w, v = _operands(layer, item, heads, rows)
+    out = layer.finish(_by_group(w, v), item, heads, rows)
+    scale = _by_group(w.abs(), v.abs()).amax(dim=-1)  # (h, r)
+    return out, torch.maximum(scale, out.abs().amax(dim=-1))
+
+
+def _operands(layer: Recorded, item: int, heads: slice, rows: slice) -> tuple[Tensor, Tensor]:
+    """(h, r, c) weights, (h_kv, c, d_v) values of the keys that these rows may look at."""
     if layer.v is None:
         raise AttnVizError(
             "The values of this layer stay inside its module.",
@@ -267,8 +289,7 @@ def outputs(layer: Recorded, item: int, heads: slice, rows: slice) -> Tensor:
         )
     lo, hi = layer.key_range(item, rows)
     w = layer.weights(item, heads, rows, lo, hi)
-    v = _wide(layer.v[item, layer.kv_heads(heads), lo:hi])
-    return layer.finish(_by_group(w, v), item, heads, rows)  # (h, r, d_v)
+    return w, _wide(layer.v[item, layer.kv_heads(heads), lo:hi])
 
 
 def _by_group(a: Tensor, b: Tensor) -> Tensor:

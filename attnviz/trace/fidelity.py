@@ -1,44 +1,135 @@
-"""The receipt: is the map what the layer computed?
+"""The receipt: what is shown of a layer, compared with what the layer itself computed.
 
-Each layer's output is recomputed from what was kept and compared with the output that the layer
-itself made in the same forward pass.
+Two things are compared, row by row and head by head. The *output*, recomputed from what was kept,
+with the layer's own. And the *weights*: the layer's own function is run on the same queries, keys
+and mask with random values in place of its own (see `attnviz.trace.probe`), and what it makes of
+them is compared with our weights' mean of them. The first alone proves little where values are tiny
+or all alike; the second cannot be passed by a wrong map.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from attnviz.trace.compute import Recorded, outputs, row_blocks
+from attnviz.trace.compute import Pattern, Recorded, outputs_and_scale, row_blocks
 
-# How far a recomputed output may lie from the layer's own, relative to its largest number (at
-# least 1). Fused kernels add in another order (float32: seen up to 3e-6 at 16,384 keys); half
-# precision rounds the weights and the output once each, to 8 or 11 bits.
+# Queries up to which every row is checked while recording.
+SHORT = 64
+# Of longer inputs these many stretches of consecutive rows are, spread from the first to the last.
+_STRETCHES, _STRETCH = 4, 8
+
+# What rounding may do to a row's output, relative to its weighted mean of |values|. Fused float32
+# kernels approximate exp to a few 1e-6 and add in another order; half precision rounds the weights
+# and the output once each, to 8 or 11 bits.
 _RELATIVE = {
     torch.float64: 1e-12,
     torch.float32: 1e-5,
     torch.float16: 4 * 2.0**-11,
     torch.bfloat16: 4 * 2.0**-8,
 }
+# A score is a sum of d_head products. Its rounding grows with |q| |k|, and moves a weight by as
+# much relative to the weight: twice the unit roundoff of the scores' format.
+_PER_SCORE = {torch.float64: 2.0**-52, torch.float32: 2.0**-23}
 
-# Queries up to which every row is checked while recording.
-_SHORT = 64
 
-Where = tuple[Sequence[int], Sequence[slice]]
+@dataclass(frozen=True)
+class Rounding:
+    """How far two ways to compute the same row may differ.
+
+    Attributes:
+        relative: to the row's scale, its weighted mean of |values|.
+        per_score: what is added to it for each unit of |q| |k| scaling.
+        least: an absolute difference that is none: the spacing of the smallest numbers.
+    """
+
+    relative: float
+    per_score: float
+    least: float
+
+    @classmethod
+    def of(cls, dtype: torch.dtype, explicit: bool = False) -> Rounding:
+        """For a layer whose output has this format.
+
+        Args:
+            explicit: it ran transformers' step-by-step attention, whose softmax is in float32 even
+                where everything else is in float64.
+        """
+        info = torch.finfo(dtype)
+        least = 4 * info.tiny * info.eps if info.bits == 16 else info.tiny
+        if explicit and dtype == torch.float64:
+            return cls(1e-6, _PER_SCORE[torch.float32], least)
+        relative = _RELATIVE.get(dtype, 1e-5)
+        return cls(relative, _PER_SCORE.get(dtype, _PER_SCORE[torch.float32]), least)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Some rows of a layer, computed in two ways and compared.
+
+    Attributes:
+        error: the largest difference; of the rows that rounding does not explain, if there are any.
+        tolerance: what rounding explains in that row.
+        rows: how many rows (of all items) were compared, each in all heads.
+        passed: rounding explains every difference. NaN is never explained.
+    """
+
+    error: float
+    tolerance: float
+    rows: int
+    passed: bool
+
+    def __and__(self, other: Check) -> Check:
+        """Both, as one: of further rows, or of further parts of the same layer."""
+        worse = min(self, other, key=lambda c: (c.passed, -c.error))
+        if not self.passed and math.isnan(self.error):
+            worse = self
+        return replace(worse, rows=self.rows + other.rows)
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What was compared of one layer.
+
+    Attributes:
+        output: its outputs. weights: its weights, by what they make of random values. None where
+            there was nothing to compare.
+        rounding: what both allowed.
+    """
+
+    output: Check | None = None
+    weights: Check | None = None
+    rounding: Rounding | None = None
+
+    def __and__(self, other: Checks) -> Checks:
+        """Of both parts of a layer, or of what followed in it."""
+        return Checks(
+            self.output & other.output if self.output and other.output else None,
+            self.weights & other.weights if self.weights and other.weights else None,
+            self.rounding or other.rounding,
+        )
+
+
+UNCHECKED = Checks()
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How far a layer's recomputed output lies from its own.
+    """How far what is shown of a layer lies from what the layer computed.
 
     Attributes:
         layer: its index. source: "exact", "dense" or "refused".
-        error: max |recomputed - own| over all items, heads and rows; NaN where nothing to compare.
-        tolerance: the largest error that passes.
-        passed: whether the map may be trusted.
+        error: max |recomputed output - the layer's own|; NaN where there is nothing to compare.
+        tolerance: what rounding explains of that, see `Check`.
+        passed: outputs and weights were both compared, and rounding explains every difference.
+        weights_error: max |what the layer's own function makes of random values ±1 - what our
+            weights make of them|; None where the function could not be run again.
+        weights_tolerance: what rounding explains of that.
+        rows, of: how many rows (queries of all items) were compared, and how many there are.
     """
 
     layer: int
@@ -46,62 +137,95 @@ class Fidelity:
     error: float
     tolerance: float
     passed: bool
+    weights_error: float | None = None
+    weights_tolerance: float = 0.0
+    rows: int = 0
+    of: int = 0
 
 
-def receipt(index: int, source: str, layer: Recorded | None, own: Tensor | None) -> Fidelity:
-    """One layer's receipt, over all its items, heads and rows.
+def receipt(index: int, source: str, layer: Recorded | None, checks: Checks) -> Fidelity:
+    """A layer's receipt out of its checks: green only where both were made and hold.
 
-    Args:
-        own: (B, n_q, H, d_v) the layer's own output. Without it there is no error to report: a
-            dense layer passes on being the module's own weights, any other fails.
+    A layer whose weights came out of its module (dense) has no function to be asked again: there
+    the outputs decide.
     """
-    if layer is None or own is None:
-        return Fidelity(index, source, float("nan"), 0.0, layer is not None and source == "dense")
-    error, limit = error_of(layer, own, *everything(layer)), tolerance(own)
-    return Fidelity(index, source, error, limit, error <= limit)
+    output, weights = checks.output, checks.weights
+    of = 0 if layer is None else layer.shape[0] * layer.shape[2]
+    if layer is None or output is None:
+        return Fidelity(index, source, float("nan"), 0.0, False, of=of)
+    proven = weights.passed if weights is not None else isinstance(layer, Pattern)
+    rows = output.rows if weights is None else min(output.rows, weights.rows)
+    return Fidelity(
+        index, source, output.error, output.tolerance, output.passed and proven,
+        weights.error if weights else None, weights.tolerance if weights else 0.0,
+        min(rows, of), of,
+    )  # fmt: skip
 
 
-def tolerance(own: Tensor) -> float:
-    """The largest error that passes for this output."""
-    size = float(own.abs().max()) if own.numel() else 0.0
-    return _RELATIVE.get(own.dtype, 1e-5) * max(1.0, size)
+def sample(n_q: int) -> list[slice]:
+    """Rows to check while recording: all of a short input; of a longer one stretches from the first
+    row to the last."""
+    if n_q <= SHORT:
+        return [slice(0, n_q)]
+    last = n_q - _STRETCH
+    starts = [last * i // (_STRETCHES - 1) for i in range(_STRETCHES)]
+    return [slice(i, i + _STRETCH) for i in starts]
 
 
-def agrees(error: float, own: Tensor) -> bool:
-    """Whether an error is rounding (NaN is not)."""
-    return error <= tolerance(own)
+def every_row(layer: Recorded) -> list[slice]:
+    """All rows, in blocks of bounded memory."""
+    _, H, n_q, n_k = layer.shape
+    return list(row_blocks(n_q, n_k, H))
 
 
-def sample(B: int, n_q: int) -> Where:
-    """What is looked at while recording: all rows of a short input, some of a long one."""
-    items = sorted({0, B // 2, B - 1})
-    if n_q <= _SHORT:
-        return items, [slice(0, n_q)]
-    rows = sorted({n_q // 3, 2 * n_q // 3, n_q - 1})
-    return items, [slice(r, r + 1) for r in rows]
-
-
-def everything(layer: Recorded) -> Where:
-    """All items and rows, in blocks of bounded memory."""
-    B, H, n_q, n_k = layer.shape
-    return range(B), list(row_blocks(n_q, n_k, H))
-
-
-def error_of(layer: Recorded, own: Tensor, items: Sequence[int], rows: Sequence[slice]) -> float:
-    """max |recomputed - own| over these items and rows, and all heads.
+def compare(layer: Recorded, own: Tensor, rows: Sequence[slice], rounding: Rounding) -> Check:
+    """These rows of all items and heads, recomputed, beside the layer's own.
 
     Args:
         own: (B, n_q, H, d_v) the layer's own output.
     """
-    worst = 0.0
+    return compare_rows(layer, ((block, own[:, block]) for block in rows), rounding)
+
+
+@torch.no_grad()
+def compare_rows(
+    layer: Recorded, parts: Iterable[tuple[slice, Tensor]], rounding: Rounding
+) -> Check:
+    """As `compare`, of (rows, (B, r, H, d_v) their own output) in parts."""
+    held = layer.values if isinstance(layer, Pattern) else layer.q
+    total = Check(0.0, 0.0, 0, True)
+    with torch.autocast(held.device.type, enabled=False):  # it would round what is compared
+        for block, mine in parts:
+            for item in range(len(mine)):
+                total = total & _compare(layer, item, block, mine[item].transpose(0, 1), rounding)
+    return total
+
+
+def _compare(layer: Recorded, item: int, rows: slice, own: Tensor, rounding: Rounding) -> Check:
+    """One item's rows; own: (H, r, d_v)."""
     heads = slice(0, layer.shape[1])
-    for item in items:
-        for block in rows:
-            again = outputs(layer, item, heads, block)  # (H, r, d_v)
-            mine = own[item, block].transpose(0, 1)
-            if again.shape != mine.shape:
-                return float("inf")
-            error = float((again - mine.to(again.dtype)).abs().max()) if again.numel() else 0.0
-            if not error <= worst:  # a NaN must not get lost
-                worst = error
-    return worst
+    again, scale = outputs_and_scale(layer, item, heads, rows)  # (H, r, d_v), (H, r)
+    n = rows.stop - rows.start
+    if again.shape != own.shape:
+        return Check(float("inf"), 0.0, n, False)
+    if not again.numel():
+        return Check(0.0, 0.0, n, True)
+    apart = (again - own.to(again.dtype)).abs().amax(dim=-1)  # (H, r)
+    relative = rounding.relative + rounding.per_score * _score_size(layer, item, heads, rows)
+    allowed = relative * scale + rounding.least
+    beyond = ~(apart <= allowed)  # NaN is beyond
+    passed = not bool(beyond.any())
+    if not passed:
+        apart = apart.masked_fill(~beyond, -1.0)
+    worst = int(apart.nan_to_num(nan=torch.inf).argmax())
+    return Check(float(apart.flatten()[worst]), float(allowed.flatten()[worst]), n, passed)
+
+
+def _score_size(layer: Recorded, item: int, heads: slice, rows: slice) -> Tensor | float:
+    """(H, r): the most that |q| |k| scaling comes to in these rows; 0 where weights are given."""
+    if isinstance(layer, Pattern):
+        return 0.0
+    q = layer.q[item, heads, rows].float().norm(dim=-1)  # (H, r)
+    k = layer.k[item].float().norm(dim=-1).amax(dim=-1)  # (H_kv,)
+    group = len(q) // len(k)
+    return q * k.repeat_interleave(group)[:, None] * abs(layer.rules.scaling)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import and_
 
 import torch
 import torch.nn.functional as F
@@ -157,16 +159,17 @@ def merge(passes: Sequence[Pass], grows: bool) -> Call:
     refused = next((c for c in calls if c.layer is None), None)
     if refused is not None:
         return Call(first.module, None, None, "refused", refused.reason, index=first.index)
+    checks = reduce(and_, (c.checks for c in calls))
     owns = [c.own for c in calls if c.own is not None]
     own = torch.cat(owns, dim=1) if len(owns) == len(calls) else None
     if all(isinstance(c.layer, Products) for c in calls):
         products = _merge_products(passes, grows)
-        return Call(first.module, products, own, "exact", index=first.index)
+        return Call(first.module, products, own, "exact", index=first.index, checks=checks)
     if not all(isinstance(c.layer, Pattern) for c in calls):
         reason = "some passes could be recomputed and some could not"
         return Call(first.module, None, None, "refused", reason, index=first.index)
     layer = _merge_patterns(passes, grows)
-    return Call(first.module, layer, own, "dense", first.reason, index=first.index)
+    return Call(first.module, layer, own, "dense", first.reason, index=first.index, checks=checks)
 
 
 def _offsets(passes: Sequence[Pass], grows: bool) -> list[int]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -16,15 +16,9 @@ from attnviz.models.checkpoint import Checkpoint
 from attnviz.trace import inputs as feeding
 from attnviz.trace.generation import Generation, generate
 from attnviz.trace.recorder import Call, Edit, Recorder
-from attnviz.trace.structure import (
-    Kind,
-    Stream,
-    is_causal_lm,
-    kind_of,
-    stream_of,
-)
-from attnviz.trace.trace import Replay, Trace
-from attnviz.trace.watch import Watch
+from attnviz.trace.recording import Replay, copied, recording
+from attnviz.trace.structure import Kind, Stream, is_causal_lm, kind_of
+from attnviz.trace.trace import Trace
 
 KEEP = ("qkv", "residual")
 _KEEPABLE = {"qkv", "residual", "output", "logits"}
@@ -117,17 +111,17 @@ class Model:
                 f"Choose among {', '.join(sorted(_KEEPABLE))}.",
             )
         prepared = feeding.prepare(self.checkpoint, text, target, pair, image, inputs)
-        tensors = dict(prepared.tensors)
+        tensors: dict[str, Any] = copied(prepared.tensors)
         accepted = inspect.signature(self.module.forward).parameters
         if "use_cache" in accepted:
-            tensors.setdefault("use_cache", False)  # type: ignore[arg-type]
+            tensors.setdefault("use_cache", False)
         last_only = is_causal_lm(self.module) and "logits" not in keep
         if last_only and "logits_to_keep" in accepted:
-            tensors.setdefault("logits_to_keep", 1)  # type: ignore[arg-type]
+            tensors.setdefault("logits_to_keep", 1)
         recorder = Recorder(tuple(edits), keep_outputs="output" in keep)
-        chance = torch.random.get_rng_state()  # some models draw, ViT-MAE for its mask
+        replay = Replay(self.module, tensors, edits, prepared.batch)
         with self.recording(recorder, prepared.batch, "residual" in keep) as stream:
-            output = self.module(**tensors)
+            output = self.module(**copied(tensors))
         recorder.check_applied()
         logits = getattr(output, "logits", None)
         if isinstance(logits, Tensor):
@@ -136,16 +130,6 @@ class Model:
                 logits = logits[-1:].clone()
         else:
             logits = None
-
-        def replay(witness: Callable[[int, Tensor], None]) -> None:
-            again = Recorder(tuple(edits), witness=witness)
-            with (
-                torch.random.fork_rng(devices=[]),
-                self.recording(again, prepared.batch, keep_residual=False),
-            ):
-                torch.random.set_rng_state(chance)
-                self.module(**tensors)
-
         return self.traced(recorder.calls, stream, prepared, logits, "qkv" in keep, replay)
 
     def generate(self, text: str | None = None, **options: Any) -> Generation:
@@ -161,16 +145,11 @@ class Model:
             self._names = {id(m): n for n, m in self.module.named_modules()}
         return self._names.get(id(module), type(module).__name__)
 
-    @contextmanager
-    def recording(self, recorder: Recorder, batch: int, keep_residual: bool) -> Iterator[Stream]:
+    def recording(
+        self, recorder: Recorder, batch: int, keep_residual: bool
+    ) -> AbstractContextManager[Stream]:
         """Records what this thread runs inside the block; gives the blocks' inputs and outputs."""
-        with (
-            torch.no_grad(),
-            stream_of(self.module, recorder, keep_residual) as stream,
-            recorder.active(),
-            Watch(recorder, batch),
-        ):
-            yield stream
+        return recording(self.module, recorder, batch, keep_residual)
 
     def traced(
         self,

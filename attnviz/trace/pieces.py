@@ -108,7 +108,10 @@ def _joined(first: Call, second: Call) -> Call:
     if isinstance(a, Edited) and isinstance(b, Edited):
         pairs = zip(a.changes, b.changes, strict=True)
         layer = Edited(base, tuple(_both(x, y) for x, y in pairs))
-    return replace(first, layer=layer, own=own)
+    asked = None
+    if first.asked is not None and second.asked is not None:
+        asked = first.asked.beside(second.asked)
+    return replace(first, layer=layer, own=own, asked=asked, checks=first.checks & second.checks)
 
 
 def _both(a: HeadChange, b: HeadChange) -> HeadChange:

@@ -1,102 +1,220 @@
-"""What a dispatched attention call means: from its arguments to a layer that answers for itself."""
+"""What a dispatched attention call means: from its arguments to a layer that answers for itself.
+
+The arguments leave some things open (whose convention a missing mask follows, what a sink does), so
+a call is read in each way that they allow, and the layer's own function decides: a reading is
+believed if it gives the layer's outputs, and what the function makes of random values.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attnviz.trace.compute import Pattern, Products
-from attnviz.trace.fidelity import agrees, error_of, sample
+from attnviz.trace.compute import Edited, Pattern, Products, Recorded
+from attnviz.trace.fidelity import UNCHECKED, Check, Checks, Rounding, compare, compare_rows, sample
+from attnviz.trace.masks import UnreadableMask, block_mask_term, padding_term, window_term
+from attnviz.trace.probe import Asked, Dispatch, ask, values_like
 from attnviz.trace.rules import ScoreRules, Term, causal, mask_term, once, relative_or_dense
 
 Source = Literal["exact", "dense", "refused"]
-AttentionFunction = Callable[..., tuple[Tensor, Tensor | None]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A call as a layer.
+
+    Attributes:
+        layer: what is kept, None if refused. source, reason: how it was come by, why not exactly.
+        checks: of some rows, or of all of a short input.
+    """
+
+    layer: Products | Pattern | None
+    source: Source
+    reason: str = ""
+    checks: Checks = UNCHECKED
 
 
 class Reader:
-    """Reads the calls of one forward pass; masks and biases that layers share are read once."""
+    """Reads the calls of one forward pass; what layers share is read once."""
 
     def __init__(self) -> None:
         self._mask_term = once(mask_term)
         self._bias_term = once(relative_or_dense)
+        self._values: dict[tuple[object, ...], Tensor] = {}
 
-    def read(
-        self, implementation: str, explicit: AttentionFunction, is_explicit: bool,
-        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any,
-        options: dict[str, Any], output: Tensor, weights: Tensor | None,
-    ) -> tuple[Products | Pattern | None, Source, str]:  # fmt: skip
-        """The layer, how it was come by, and why it is not exact.
+    @torch.no_grad()
+    def read(self, call: Dispatch, output: Tensor, weights: Tensor | None) -> Reading:
+        """The layer that a call amounts to.
 
         Args:
-            explicit: the layer's own step-by-step function; is_explicit: whether that was called.
-            query: (B, H, n_q, d_head). key, value: (B, H_kv, n_k, d).
             output: (B, n_q, H, d_v) what the call gave; weights: with its weights, if it told.
         """
-        products, reason = self._products(
-            implementation, is_explicit, module, query, key, value, mask, options, output, weights
-        )
-        if products is not None:
-            return products, "exact", ""
-        pattern, why = _own_weights(
-            explicit, module, query, key, value, mask, options, output, weights
-        )
-        return (pattern, "dense", reason) if pattern is not None else (None, "refused", why)
+        with torch.autocast(output.device.type, enabled=False):
+            found = self._exact(call, output, weights)
+            return found if found.layer is not None else self._dense(call, output, weights, found)
 
-    def _rules(
-        self, implementation: str, explicit: bool, module: nn.Module, query: Tensor, key: Tensor,
-        mask: Any, options: dict[str, Any],
-    ) -> ScoreRules:  # fmt: skip
-        """The score rules that a call's arguments stand for."""
-        n_q, n_k = query.shape[2], key.shape[2]
-        scaling = options.get("scaling")
-        if scaling is None:
-            scaling = query.shape[-1] ** -0.5
-        terms: list[Term | None] = []
-        bias = options.get("position_bias")
-        if bias is not None:
-            terms.append(self._bias_term(bias))
-        if isinstance(mask, Tensor):
-            mask = mask[:, :, :, :n_k] if mask.ndim == 4 else mask
-            terms.append(self._mask_term(mask))
-        elif mask is None and not explicit and n_q > 1:
-            is_causal = options.get("is_causal")
-            if is_causal is None:
-                is_causal = getattr(module, "is_causal", True)
-            if is_causal:
-                offset = n_k - n_q if implementation.startswith("flash") else 0
-                terms.append(causal(n_q, offset, query.device))
-        sinks = options.get("s_aux", options.get("sinks"))
-        if sinks is None and explicit:
-            sinks = getattr(module, "sinks", None)
-        return ScoreRules(
-            scaling=float(scaling),
-            softcap=options.get("softcap"),
-            terms=tuple(t for t in terms if t is not None),
-            sinks=sinks.detach() if isinstance(sinks, Tensor) else None,
-        )
+    def ask(self, call: Dispatch, every_row: bool = False) -> Asked | None:
+        """What the layer's own function makes of random values."""
+        v = call.value
+        key = (v.shape, v.dtype, v.device)
+        if key not in self._values:
+            self._values[key] = values_like(v)
+        return ask(call, self._values[key], every_row)
 
-    def _products(
-        self, implementation: str, explicit: bool, module: nn.Module, query: Tensor, key: Tensor,
-        value: Tensor, mask: Any, options: dict[str, Any], output: Tensor, weights: Tensor | None,
-    ) -> tuple[Products | None, str]:  # fmt: skip
-        """The call as products if they reproduce its output, else why not."""
-        B, H, n_q, _ = query.shape
+    def _exact(self, call: Dispatch, output: Tensor, weights: Tensor | None) -> Reading:
+        """The call as products, if they reproduce what it gave; else why not."""
+        B, H, n_q, _ = call.query.shape
         if output.shape[:3] != (B, n_q, H):
-            return None, "its output is not one row a query and head"
-        if isinstance(mask, Tensor) and mask.ndim != 4:
-            return None, f"its mask has {mask.ndim} dimensions"
-        rules = self._rules(implementation, explicit, module, query, key, mask, options)
-        error = float("inf")
-        q, k, v = _without_rest(query.detach(), key.detach(), value.detach())
-        for candidate in _readings(rules):
-            products = Products(q, k, v, candidate)
-            error = error_of(products, output, *sample(B, n_q))
-            if agrees(error, output) and _same_weights(products, weights):
-                return products, ""
-        return None, f"recomputing it from Q, K and V differs by {error:.1e}"
+            return _refused("its output is not one row a query and head")
+        try:
+            readings = list(self._readings(call))
+        except UnreadableMask as error:
+            return _refused(str(error))
+        q, k, v = _without_rest(
+            *(t.detach().to(_entering(t, output)) for t in (call.query, call.key, call.value))
+        )
+        rounding = Rounding.of(output.dtype, call.is_explicit)
+        asked: Asked | None = None
+        reason = ""
+        for rules in readings:
+            products = Products(q, k, v, rules)
+            same = compare(products, output, sample(n_q), rounding)
+            if not same.passed:
+                reason = reason or f"recomputing it from Q, K and V differs by {same.error:.1e}"
+                continue
+            asked = asked or self.ask(call)
+            answer = proven(products, asked, rounding)
+            if answer is not None and not answer.passed:
+                reason = f"its own function disagrees with its weights by {answer.error:.1e}"
+                continue
+            if _same_weights(products, weights, rounding):
+                return Reading(products, "exact", "", Checks(same, answer, rounding))
+        return _refused(reason or "the weights that it gave are not those of its Q and K")
+
+    def _readings(self, call: Dispatch) -> Iterator[ScoreRules]:
+        """The score rules that a call's arguments may stand for, the likeliest first."""
+        n_q, n_k = call.query.shape[2], call.key.shape[2]
+        options = call.options
+        scaling = options.get("scaling")
+        bias = options.get("position_bias")
+        terms = [] if bias is None else [self._bias_term(bias)]
+        sinks = options.get("s_aux", options.get("sinks"))
+        if sinks is None and call.is_explicit:
+            sinks = getattr(call.module, "sinks", None)
+        rules = ScoreRules(
+            scaling=float(scaling) if scaling is not None else call.query.shape[-1] ** -0.5,
+            softcap=options.get("softcap"),
+            # a copy: the model's own may be trained on
+            sinks=sinks.detach().clone() if isinstance(sinks, Tensor) else None,
+        )
+        for masks in self._masks(call, n_q, n_k):
+            kept = tuple(t for t in (*terms, *masks) if t is not None)
+            yield replace(rules, terms=kept)
+            if sinks is not None:
+                yield replace(rules, terms=kept, sink_gates_output=True)
+
+    def _masks(self, call: Dispatch, n_q: int, n_k: int) -> Iterator[tuple[Term | None, ...]]:
+        """What a call may hide from its queries, the likeliest first."""
+        mask, device = call.mask, call.query.device
+        if isinstance(mask, Tensor) and mask.ndim == 4:
+            yield (self._mask_term(mask[:, :, :, :n_k]),)
+            return
+        found: Term | None = None
+        if isinstance(mask, Tensor) and mask.ndim == 2 and mask.shape[1] == n_k:
+            found = padding_term(mask, n_q)
+        elif isinstance(mask, Tensor):
+            raise UnreadableMask(f"its mask has {mask.ndim} dimensions")
+        elif mask is not None:
+            found = block_mask_term(mask, n_q, n_k)
+        if mask is not None and not isinstance(mask, Tensor):
+            yield (found,)
+            return
+        said = call.options.get("is_causal")
+        said = getattr(call.module, "is_causal", True) if said is None else said
+        hides_later = n_q > 1 and bool(said) and not call.is_explicit
+        window = call.options.get("sliding_window")
+        # a function of its own may count from the first query or from the last
+        from_last = n_k - n_q
+        flash = call.implementation.startswith("flash")
+        offsets = dict.fromkeys((from_last, 0) if flash else (0, from_last))
+        for offset in offsets if hides_later else (from_last,):
+            later = causal(n_q, offset, device) if hides_later else None
+            yield (found, later)
+            if isinstance(window, int) and window < n_k:
+                yield (found, window_term(n_q, n_k, window, offset, hides_later, device))
+
+    def _dense(
+        self, call: Dispatch, output: Tensor, weights: Tensor | None, why: Reading
+    ) -> Reading:
+        """The weights of the layer's own step-by-step function, if they give the same output."""
+        n_q, n_k = call.query.shape[2], call.key.shape[2]
+        if weights is None:
+            if call.draws:
+                return _refused("the model is in training mode, where it draws its weights")
+            if isinstance(call.mask, Tensor) or call.mask is None:
+                stepwise = replace(call, function=call.explicit, mask=_additive_mask(call))
+            else:
+                return why
+            try:
+                again, weights = stepwise.run()
+            except (RuntimeError, TypeError, AttributeError, ValueError) as error:
+                return _refused(
+                    f"its own step-by-step attention fails here ({type(error).__name__})"
+                )
+            if weights is None or again.shape != output.shape:
+                return _refused("its own step-by-step attention gives no weights")
+        if weights.shape != (*call.query.shape[:3], n_k):
+            return _refused(f"its weights have the shape {tuple(weights.shape)}")
+        pattern = Pattern(
+            weights.detach(), None, call.query.detach(), call.key.detach(),
+            _repeated(call.value.detach(), call.query.shape[1]),
+        )  # fmt: skip
+        rounding = Rounding.of(output.dtype, call.is_explicit)
+        same = compare(pattern, output, sample(n_q), rounding)
+        if not same.passed:
+            return _refused(
+                f"its own step-by-step attention differs from its output by {same.error:.1e}"
+            )
+        answer = proven(pattern, self.ask(call), rounding)
+        if answer is not None and not answer.passed:
+            return _refused(f"its own function disagrees with its weights by {answer.error:.1e}")
+        return Reading(pattern, "dense", why.reason, Checks(same, answer, rounding))
+
+
+def _refused(reason: str) -> Reading:
+    return Reading(None, "refused", reason)
+
+
+def proven(layer: Recorded, asked: Asked | None, rounding: Rounding) -> Check | None:
+    """A layer's weights beside its own function's, by what both make of random values.
+
+    Args:
+        asked: what the function made of them; None if it could not be run again, and then nothing
+            is known.
+    """
+    if asked is None:
+        return None
+    if isinstance(layer, Edited):
+        layer = layer.base  # the function knows of no edits
+    values = asked.values
+    if isinstance(layer, Pattern):
+        values = _repeated(values, layer.shape[1])
+    return compare_rows(replace(layer, v=values), asked.answers, rounding)
+
+
+def _entering(t: Tensor, output: Tensor) -> torch.dtype:
+    """The format in which a tensor enters the product: under autocast, the output's."""
+    return output.dtype if output.dtype.itemsize < t.dtype.itemsize else t.dtype
+
+
+def _repeated(t: Tensor, H: int) -> Tensor:
+    """(B, H, n_k, d): key/value heads, each as often as it has query heads."""
+    group = H // t.shape[1]
+    return t.repeat_interleave(group, dim=1) if group > 1 else t
 
 
 def _without_rest(*tensors: Tensor) -> list[Tensor]:
@@ -114,14 +232,22 @@ def _without_rest(*tensors: Tensor) -> list[Tensor]:
     ]
 
 
-def _readings(rules: ScoreRules) -> Iterator[ScoreRules]:
-    """The ways a layer may mean its sinks; without any there is one way."""
-    yield rules
-    if rules.sinks is not None:
-        yield ScoreRules(rules.scaling, rules.softcap, rules.terms, rules.sinks, True)
+def _additive_mask(call: Dispatch) -> Tensor | None:
+    """A call's mask as the step-by-step functions take it: added to the scores."""
+    query, mask = call.query, call.mask
+    n_q, n_k = query.shape[2], call.key.shape[2]
+    lowest = torch.finfo(query.dtype).min
+    if isinstance(mask, Tensor) and mask.dtype == torch.bool:
+        blank = torch.zeros(mask.shape, dtype=query.dtype, device=query.device)
+        return blank.masked_fill_(~mask, lowest)
+    if not call.is_causal:
+        return mask
+    later = torch.ones(n_q, n_k, dtype=torch.bool, device=query.device).triu(n_k - n_q + 1)
+    blank = torch.zeros(1, 1, n_q, n_k, dtype=query.dtype, device=query.device)
+    return blank.masked_fill_(later, lowest)
 
 
-def _same_weights(products: Products, weights: Tensor | None) -> bool:
+def _same_weights(products: Products, weights: Tensor | None, rounding: Rounding) -> bool:
     """Whether the sampled weights are those that the layer itself returned, if it did.
 
     Needed where two readings give the same output: a sink in the softmax, or a gate behind it.
@@ -129,41 +255,10 @@ def _same_weights(products: Products, weights: Tensor | None) -> bool:
     if weights is None or products.rules.sinks is None:
         return True
     B, H, n_q, n_k = products.shape
-    items, blocks = sample(B, n_q)
-    return all(
-        agrees(float((mine - weights[item, :, rows]).abs().max()), weights)
-        for item in items
-        for rows in blocks
-        for mine in [products.weights(item, slice(0, H), rows, 0, n_k)]
-    )
-
-
-def _own_weights(
-    explicit: AttentionFunction, module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
-    mask: Any, options: dict[str, Any], output: Tensor, weights: Tensor | None,
-) -> tuple[Pattern | None, str]:  # fmt: skip
-    """The weights of the layer's own step-by-step function, if that gives the same output."""
-    n_q, n_k = query.shape[2], key.shape[2]
-    if weights is None:
-        lowest = torch.finfo(query.dtype).min
-        if isinstance(mask, Tensor) and mask.dtype == torch.bool:
-            blank = torch.zeros(mask.shape, dtype=query.dtype, device=query.device)
-            mask = blank.masked_fill_(~mask, lowest)
-        elif mask is None and n_q > 1 and options.get("is_causal", getattr(module, "is_causal", 1)):
-            later = torch.ones(n_q, n_k, dtype=torch.bool, device=query.device).triu(n_k - n_q + 1)
-            mask = torch.zeros(1, 1, n_q, n_k, dtype=query.dtype, device=query.device)
-            mask = mask.masked_fill_(later, lowest)
-        try:
-            again, weights = explicit(module, query, key, value, mask, **options)
-        except (RuntimeError, TypeError, AttributeError, ValueError) as error:
-            return None, f"its own step-by-step attention fails here ({type(error).__name__})"
-        if weights is None or again.shape != output.shape:
-            return None, "its own step-by-step attention gives no weights"
-        apart = float((again - output).abs().max())
-        if not agrees(apart, output):
-            return None, f"its own step-by-step attention differs from its output by {apart:.1e}"
-    if weights.shape != (*query.shape[:3], n_k):
-        return None, f"its weights have the shape {tuple(weights.shape)}"
-    group = query.shape[1] // value.shape[1]
-    repeated = value.repeat_interleave(group, dim=1) if group > 1 else value
-    return Pattern(weights, None, query, key, repeated), ""
+    for item in range(B):
+        for rows in sample(n_q):
+            mine = products.weights(item, slice(0, H), rows, 0, n_k)
+            apart = (mine - weights[item, :, rows]).abs().max()
+            if not apart <= max(rounding.relative, 1e-5):
+                return False
+    return True

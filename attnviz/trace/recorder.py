@@ -9,7 +9,7 @@ that use the same model at the same time see nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -20,8 +20,10 @@ from transformers.modeling_utils import AttentionInterface
 
 from attnviz.errors import AttnVizError
 from attnviz.trace.compute import Edited, HeadChange, Products, Recorded, outputs, row_blocks
+from attnviz.trace.fidelity import UNCHECKED, Checks
 from attnviz.trace.pieces import belongs_to, settled
-from attnviz.trace.reading import AttentionFunction, Reader, Source
+from attnviz.trace.probe import Asked, AttentionFunction, Dispatch
+from attnviz.trace.reading import Reader, Source
 
 _ACTIVE: ContextVar[Recorder | None] = ContextVar("attnviz_recorder", default=None)
 
@@ -37,6 +39,8 @@ class Call:
         source, reason: how `layer` came about, and why not exactly.
         windows: how many windows each item was split into (then B counts windows).
         index: the layer, counted in the order in which the layers first ran.
+        checks: what was compared while recording.
+        asked: what the layer's own function made of random values, in all rows, for a `Witness`.
     """
 
     module: nn.Module
@@ -46,6 +50,20 @@ class Call:
     reason: str = ""
     windows: int = 1
     index: int = -1
+    checks: Checks = UNCHECKED
+    asked: Asked | None = None
+
+
+class Witness(Protocol):
+    """Is shown each layer's own output, and what its function made of random values, as it runs."""
+
+    def wants(self, index: int) -> bool:
+        """Whether it has a use for this layer."""
+        ...
+
+    def see(self, index: int, own: Tensor, asked: Asked | None) -> None:
+        """One layer's."""
+        ...
 
 
 class Edit(Protocol):
@@ -64,14 +82,14 @@ class Recorder:
     Args:
         edits: interventions, applied to the calls they name.
         keep_outputs: keep each layer's own output, so that a receipt needs no second pass.
-        witness: is shown each layer's index and own output instead; then nothing is kept.
+        witness: is shown what each layer did instead; then nothing is kept.
     """
 
     def __init__(
         self,
         edits: tuple[Edit, ...] = (),
         keep_outputs: bool = False,
-        witness: Callable[[int, Tensor], None] | None = None,
+        witness: Witness | None = None,
     ) -> None:
         self.calls: list[Call] = []
         self.edits = edits
@@ -116,9 +134,12 @@ class Recorder:
         source: Source,
         reason: str = "",
         windows: int = 1,
+        checks: Checks = UNCHECKED,
+        asked: Asked | None = None,
     ) -> None:
         """Notes one attention call."""
-        self._open.append(Call(module, layer, own, source, reason, windows))
+        call = Call(module, layer, own, source, reason, windows, checks=checks, asked=asked)
+        self._open.append(call)
 
     def settle(self, length: int | None = None) -> None:
         """Makes layers of the calls of a block that has ended.
@@ -133,9 +154,9 @@ class Recorder:
             self._check_edited(index, call)
             own = call.own
             if self._witness is not None:
-                if own is not None:
-                    self._witness(index, own)
-                call = replace(call, layer=None)
+                if own is not None and self._witness.wants(index):
+                    self._witness.see(index, own, call.asked)
+                call = replace(call, layer=None, asked=None)
             kept = own if self._keep_outputs else None
             self.calls.append(replace(call, own=kept, index=index))
 
@@ -149,17 +170,14 @@ class Recorder:
         nth = self._ran.get(id(module), 0)
         return self._layers.setdefault((id(module), nth), len(self._layers))
 
-    def _edits_of(self, module: nn.Module, query: Tensor, key: Tensor) -> list[Edit]:
-        """The edits of the layer that a call now belongs to."""
-        if not self.edits:
-            return []
+    def _next_index(self, module: nn.Module, query: Tensor, key: Tensor) -> int:
+        """The layer that a call now belongs to."""
         goes_on = bool(self._open) and belongs_to(self._open[-1], module, query, key)
         before = [call.module for call in settled(self._open, None)]
         before = before[:-1] if goes_on else before
         nth = self._ran.get(id(module), 0) + sum(m is module for m in before)
         # known from an earlier pass of a generation, or the next one
-        index = self._layers.get((id(module), nth), len(self._layers) + len(before))
-        return [edit for edit in self.edits if edit.layer == index]
+        return self._layers.get((id(module), nth), len(self._layers) + len(before))
 
     def check_applied(self) -> None:
         """Refuses an edit of a layer that never ran."""
@@ -178,38 +196,28 @@ class Recorder:
                 "Edit a layer whose source is exact.",
             )
 
-    def attend(
-        self,
-        implementation: str,
-        function: AttentionFunction,
-        explicit: AttentionFunction,
-        module: nn.Module,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attention_mask: Any = None,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Runs a layer's attention as the model would, and keeps what entered it.
-
-        Args:
-            function: what the model would call. explicit: its own step-by-step version.
-            query: (B, H, n_q, d_head). key, value: (B, H_kv, n_k, d).
-        """
+    def attend(self, call: Dispatch) -> tuple[Tensor, Tensor | None]:
+        """Runs a layer's attention as the model would, and keeps what entered it."""
+        index = -1
+        if self.edits or self._witness is not None:
+            index = self._next_index(call.module, call.query, call.key)
+        asked = None
         self.inside = True
         try:
-            output, weights = function(module, query, key, value, attention_mask, **kwargs)
-            layer: Recorded | None
-            layer, source, reason = self._reader.read(
-                implementation, explicit, function is explicit, module, query, key, value,
-                attention_mask, kwargs, output, weights,
-            )  # fmt: skip
+            output, weights = call.run()
+            found = self._reader.read(call, output, weights)
+            if self._witness is not None and self._witness.wants(index):
+                asked = self._reader.ask(call, every_row=True)
         finally:
             self.inside = False
-        for edit in self._edits_of(module, query, key):
-            if isinstance(layer, Products | Edited):
+        layer: Recorded | None = found.layer
+        for edit in self.edits:
+            if edit.layer == index and isinstance(layer, Products | Edited):
                 layer, output = _applied(edit.change(layer, output), layer, output)
-        self.add(module, layer, output if layer is not None else None, source, reason)
+        own = output if layer is not None else None
+        self.add(
+            call.module, layer, own, found.source, found.reason, checks=found.checks, asked=asked
+        )
         return output, weights
 
 
@@ -228,6 +236,9 @@ def _applied(change: HeadChange, layer: Products | Edited, output: Tensor) -> tu
     return edited, output
 
 
+# How transformers' attention functions name what may be passed to them by position.
+_POSITIONAL = ("query", "key", "value", "attention_mask", "dropout", "scaling")
+
 _found = AttentionInterface.get_interface
 
 
@@ -240,10 +251,12 @@ def _find(
         return function
 
     def recorded(module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-        named = dict(zip(("query", "key", "value", "attention_mask"), args, strict=False))
-        extra = dict(zip(("dropout", "scaling"), args[4:], strict=False))
+        options = {**dict(zip(_POSITIONAL, args, strict=False)), **kwargs}
+        query, key, value = (options.pop(name) for name in _POSITIONAL[:3])
+        mask = options.pop("attention_mask", None)
+        name = attn_implementation or "eager"
         return recorder.attend(
-            attn_implementation or "eager", function, default, module, **named, **extra, **kwargs
+            Dispatch(name, function, default, module, query, key, value, mask, options)
         )
 
     return recorded

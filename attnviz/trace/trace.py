@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import overload
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, overload
 
 import torch
 from torch import Tensor
@@ -13,12 +13,14 @@ from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token
 from attnviz.trace.attention_map import AttentionMap
 from attnviz.trace.compute import Recorded
-from attnviz.trace.fidelity import Fidelity, receipt
-from attnviz.trace.recorder import Call, Source
+from attnviz.trace.fidelity import Checks, Fidelity, compare, every_row, receipt
+from attnviz.trace.probe import Asked
+from attnviz.trace.reading import Source, proven
+from attnviz.trace.recorder import Call
+from attnviz.trace.recording import Replay
 from attnviz.trace.structure import Kind
 
-# Runs the model again as for the trace, showing each layer's index and own output.
-Replay = Callable[[Callable[[int, Tensor], None]], None]
+Rows = Literal["recorded", "all"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,10 @@ class Trace:
         mask_token_id: int | None = None,
         replay: Replay | None = None,
     ) -> None:
-        self._calls = tuple(calls)
+        # not the calls: they hold the model's modules
+        self._held = tuple(call.layer for call in calls)
+        self._own = tuple(call.own for call in calls)
+        self._checks = tuple(call.checks for call in calls)
         self._residuals = residuals
         self._vocabulary = vocabulary
         self._mask_token_id = mask_token_id
@@ -128,7 +133,7 @@ class Trace:
             AttnVizError: no such layer or item, or a layer that was refused.
         """
         found = self._layer(layer, None)
-        held = self._calls[layer].layer
+        held = self._held[layer]
         if held is None:
             raise AttnVizError(
                 f"Layer {layer} ({found.name}) cannot be shown: {found.reason}.",
@@ -141,31 +146,62 @@ class Trace:
         return held
 
     @overload
-    def fidelity(self) -> tuple[Fidelity, ...]: ...
+    def fidelity(
+        self, layer: None = None, rows: Rows = "all", wanted: Callable[[], bool] = ...
+    ) -> tuple[Fidelity, ...]: ...
     @overload
-    def fidelity(self, layer: int) -> Fidelity: ...
-    def fidelity(self, layer: int | None = None) -> Fidelity | tuple[Fidelity, ...]:
-        """The receipt: each layer's output recomputed in full and compared with its own.
+    def fidelity(
+        self, layer: int, rows: Rows = "all", wanted: Callable[[], bool] = ...
+    ) -> Fidelity: ...
+    def fidelity(
+        self,
+        layer: int | None = None,
+        rows: Rows = "all",
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Fidelity | tuple[Fidelity, ...]:
+        """The receipt: outputs and weights of a layer, or of each, compared with its own.
 
-        Unless the trace keeps the layers' own outputs, the model runs once more to show them, and
-        they are compared as they come: that takes a forward pass and the attention of the layers
-        asked for, and no memory to speak of.
+        Args:
+            rows: "recorded" are those that were compared while the model ran: all of a short input,
+                some of a long one (`Fidelity.rows` says how many). "all" compares the rest too:
+                the model runs once more and its layers are compared as they run, in no memory to
+                speak of. It is also run where its weights have changed since, and then the receipt
+                fails. Where it is not in memory any more, the receipt is of the rows recorded.
+            wanted: asked between layers; returning False ends the second pass, and the receipts are
+                of what was compared until then.
 
-        A layer whose output cannot be seen (a dense one without values) has no error to report
-        and passes on being the module's own weights; a refused one fails.
+        A layer that was refused fails, and so does one that nothing could be compared of.
         """
         asked = range(len(self.layers)) if layer is None else (self._layer(layer, None).index,)
-        missing = {i for i in asked if i not in self._receipts}
-        outputs = {i for i in missing if self._calls[i].own is None}
-        if outputs and self._replay is not None:
-            self._replay(lambda i, own: self._receive(i, own) if i in outputs else None)
-        for i in missing - self._receipts.keys():
-            self._receive(i, self._calls[i].own)
-        return tuple(self._receipts[i] for i in asked) if layer is None else self._receipts[layer]
+        if rows == "all":
+            self._check_all([i for i in asked if i not in self._receipts], wanted)
+        found = tuple(self._receipts.get(i) or self._receipt(i, self._checks[i]) for i in asked)
+        return found if layer is None else found[0]
 
-    def _receive(self, i: int, own: Tensor | None) -> None:
-        call = self._calls[i]
-        self._receipts[i] = receipt(i, call.source, call.layer, own)
+    def _receipt(self, i: int, checks: Checks) -> Fidelity:
+        return receipt(i, self.layers[i].source, self._held[i], checks)
+
+    def _check_all(self, layers: Collection[int], wanted: Callable[[], bool]) -> None:
+        """Receipts of all rows of these layers, as far as they can be had."""
+        again = self._replay is not None and self._replay.possible
+        changed = again and self._replay is not None and self._replay.changed
+        open_ = set()
+        for i in layers:
+            so_far = self._receipt(i, self._checks[i])
+            if self._held[i] is not None and (so_far.rows < so_far.of or changed):
+                open_.add(i)
+            else:
+                self._receipts[i] = so_far
+        if open_ and again and self._replay is not None:
+            try:
+                self._replay.run(_Comparison(self, open_, wanted))
+            except _NotWanted:
+                return
+        for i in open_ - self._receipts.keys():  # its own output, where that was kept
+            own, held, checks = self._own[i], self._held[i], self._checks[i]
+            if own is not None and held is not None and checks.rounding is not None:
+                output = compare(held, own, every_row(held), checks.rounding)
+                self._receipts[i] = self._receipt(i, replace(checks, output=output))
 
     def residual(self, i: int, *, kind: Kind | None = None, item: int = 0) -> Tensor:
         """(n, d_model): the stream that enters block i; 0 is the embedding, -1 what the last left.
@@ -239,9 +275,8 @@ class Trace:
     def nbytes(self) -> int:
         """Bytes of the tensors held."""
         total = 0 if self.logits is None else self.logits.nbytes
-        for call in self._calls:
-            total += call.layer.nbytes if call.layer is not None else 0
-            total += call.own.nbytes if call.own is not None else 0
+        total += sum(held.nbytes for held in self._held if held is not None)
+        total += sum(own.nbytes for own in self._own if own is not None)
         return total + sum(t.nbytes for stream in self._residuals.values() for t in stream)
 
     def _layer(self, layer: int, kind: Kind | None) -> AttentionLayer:
@@ -263,6 +298,39 @@ class Trace:
         if self._vocabulary is None:
             return str(id)
         return str(self._vocabulary.decode([id]))  # type: ignore[attr-defined]
+
+
+class _NotWanted(Exception):
+    """Nobody waits for the receipts any more."""
+
+
+class _Comparison:
+    """A second pass, compared with what a trace holds of the first.
+
+    Args:
+        open_: the layers to compare; those that were are taken out of it.
+    """
+
+    def __init__(self, trace: Trace, open_: set[int], wanted: Callable[[], bool]) -> None:
+        self._trace = trace
+        self._open = open_
+        self._wanted = wanted
+
+    def wants(self, index: int) -> bool:
+        if not self._open or not self._wanted():
+            raise _NotWanted
+        return index in self._open
+
+    def see(self, index: int, own: Tensor, asked: Asked | None) -> None:
+        trace = self._trace
+        held, rounding = trace._held[index], trace._checks[index].rounding
+        self._open.discard(index)
+        if held is None or rounding is None:
+            return
+        output = compare(held, own, every_row(held), rounding)
+        weights = proven(held, asked, rounding) or trace._checks[index].weights
+        checks = Checks(output, weights, rounding)
+        trace._receipts[index] = trace._receipt(index, checks)
 
 
 def _describe(index: int, call: Call, name: str, kind: Kind) -> AttentionLayer:

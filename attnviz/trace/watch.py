@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +18,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from attnviz.trace.compute import Pattern, Products
-from attnviz.trace.fidelity import agrees, error_of, sample
+from attnviz.trace.fidelity import (
+    UNCHECKED,
+    Checks,
+    Rounding,
+    compare,
+    compare_rows,
+    every_row,
+    sample,
+)
+from attnviz.trace.probe import values_like
 from attnviz.trace.recorder import Recorder
 from attnviz.trace.rules import ScoreRules, Term, causal, mask_term
 
@@ -141,7 +151,11 @@ class Watch(TorchFunctionMode):
         own = None if own is None else own.transpose(1, 2)  # (B, n_q, H, d_v)
         reason = "this module computes its attention itself, outside transformers' interface"
         layer = Pattern(weights, scores, None, None, v)
-        self._recorder.add(seen.module, layer, own, "dense", reason, windows)
+        checks = UNCHECKED
+        if own is not None:
+            rounding = Rounding.of(own.dtype, explicit=True)
+            checks = Checks(compare(layer, own, every_row(layer), rounding), None, rounding)
+        self._recorder.add(seen.module, layer, own, "dense", reason, windows, checks)
 
     def _by_head(self, t: Tensor) -> Tensor | None:
         """(B, H, rows, columns), or None if the tensor is no such thing; windows become items."""
@@ -176,12 +190,21 @@ class Watch(TorchFunctionMode):
             terms=tuple(t for t in terms if t is not None),
         )
         layer, own = Products(q, k, v, rules), own.transpose(1, 2)  # (B, n_q, H, d_v)
-        error = error_of(layer, own, *sample(q.shape[0], q.shape[2]))
-        if agrees(error, own):
-            self._recorder.add(module, layer, own, "exact", windows=windows)
-        else:
-            reason = f"recomputing it from Q, K and V differs by {error:.1e}"
+        rounding = Rounding.of(own.dtype)
+        same = compare(layer, own, sample(q.shape[2]), rounding)
+        if not same.passed:
+            reason = f"recomputing it from Q, K and V differs by {same.error:.1e}"
             self._recorder.add(module, None, None, "refused", reason)
+            return output
+        values = values_like(given["value"])
+        answer = self._by_head(func(**{**given, "value": values}))
+        v = self._by_head(values)
+        proven = None
+        if answer is not None and v is not None and not given.get("dropout_p"):
+            whole = [(slice(0, q.shape[2]), answer.transpose(1, 2))]
+            proven = compare_rows(replace(layer, v=v), whole, rounding)
+        checks = Checks(same, proven, rounding)
+        self._recorder.add(module, layer, own, "exact", windows=windows, checks=checks)
         return output
 
     def _torch_module(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

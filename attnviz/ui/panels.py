@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,8 +54,25 @@ def tokens(
     canvas(payload, key="tokens", height=STRIP_HEIGHT, on_change=told)
 
 
-def receipt(layer: AttentionLayer, check: Fidelity) -> None:
-    """Whether the layer's map can be trusted, and why."""
+def receipt(trace: Trace, layer: AttentionLayer, check_all: Callable[[], Fidelity]) -> None:
+    """Whether the layer's map can be trusted, and why.
+
+    Args:
+        check_all: compares all rows, which takes a pass of the model.
+    """
+    check = trace.fidelity(layer.index, rows="recorded")
+    button = st.empty()
+    if check.passed and check.rows < check.of:
+        asked = button.button(
+            "Check all rows",
+            icon=":material/rule:",
+            key="check_all_rows",
+            help=f"{check.rows:,} of the layer's {check.of:,} rows, spread over the text, were "
+            "checked as the model ran. Checking all of them runs it once more.",
+        )
+        if asked:
+            check = check_all()
+            button.empty()
     word, colour, why = views.verdict(layer, check)
     st.badge(word, color=colour, icon=_BADGES[colour])
     st.caption(as_text(why))
