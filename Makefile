@@ -1,5 +1,6 @@
 # make run    install into .venv and start the app
 # make test   all tests, the browser ones too
+# make test-portable  the unit tests once more, as on a processor without vector extensions
 # make check  lint, format, types
 # make bench  the figures in README
 
@@ -11,7 +12,7 @@ PORT   ?= 8501
 PYTEST_FLAGS ?= -n 2 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check format bench clean
+.PHONY: run test test-portable check format bench clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -19,6 +20,13 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev $(VENV)/.chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+# What torch, oneDNN and MKL would choose on an old processor: other kernels, so other last bits.
+test-portable: export ATEN_CPU_CAPABILITY := default
+test-portable: export ONEDNN_MAX_CPU_ISA := SSE41
+test-portable: export MKL_ENABLE_INSTRUCTIONS := SSE4_2
+test-portable: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_FLAGS) tests/unit
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -7,6 +7,8 @@ from pathlib import Path
 import streamlit as st
 from streamlit import net_util
 
+import attnviz.ui  # noqa: F401 (before torch, which a page may load)
+
 # Streamlit also allows connections from this machine's own addresses, and asks 8.8.8.8 and
 # checkip.amazonaws.com for them when a page from elsewhere tries to connect. Here it knows them.
 net_util._internal_ip = net_util._external_ip = "127.0.0.1"

@@ -6,6 +6,7 @@ from functools import partial
 
 import streamlit as st
 
+import attnviz.ui  # noqa: F401 (before torch, which the analysis loads)
 from attnviz.analysis.export import to_csv, to_npz
 from attnviz.analysis.snippet import code
 from attnviz.ui.errors import attempt

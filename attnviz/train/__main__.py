@@ -65,6 +65,7 @@ def _follow(job: Job) -> int:
 
 
 def _run(job: Job) -> int:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the app: other people compute too
     from attnviz.train.run import run  # torch: only once the device is free
 
     return run(job)

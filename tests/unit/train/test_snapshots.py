@@ -20,6 +20,12 @@ SMALL = {"vocab_size": 50, "d_model": 32, "n_heads": 4, "n_layers": 2}
 
 
 def same(live: Trace, again: Trace) -> None:
+    """What a snapshot keeps comes back bit by bit: Q, K and V, or the module's own weights.
+
+    What is computed from Q, K and V is equal within float32 rounding alone (assert_close's own
+    tolerance): a file's tensors are contiguous, the live ones are views, and on some processors the
+    same product of another layout ends in another last bit.
+    """
     assert [vars(a) for a in live.layers] == [vars(a) for a in again.layers]
     assert live.tokens == again.tokens
     assert live.target_tokens == again.target_tokens
@@ -28,11 +34,19 @@ def same(live: Trace, again: Trace) -> None:
             continue
         for head in range(layer.n_heads):
             a, b = live.attention(layer.index, head), again.attention(layer.index, head)
-            assert torch.equal(a.weights(), b.weights())
-            assert torch.equal(a.overview(4), b.overview(4))
-            if layer.source == "exact":
-                assert torch.equal(a.scores(), b.scores())
-                assert torch.equal(a.output(), b.output())
+            if layer.source == "dense":
+                assert torch.equal(a.weights(), b.weights())
+                continue
+            for kept, read in ((a.q, b.q), (a.k, b.k), (a.v, b.v)):
+                assert torch.equal(kept, read)
+            assert torch.equal(a.scores().isneginf(), b.scores().isneginf())
+            for now, then in (
+                (a.weights(), b.weights()),
+                (a.overview(4), b.overview(4)),
+                (a.scores(), b.scores()),
+                (a.output(), b.output()),
+            ):
+                torch.testing.assert_close(then, now)
 
 
 def build(name: str) -> PreTrainedModel:
