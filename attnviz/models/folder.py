@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,12 @@ import transformers
 from transformers import CONFIG_MAPPING
 
 from attnviz.errors import AttnVizError
+from attnviz.models import bounded_json, sizes
 from attnviz.models.safetensors_header import StoredTensor, header_bytes, read_header
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".joblib")
-MAX_JSON = 64 * 2**20  # the index of the largest sharded models is a few MB
-MAX_LAYERS = 2_000  # the deepest published models have a few hundred
-MAX_EXPERTS = 8_192
-MIN_BOUND = 2**20  # small checkpoints may still name big numbers, such as a vocabulary
-MAX_POSITIONS = 2**27  # a rotary model stores nothing per position; Llama 4 declares ten million
+MAX_JSON = 16 * 2**20  # the index of the largest sharded models is a few MB
+MAX_PARTS = 2_000  # weight files
 
 # What a config could use to have other code or files used than the ones checked here.
 INSTRUCTIONS = frozenset(
@@ -45,10 +41,6 @@ INSTRUCTIONS = frozenset(
     }
 )
 
-_COUNTS = re.compile(r"(layers?|depths?|blocks?)$|^(num|n)_(layers?|blocks?)|experts")
-_POSITIONS = re.compile(r"positions?|_ctx$|seq_len|context_length|max_length|window|chunk")
-_SIZES = re.compile(r"size|dim|heads?$|embd|d_model|d_ff|d_kv|d_inner|width|channels|inner|rank")
-
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -61,7 +53,8 @@ class Folder:
         path: the folder.
         config: config.json without the entries that point to code or other files.
         weights: the safetensors files.
-        n_elements: numbers stored in them.
+        n_tensors: how many tensors they hold.
+        n_elements: numbers in all of these together.
         dtype: the format of most of the floating-point ones.
         revision: changes when one of the files does; names the content in cache keys.
         notes: sentences to show.
@@ -70,6 +63,7 @@ class Folder:
     path: Path
     config: dict[str, Any]
     weights: tuple[Path, ...]
+    n_tensors: int
     n_elements: int
     dtype: torch.dtype
     revision: str
@@ -91,11 +85,13 @@ def inspect(path: Path) -> Folder:
     n_elements = sum(tensor.n_elements for tensor in tensors)
     notes = _check_type(raw)
     config = _without_instructions(raw)
-    _check_sizes(config, max(n_elements, MIN_BOUND))
+    n_tensors = sum(tensor.n_elements > 0 for tensor in tensors)
+    sizes.check(config, n_tensors, n_elements)
     return Folder(
         path=path,
         config=config,
         weights=weights,
+        n_tensors=n_tensors,
         n_elements=n_elements,
         dtype=_main_dtype(tensors),
         revision=_revision(path, weights),
@@ -105,12 +101,18 @@ def inspect(path: Path) -> Folder:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in `path`, or `AttnVizError` where there is none or it is too big."""
-    if path.stat().st_size > MAX_JSON:
-        raise AttnVizError(f"{path.name} is too big to be what its name says.")
+    with path.open("rb") as file:
+        raw = file.read(MAX_JSON + 1)
+    if len(raw) > MAX_JSON:
+        raise AttnVizError(
+            f"{path.name} is too big to be what its name says.", "Download it again."
+        )
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        value = None
+        value = bounded_json.parse(raw)
+    except ValueError as error:
+        raise AttnVizError(
+            f"{path.name} is not a JSON object that is read: {error}.", "Download it again."
+        ) from None
     if not isinstance(value, dict):
         raise AttnVizError(f"{path.name} is not a JSON object.", "Download it again.")
     return value
@@ -162,6 +164,8 @@ def _weight_files(path: Path) -> tuple[Path, ...]:
     if not isinstance(parts, dict) or not parts:
         raise AttnVizError(f"{index.name} names no weight files.", "Download it again.")
     names = sorted({str(name) for name in parts.values()})
+    if len(names) > MAX_PARTS:
+        raise AttnVizError(f"{index.name} names {len(names):,} weight files.")
     for name in names:
         if not re.fullmatch(r"[\w.-]+\.safetensors", name):
             raise AttnVizError(
@@ -214,36 +218,6 @@ def _without_instructions(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_instructions(item) for item in value]
     return value
-
-
-def _check_sizes(config: dict[str, Any], bound: int) -> None:
-    """Refuse sizes that the checkpoint's own weights cannot bear out, before a model is built."""
-    for key, value in _numbers(config):
-        if _COUNTS.search(key):
-            most = MAX_EXPERTS if "experts" in key else MAX_LAYERS
-        elif _POSITIONS.search(key):
-            most = MAX_POSITIONS
-        elif _SIZES.search(key):
-            most = bound
-        else:
-            continue
-        if value > most:
-            raise AttnVizError(
-                f"config.json says {key} is {value:,}, which cannot be right for these weights.",
-                "Download it again, or choose another model.",
-            )
-
-
-def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of a nested config with the name it stands under."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from _numbers(item, name)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _numbers(item, key)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield key, value
 
 
 def _main_dtype(tensors: list[StoredTensor]) -> torch.dtype:

@@ -13,7 +13,6 @@ import torch
 import transformers
 from safetensors import SafetensorError, safe_open
 from transformers import CONFIG_MAPPING, GenerationConfig, PreTrainedConfig, PreTrainedModel
-from transformers.initialization import no_init_weights
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
@@ -26,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from attnviz import nn  # noqa: F401  tells transformers of the model types of our own
 from attnviz.errors import AttnVizError
-from attnviz.models import catalog, gguf, hub, limits
+from attnviz.models import catalog, gguf, hub, limits, shell
 from attnviz.models.checkpoint import Checkpoint
 from attnviz.models.devices import resolve_device, resolve_dtype
 from attnviz.models.folder import Folder, Stamp, inspect, stamp
@@ -41,6 +40,10 @@ TOKENIZER_FILES = (
     "vocab.json",
     "vocab.txt",
 )
+# A head that shares the embedding is stored once, and a checkpoint may lack a pooler or a head.
+MORE_THAN_STORED = 3
+SMALL = 2**20
+
 NO_TOKENIZER = "The checkpoint brings no tokenizer that can be read, so it takes no text."
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
@@ -247,15 +250,23 @@ def _check_memory(
     """Build the model without memory (on the meta device) and ask whether it would fit."""
     limits.require_memory(found.n_elements * dtype.itemsize, f"The model '{label}'")
     try:
-        with torch.device("meta"), no_init_weights():
-            shell = model_class(config)
+        built = shell.build(model_class, config, found.n_tensors)
+    except AttnVizError:
+        raise
     except Exception as error:  # a model class may raise anything on values it does not expect
         raise AttnVizError(
             f"The configuration of '{label}' does not build a {model_class.__name__}: "
             f"{_sentence(error)}"
         ) from error
-    n_bytes = sum(p.numel() for p in shell.parameters()) * dtype.itemsize
-    n_bytes += sum(b.numel() * b.itemsize for b in shell.buffers())
+    n_elements = sum(p.numel() for p in built.parameters())
+    if n_elements > MORE_THAN_STORED * found.n_elements + SMALL:
+        raise AttnVizError(
+            f"config.json describes {n_elements:,} weights, and the files of '{label}' hold "
+            f"{found.n_elements:,}.",
+            "Download it again, or choose another model.",
+        )
+    n_bytes = n_elements * dtype.itemsize
+    n_bytes += sum(b.numel() * b.itemsize for b in built.buffers())
     limits.require_memory(n_bytes, f"The model '{label}'")
     if device.type == "cuda":
         limits.require_memory(n_bytes, f"The model '{label}'", device)

@@ -6,7 +6,6 @@ bytes of JSON, then the tensors' bytes.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,11 @@ from typing import Any
 import torch
 
 from attnviz.errors import AttnVizError
+from attnviz.models import bounded_json
 
-MAX_HEADER = 100 * 2**20  # the safetensors library's own limit
+MAX_HEADER = 32 * 2**20  # a tensor takes some 100 bytes; the library itself reads 100 MB
+MAX_VALUES = 2**20  # a tensor takes nine
+MAX_DIMENSIONS = 16
 
 DTYPES: dict[str, torch.dtype] = {
     "BOOL": torch.bool,
@@ -66,8 +68,8 @@ def read_header(path: Path) -> tuple[StoredTensor, ...]:
     raw = header_bytes(path)
     size, length = path.stat().st_size, len(raw)
     try:
-        header = json.loads(raw)
-    except (ValueError, RecursionError):
+        header = bounded_json.parse(raw, MAX_VALUES)
+    except ValueError:
         header = None
     if not isinstance(header, dict):
         raise AttnVizError(
@@ -90,8 +92,10 @@ def _stored_tensor(path: Path, name: str, entry: Any) -> tuple[StoredTensor, int
     """The tensor an entry of the header describes, and where its bytes end."""
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
-            raise ValueError(entry)
+        if not all(type(n) is int and 0 <= n < 2**63 for n in (*shape, begin, end)):
+            raise ValueError
+        if len(shape) > MAX_DIMENSIONS:
+            raise ValueError
     except (KeyError, TypeError, ValueError):
         raise AttnVizError(
             f"{path.name} describes its tensor '{name[:80]}' in a way that makes no sense.",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import time
 from pathlib import Path
 
 import psutil
 import pytest
+from transformers import SwitchTransformersConfig
 
 from attnviz.errors import AttnVizError
 from attnviz.models.folder import inspect
@@ -173,3 +175,90 @@ def test_unsound_indexes(gpt2_folder: Path, weight_map: dict[str, str], said: st
     index.write_text(json.dumps({"weight_map": weight_map}))
     with pytest.raises(AttnVizError, match=said):
         inspect(gpt2_folder)
+
+
+def changed(folder: Path, **values: object) -> Path:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    return folder
+
+
+IMPOSSIBLE: dict[str, tuple[dict[str, object], str]] = {
+    "labels": ({"num_labels": 10**8}, "num_labels is 100,000,000"),
+    "label names": ({"id2label": {str(i): "x" for i in range(2**17 + 1)}}, "labels is 131,073"),
+    "layers": ({"n_layer": 2_000}, "n_layer is 2,000"),
+    "layer types": (
+        {"model_type": "gpt_neo", "attention_types": [[["global", "local"], 10**10]]},
+        "attention_types is 10,000,000,000",
+    ),
+    "layer types in sum": (
+        {"model_type": "gpt_neo", "attention_types": [[["global"], 60]] * 60},
+        "attention_types is 3,600",
+    ),
+    "experts": (
+        {"model_type": "mixtral", "num_hidden_layers": 60, "num_local_experts": 10**6},
+        "num_local_experts is 1,000,000",
+    ),
+    "a number without a rule of its own": ({"some_count": 10**7}, "some_count is 10,000,000"),
+    "below zero": ({"vocab_size": -(10**9)}, "vocab_size is 1,000,000,000"),
+    "positions": ({"n_positions": 2**40}, "n_positions is 1,099,511,627,776"),
+    "a long list": ({"block_types": ["x"] * 100_000}, "100,000 entries under block_types"),
+    "infinity": ({"n_layer": float("inf")}, "not a sound one"),
+    "more weights than stored": ({"n_embd": 4096}, "describes [0-9,]+ weights, and the files"),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_a_config_is_refused_before_anything_is_made_of_it(gpt2_folder: Path, case: str) -> None:
+    values, said = IMPOSSIBLE[case]
+    folder = changed(gpt2_folder, **values)
+    began = time.thread_time()
+    with pytest.raises(AttnVizError, match=said):
+        load(str(folder), device="cpu")
+    # the largest of these files is 2 MB; what they ask for takes from ten seconds to hours
+    assert time.thread_time() - began < 2
+
+
+def test_a_model_of_more_parts_than_the_files_hold_is_not_built(gpt2_folder: Path) -> None:
+    """Its numbers may be fine one by one: 60 layers of 200 experts in modules of their own."""
+    config = SwitchTransformersConfig(num_layers=60, num_sparse_encoder_layers=60, num_experts=200)
+    config.update({"d_model": 8, "d_ff": 8, "d_kv": 4, "num_heads": 2, "vocab_size": 20})
+    config.save_pretrained(gpt2_folder)
+    began = time.thread_time()
+    with pytest.raises(AttnVizError, match="far more parts than the weight files hold"):
+        load(str(gpt2_folder), device="cpu")
+    assert time.thread_time() - began < 4  # all of it takes a minute
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"model_type": "gpt2", "x": [' + b"0," * 2**20 + b"0]}",
+        b'{"model_type": "gpt2", "x": ' + b"[" * 200 + b"]" * 200 + b"}",
+        b'{"model_type": "gpt2", "x": ' + b"9" * 4_000 + b"}",
+        b'{"model_type": "gpt2", "x": "' + b"y" * 2**25 + b'"}',
+    ],
+    ids=["values", "depth", "digits", "bytes"],
+)
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+def test_json_is_bounded(gpt2_folder: Path, name: str, content: bytes) -> None:
+    (gpt2_folder / name).write_bytes(content)
+    if name != "config.json":
+        (gpt2_folder / "model.safetensors").unlink()
+    began = time.thread_time()
+    with pytest.raises(AttnVizError, match=rf"{name} is (not a JSON object that is read|too big)"):
+        load(str(gpt2_folder), device="cpu")
+    assert time.thread_time() - began < 1
+
+
+@pytest.mark.parametrize("shape", [[9**3000], [2**62] * 16, [1] * 500, [0, 9**30]])
+def test_a_header_of_huge_integers_is_refused_at_once(gpt2_folder: Path, shape: list[int]) -> None:
+    entry = json.dumps({"dtype": "F32", "shape": shape, "data_offsets": [0, 4]})
+    raw = ("{" + ",".join(f'"t{i}": {entry}' for i in range(2_000)) + "}").encode()
+    write_safetensors(gpt2_folder / "model.safetensors", raw, 4)
+    began = time.thread_time()
+    with pytest.raises(
+        AttnVizError, match=r"not the JSON|no sense|number of bytes|not a safetensors"
+    ):
+        load(str(gpt2_folder), device="cpu")
+    assert time.thread_time() - began < 2
