@@ -85,6 +85,7 @@ else:
     st.stop()
 
 trace = shown.trace
+seen = writing.Seen(choice, question, models.key_of(trace))
 remember = models.remembering(trace, report)
 focus.settle((choice, replace(question, sampling=None)))
 st.session_state["explore_about"] = as_text(views.summary(choice.name, model, trace))
@@ -122,10 +123,10 @@ here = focus.in_map(trace, layer, at)
 with figure:
     query = here.index if here and here.side == "row" else None
     asked = program.code(choice, question, layer, head, view, query)
-    one_head.one_head(Head(trace, layer, head, view, here, asked))
+    one_head.one_head(Head(seen, layer, head, view, here, asked))
 with strip:
-    attempt(lambda: panels.tokens(trace, layer, head, at, shown.start, remember))
-heads.pins(trace, layer, head)
+    attempt(lambda: panels.tokens(seen, layer, head, at, shown.start, remember))
+heads.pins(seen, layer, head)
 with st.container(border=True, horizontal=True, gap="large"):
     stream, outcome = st.container(width=580), st.container(width=320)
 with outcome:
@@ -139,5 +140,5 @@ with trust:
 with overview:
     pictures = attempt(lambda: models.grid(trace, report))
     if pictures is not None:
-        heads.grid(pictures, trace, layer, head)
+        heads.grid(pictures, seen, layer, head)
 waiting.empty()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -48,6 +48,11 @@ class Cache:
     def __len__(self) -> int:
         with self._lock:
             return len(self._values)
+
+    def __iter__(self) -> Iterator[Key]:
+        """The keys, the one not used for longest first."""
+        with self._lock:
+            return iter(tuple(self._values))
 
     @property
     def nbytes(self) -> int:

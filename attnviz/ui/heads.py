@@ -16,22 +16,24 @@ from attnviz.ui.canvas.labels import layer_name
 if TYPE_CHECKING:
     from attnviz.trace.trace import AttentionLayer, Trace
     from attnviz.ui.canvas import GridPayload
+    from attnviz.ui.writing import Seen
 
 GRID_HEIGHT = 470
 PIN_HEIGHT = 420
 PINS = 4  # more than two are in rows of two: smaller ones can't be read
 
 
-def grid(payload: GridPayload, trace: Trace, layer: AttentionLayer, head: int) -> None:
+def grid(payload: GridPayload, seen: Seen, layer: AttentionLayer, head: int) -> None:
     """All heads as thumbnails. A click moves the sliders below to that head."""
+    layers = seen.trace.layers
 
     def moved(said: CanvasState, what: str) -> None:
         if said.selected is None or what != "selected":
             return
         index, chosen = said.selected
-        kind = trace.layers[index].kind
-        among = [x.index for x in trace.layers if x.kind == kind]
-        if len({x.kind for x in trace.layers}) > 1:
+        kind = layers[index].kind
+        among = [x.index for x in layers if x.kind == kind]
+        if len({x.kind for x in layers}) > 1:
             st.session_state["kind"] = kind
         st.session_state["layer"], st.session_state["head"] = among.index(index), chosen
 
@@ -43,7 +45,7 @@ def grid(payload: GridPayload, trace: Trace, layer: AttentionLayer, head: int) -
     )
     st.download_button(
         "Heads as CSV",
-        lambda: matrices.metrics(trace, payload.metrics).csv(),
+        lambda: matrices.metrics(seen.trace, payload.metrics).csv(),
         file_name="heads.csv",
         mime="text/csv",
         icon=":material/download:",
@@ -53,9 +55,9 @@ def grid(payload: GridPayload, trace: Trace, layer: AttentionLayer, head: int) -
     )
 
 
-def pins(trace: Trace, layer: AttentionLayer, head: int) -> None:
+def pins(seen: Seen, layer: AttentionLayer, head: int) -> None:
     """The heads that were put aside, as maps beside each other; they are in the link."""
-    held = _pinned(trace)
+    held = _pinned(seen.trace)
     here = (layer.index, head)
     with st.container(horizontal=True, vertical_alignment="center"):
         if held:
@@ -71,11 +73,12 @@ def pins(trace: Trace, layer: AttentionLayer, head: int) -> None:
     for start in range(0, len(held), 2):
         for (i, j), column in zip(held[start : start + 2], st.columns(2), strict=False):
             with column.container(border=True):
-                _pinned_head(trace, held, i, j)
+                _pinned_head(seen, held, i, j)
 
 
 @st.fragment
-def _pinned_head(trace: Trace, held: list[tuple[int, int]], i: int, j: int) -> None:
+def _pinned_head(seen: Seen, held: list[tuple[int, int]], i: int, j: int) -> None:
+    trace = seen.trace
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"{layer_name(trace, i)}, head {j}")
         if st.button("Unpin", key=f"unpin_{i}_{j}", type="tertiary", icon=":material/close:"):

@@ -197,6 +197,21 @@ def known(made: Trace, key: Key) -> Trace:
     return made
 
 
+def key_of(made: Trace) -> Key:
+    """Where the trace is filed."""
+    return _KEYS[made]
+
+
+def filed(key: Key) -> Trace | None:
+    """The trace that is filed there, if it still is."""
+    try:
+        value = shared().values.get(key)
+    except KeyError:
+        return None
+    found: Trace = getattr(value, "trace", value)  # what a model wrote has one
+    return found
+
+
 def remembering(made: Trace, report: Report) -> Remember:
     """How the values of a trace are come by: from the cache, else from the worker for views."""
     its_key = _KEYS[made]
@@ -230,14 +245,24 @@ def kind_of(model: Model) -> str:
 def fidelity(
     choice: ModelChoice, question: Question, made: Trace, layer: int, report: Report
 ) -> Fidelity:
-    """How far one layer of a trace, recomputed, is from what the layer itself gave."""
-    model = load(choice, report)  # a trace does not keep its model, which may have to run again
+    """How far one layer of a trace, recomputed, is from what the layer itself gave, in all rows.
+
+    A trace does not keep its model. If that was loaded anew meanwhile, it is asked once more.
+    """
+    model = load(choice, report)
+    key = _KEYS[made]
 
     def action(job: Job) -> Fidelity:
-        assert model is not None
-        return made.fidelity(layer=layer)
+        found = made.fidelity(layer, wanted=job.wanted)
+        if found.rows < found.of and question.sampling is None:
+            job.check()
+            if key[1:4] == identity(model):
+                again = model.trace(**arguments_of(question))
+                found = again.fidelity(layer, wanted=job.wanted)
+        job.check()
+        return found
 
-    return shared().work.run((*_KEYS[made], "receipt", layer), action, shared().values, report)
+    return shared().work.run((*key, "receipt", layer), action, shared().values, report)
 
 
 def grid(made: Trace, report: Report) -> GridPayload:

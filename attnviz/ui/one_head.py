@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from attnviz.analysis.overviews import Quantity
     from attnviz.trace.trace import AttentionLayer, Trace
     from attnviz.ui.canvas.remember import Remember
+    from attnviz.ui.writing import Seen
 
 HEIGHT = 640
 
@@ -61,12 +62,17 @@ _PLACES = {"Map": "m", "Scores": "m", "Q": "v", "K": "v", "V": "v", "Output": "v
 class Head(NamedTuple):
     """Which head is looked at, how, and with which token in mind."""
 
-    trace: Trace
+    seen: Seen
     layer: AttentionLayer
     head: int
     view: str
     at: TokenAt | None  # the focus, where this layer's map has it
     program: str  # Python that computes what is shown
+
+    @property
+    def trace(self) -> Trace:
+        """What it is a head of. A fragment and its callbacks hold its key alone."""
+        return self.seen.trace
 
     @property
     def query(self) -> int | None:
@@ -169,7 +175,8 @@ def _told(shown: Head, said: CanvasState, what: str) -> None:
             return
         focus.choose_cell(shown.trace, shown.layer, said.cell)
     else:
-        focus.choose(shown.trace, focus.from_map(shown.trace, shown.layer, at))
+        trace = shown.trace
+        focus.choose(trace, focus.from_map(trace, shown.layer, at))
     st.session_state["_focus_moved"] = True
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from attnviz.trace.model import Model
     from attnviz.trace.trace import AttentionLayer, Trace
     from attnviz.ui.canvas.remember import Remember
+    from attnviz.ui.writing import Seen
 
 STRIP_HEIGHT = 250
 STREAM_HEIGHT = 420
@@ -32,7 +33,7 @@ _BADGES = {"green": ":material/check:", "orange": ":material/info:", "red": ":ma
 
 
 def tokens(
-    trace: Trace,
+    seen: Seen,
     layer: AttentionLayer,
     head: int,
     at: Focus | None,
@@ -47,8 +48,9 @@ def tokens(
 
     def told(said: CanvasState, what: str) -> None:
         if what == "token":
-            focus.choose(trace, focus.from_map(trace, layer, said.token))
+            focus.choose(seen.trace, focus.from_map(seen.trace, layer, said.token))
 
+    trace = seen.trace
     place = focus.in_map(trace, layer, at)
     payload = strip_payload(trace, layer.index, head, focus=place, start=start, remember=remember)
     canvas(payload, key="tokens", height=STRIP_HEIGHT, on_change=told)

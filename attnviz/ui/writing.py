@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
@@ -32,6 +32,25 @@ class Shown(NamedTuple):
     start: int | None = None  # the first token that the model wrote itself; None if it wrote none
     text: str = ""  # what it wrote
     ended: bool = False  # it came to its own end
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A trace as what outlives a page's run may hold it: by its key.
+
+    Callbacks and fragments stay as long as a person's session, and with the trace itself in them
+    each page that stands open would hold one that the cache does not count.
+    """
+
+    choice: ModelChoice
+    question: Question
+    key: Key
+
+    @property
+    def trace(self) -> Trace:
+        """From the cache, or made again if it was dropped meanwhile."""
+        found = models.filed(self.key)
+        return found or shown(self.choice, self.question, models.no_report).trace
 
 
 @st.cache_resource

@@ -89,3 +89,39 @@ def test_a_model_larger_than_the_gpu() -> None:
 @pytest.mark.gpu
 def test_auto_finds_the_gpu() -> None:
     assert devices.resolve_device("auto").type == "cuda"
+
+
+def group(folder: Path, **files: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(f"{text}\n")
+
+
+def test_what_a_container_grants_counts_no_cached_files(tmp_path: Path) -> None:
+    """Version 2: the process's own group has no limit, the one above it has."""
+    membership = tmp_path / "membership"
+    membership.write_text("0::/service/worker\n")
+    root = tmp_path / "cgroup"
+    stat = "anon 300\ninactive_file 500\nactive_file 100"
+    group(root / "service", memory__max=2000, memory__current=1200, memory__stat=stat)
+    group(root / "service/worker", memory__max="max", memory__current=1000, memory__stat=stat)
+    assert limits._cgroup_memory(root, membership) == 2000 - (1200 - 500)
+    (root / "service/memory.stat").unlink()
+    assert limits._cgroup_memory(root, membership) == 2000 - 1200
+    membership.write_text("0::/elsewhere\n")
+    assert limits._cgroup_memory(root, membership) is None
+    assert limits._cgroup_memory(root, tmp_path / "no such file") is None
+
+
+def test_what_a_container_of_version_1_grants(tmp_path: Path) -> None:
+    membership = tmp_path / "membership"
+    membership.write_text("5:devices:/\n4:memory:/box\n0::/\n")
+    root = tmp_path / "cgroup"
+    group(
+        root / "memory/box",
+        memory__limit_in_bytes=2000,
+        memory__usage_in_bytes=1200,
+        memory__stat="inactive_file 1\ntotal_inactive_file 500",
+    )
+    group(root / "memory", memory__limit_in_bytes=1000, memory__usage_in_bytes=900, memory__stat="")
+    assert limits._cgroup_memory(root, membership) == 100  # the group above has less left

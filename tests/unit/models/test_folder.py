@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import shutil
 import struct
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from transformers import SwitchTransformersConfig
 
 from attnviz.errors import AttnVizError
-from attnviz.models.folder import inspect
+from attnviz.models import loading
+from attnviz.models.folder import inspect, stamp
 from attnviz.models.loading import load
 
 
@@ -262,3 +266,72 @@ def test_a_header_of_huge_integers_is_refused_at_once(gpt2_folder: Path, shape: 
     ):
         load(str(gpt2_folder), device="cpu")
     assert time.thread_time() - began < 2
+
+
+def test_a_revision_names_the_content(gpt2_folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(gpt2_folder, copy)  # with the files' times
+    assert inspect(copy).revision == inspect(gpt2_folder).revision
+    seen = {inspect(copy).revision}
+    config = copy / "config.json"
+    times = (config.stat().st_atime_ns, config.stat().st_mtime_ns)
+    text = config.read_text()
+    assert '"n_layer": 2' in text
+    # the same size and time: only the content tells
+    config.write_text(text.replace('"layer_norm_epsilon": 1e-05', '"layer_norm_epsilon": 1e-04'))
+    os.utime(config, ns=times)
+    seen.add(inspect(copy).revision)
+    weights = copy / "model.safetensors"
+    times = (weights.stat().st_atime_ns, weights.stat().st_mtime_ns)
+    header = weights.read_bytes()
+    weights.write_bytes(header.replace(b'"format":"pt"', b'"format":"xx"'))
+    os.utime(weights, ns=times)
+    seen.add(inspect(copy).revision)
+    os.utime(weights)
+    seen.add(inspect(copy).revision)
+    assert len(seen) == 4
+
+
+def test_a_stamp_sees_a_change_and_reads_nothing(gpt2_folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(gpt2_folder, copy)
+    first = stamp(copy)
+    assert stamp(copy) == first != ()
+    weights = copy / "model.safetensors"
+    replacement = tmp_path / "other"
+    shutil.copy2(weights, replacement)  # same size, same time: another file
+    os.replace(replacement, weights)
+    assert stamp(copy) != first
+    assert stamp(weights) == tuple(entry for entry in stamp(copy) if entry[0] == weights.name)
+    assert stamp(tmp_path / "not there") == ()
+
+
+def test_a_loaded_model_does_not_follow_its_file(gpt2_folder: Path, tmp_path: Path) -> None:
+    """safetensors maps the file into memory: written over, the weights changed; cut, the process
+    ended with SIGBUS."""
+    copy = tmp_path / "copy"
+    shutil.copytree(gpt2_folder, copy)
+    model = load(str(copy), device="cpu", dtype="float32")
+    before = [p.clone() for p in model.module.parameters()]
+    weights = copy / "model.safetensors"
+    size = weights.stat().st_size
+    with weights.open("r+b") as file:
+        file.write(b"\0" * size)
+    os.truncate(weights, 10)
+    for now, then in zip(model.module.parameters(), before, strict=True):
+        assert torch.equal(now, then)
+
+
+def test_files_that_change_while_they_are_read_are_refused(
+    gpt2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(gpt2_folder, copy)
+
+    def meanwhile(path: Path) -> tuple[None, tuple[str, ...]]:
+        os.utime(copy / "model.safetensors")  # somebody writes the weights anew
+        return None, ()
+
+    monkeypatch.setattr(loading, "_processor", meanwhile)
+    with pytest.raises(AttnVizError, match="changed while they were read"):
+        load(str(copy), device="cpu")

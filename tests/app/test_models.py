@@ -1,0 +1,186 @@
+"""Which model a trace is of, and what is held of models that were looked at before."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from attnviz.errors import AttnVizError
+from attnviz.models import limits
+from attnviz.ui import memory, models
+from attnviz.ui.models import ModelChoice, Question, no_report
+from tests.app import folders
+
+ROOT = Path(__file__).parent.parent.parent
+CAT = Question("the cat sat on a mat")
+BUILDERS = (folders.masked, folders.one_head, folders.encoder_decoder)
+
+
+@pytest.fixture(autouse=True)
+def nothing_held() -> Iterator[None]:
+    models.shared.clear()
+    yield
+    models.shared.clear()
+
+
+def of(path: Path) -> ModelChoice:
+    return ModelChoice(str(path), "cpu")
+
+
+def other_weights(path: Path, target: Path) -> Path:
+    """The same model with other weights, in files of the same names and sizes."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(path, target)
+    tensors = {name: t + 0.5 for name, t in load_file(path / "model.safetensors").items()}
+    save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
+    return target
+
+
+def test_a_kept_model_that_is_replaced_under_its_name_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTNVIZ_MODELS", str(tmp_path / "kept"))
+    kept = folders.one_head(tmp_path / "kept" / "mine")
+    choice = ModelChoice("mine", "cpu")
+    before = models.trace(choice, CAT, no_report)
+    assert models.trace(choice, CAT, no_report) is before
+    replacement = other_weights(kept, tmp_path / "new")
+    shutil.rmtree(kept)
+    replacement.rename(kept)
+    after = models.trace(choice, CAT, no_report)
+    fresh = models.trace(of(kept), CAT, no_report)
+    assert not torch.equal(after.logits, before.logits)
+    assert fresh is after  # one content, one key, whatever it is called
+    assert len(models.shared().models) == 2  # the old one is not held beside it
+
+
+def test_a_folder_that_changes_between_load_and_trace_keeps_the_keys_apart(tmp_path: Path) -> None:
+    folder = folders.one_head(tmp_path / "m")
+    new = other_weights(folder, tmp_path / "new")
+    model = models.load(of(folder), no_report)
+    old = models.trace(of(folder), CAT, no_report)
+    shutil.copy(new / "model.safetensors", folder / "model.safetensors")
+    # what was loaded before still is what it was, and is known as that
+    made = model.trace(CAT.text, keep=("qkv", "residual", "output", "logits"))
+    assert torch.equal(made.logits, old.logits)
+    changed = models.trace(of(folder), CAT, no_report)
+    assert not torch.equal(changed.logits, old.logits)
+    assert models.identity(models.load(of(folder), no_report)) != models.identity(model)
+
+
+def test_the_same_content_in_another_precision_is_another_model(tmp_path: Path) -> None:
+    folder = folders.one_head(tmp_path / "m")
+    single = models.load(ModelChoice(str(folder), "cpu", "float32"), no_report)
+    double = models.load(ModelChoice(str(folder), "cpu", "float64"), no_report)
+    assert single.checkpoint.revision == double.checkpoint.revision
+    assert models.identity(single) != models.identity(double)
+
+
+def test_models_that_were_pushed_out_are_freed_though_their_traces_are_looked_at(
+    tmp_path: Path,
+) -> None:
+    choices = [of(build(tmp_path / build.__name__)) for build in BUILDERS]
+    first = of(folders.one_head(tmp_path / "first"))
+    trace = models.trace(first, CAT, no_report)
+    module = weakref.ref(models.load(first, no_report).module)
+    weights = trace.attention(0, 0).weights()
+    assert len(choices) == models.MAX_MODELS
+    for choice in choices:
+        models.load(choice, no_report)
+    gc.unfreeze()
+    gc.collect()
+    assert module() is None
+    assert trace is models.shared().values.get(("trace", *_identity(first), CAT))
+    assert torch.equal(trace.attention(0, 0).weights(), weights)
+
+
+def _identity(choice: ModelChoice) -> tuple[object, ...]:
+    return models.identity(models.load(choice, no_report))
+
+
+def test_a_receipt_of_all_rows_though_the_model_was_loaded_anew(tmp_path: Path) -> None:
+    long = Question(" ".join(folders.WORDS * 20))
+    folder = folders.encoder_decoder(tmp_path / "first")
+    trace = models.trace(of(folder), long, no_report)
+    part = trace.fidelity(0, rows="recorded")
+    assert part.rows < part.of
+    for build in BUILDERS:
+        models.load(of(build(tmp_path / f"other-{build.__name__}")), no_report)
+    gc.unfreeze()
+    gc.collect()
+    assert trace.fidelity(0).rows == part.rows  # the model that made it has gone
+    found = models.fidelity(of(folder), long, trace, 0, no_report)
+    assert (found.rows, found.passed) == (part.of, True)
+    assert models.fidelity(of(folder), long, trace, 0, no_report) is found
+
+
+def test_what_is_kept_makes_way_before_a_model_is_refused_for_want_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folders.one_head(tmp_path / "m")
+    models.trace(of(folder), CAT, no_report)
+    values = models.shared().values
+    assert values.nbytes > 0
+    # as if all that is held were all that there is
+    monkeypatch.setattr(limits, "available_memory", lambda device=None: limits.GIB - values.nbytes)
+    limits.require_memory(int((limits.GIB - limits.HEADROOM) / limits.MARGIN), "It")
+    assert values.nbytes == 0
+    with pytest.raises(AttnVizError, match="is free"):
+        limits.require_memory(limits.GIB, "It")
+
+
+def test_the_budget_follows_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [0]
+    monkeypatch.setattr(limits, "available_memory", lambda device=None: free[0])
+    budgets = []
+    for mebibytes in (10, 600, 1200, 100_000):
+        free[0] = mebibytes << 20
+        budgets.append(memory.budget(held=0))
+    assert budgets[0] == memory.LEAST
+    assert budgets[0] < budgets[1] < budgets[2] < budgets[3] == memory.MOST
+    # what is held already does not shrink it
+    free[0] = 1000 << 20
+    assert memory.budget(held=200 << 20) == (1200 << 20) // memory.SHARE
+
+
+@pytest.mark.skipif(memory._malloc_trim() is None, reason="this C library keeps nothing back")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    """Blocks too small for a mapping of their own, under one that is still in use."""
+    import psutil
+
+    process = psutil.Process()
+    blocks = [os.urandom(100_000) for _ in range(3000)]  # 300 MB
+    last = os.urandom(100_000)
+    full = process.memory_info().rss
+    del blocks
+    memory.give_back()
+    assert full - process.memory_info().rss > 250_000_000
+    assert len(last) == 100_000
+
+
+def test_a_page_that_stands_open_holds_no_trace_of_its_own() -> None:
+    """What its callbacks and fragments hold is not counted by the cache and not dropped with it."""
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=120)
+    app.run()
+    app.query_params["text"], app.query_params["pins"] = "The capital of France is", "0.0"
+    app.switch_page("pages/explore.py").run()
+    assert not app.exception
+    values = models.shared().values
+    (trace,) = [weakref.ref(models.filed(key)) for key in values if len(key) == 5]
+    assert len(trace().layers) == 30
+    values.free(1 << 40)
+    gc.unfreeze()
+    gc.collect()
+    assert trace() is None
+    app.slider(key="head").set_value(3).run()  # made again
+    assert not app.exception
+    assert not app.error
