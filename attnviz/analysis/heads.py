@@ -104,7 +104,7 @@ def survey(
         held = trace.recorded(layer.index, item)
         side = overviews.side_for(layer.n_q, layer.n_k, size)
         small = overviews.canvas_for(held, side)
-        sums = _Sums(trace, layer.index)
+        sums = _Sums(trace, layer.index, item)
         for block in overviews.blocks(held, slice(0, layer.n_heads), item, side):
             overviews.pool_into(small, block, side)
             sums.add(block)
@@ -181,13 +181,13 @@ def _shows_mask(held: Recorded, heads: slice) -> bool:
 class _Sums:
     """Sums over the rows of one layer, for all of its heads."""
 
-    def __init__(self, trace: Trace, layer: int) -> None:
+    def __init__(self, trace: Trace, layer: int, item: int) -> None:
         self._layer = trace.layers[layer]
         self._own = self._layer.kind != "cross"  # queries and keys are the same tokens
         self._offset = self._layer.n_k - self._layer.n_q
         self._total: dict[str, Tensor] = {}
         self._before = self._repeats = 0  # rows with a token before them; with a repeated token
-        ids = [token.id for token in trace.col_tokens(layer)]
+        ids = [token.id for token in trace.col_tokens(layer, item)]
         known = self._own and len(set(ids)) < len(ids) and min(ids) >= 0
         self._ids = torch.tensor(ids) if known else None
 

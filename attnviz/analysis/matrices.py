@@ -23,6 +23,7 @@ from attnviz.analysis.overviews import Quantity
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token, visible
 from attnviz.trace import Trace
+from attnviz.trace.labels import numbers
 
 CELLS = 1 << 20  # of one matrix; more of a map is pooled
 
@@ -138,8 +139,8 @@ def pairs(
         masked = np.isneginf(_numpy(a.scores(*at)))
     return Matrix(
         values,
-        _named(trace.row_tokens(layer), r, side),
-        _named(trace.col_tokens(layer), c, side),
+        _named(trace.row_tokens(layer, item), r, side),
+        _named(trace.col_tokens(layer, item), c, side),
         "query",
         "key",
         quantity.removesuffix("s"),
@@ -165,7 +166,7 @@ def vectors(
     a = trace.attention(layer, head, item=item)
     at = rows or slice(None)
     of_keys = which in ("K", "V")
-    tokens = trace.col_tokens(layer) if of_keys else trace.row_tokens(layer)
+    tokens = trace.col_tokens(layer, item) if of_keys else trace.row_tokens(layer, item)
     read = {"Q": lambda: a.q[at], "K": lambda: a.k[at], "V": lambda: a.v[at]}
     values = _numpy(a.output(at) if which == "Output" else read[which]())
     return Matrix(
@@ -194,10 +195,10 @@ def one_query(trace: Trace, layer: int, head: int, query: int, *, item: int = 0)
     dimensions = (f"q*k {i}" for i in range(product.shape[1]))
     return Matrix(
         _numpy(values),
-        _named(trace.col_tokens(layer), range(a.n_k)),
+        _named(trace.col_tokens(layer, item), range(a.n_k)),
         ("q.k", "score", "weight", *dimensions),
         "key",
-        "product with query " + _named(trace.row_tokens(layer), range(query, query + 1))[0],
+        "product with query " + _named(trace.row_tokens(layer, item), range(query, query + 1))[0],
         "value",
     )
 
@@ -227,22 +228,31 @@ def links(
         query[order].numpy(),
         key[order].numpy(),
         weight[order].numpy(),
-        _named(trace.row_tokens(layer), range(trace.layers[layer].n_q)),
-        _named(trace.col_tokens(layer), range(trace.layers[layer].n_k)),
+        _named(trace.row_tokens(layer, item), range(trace.layers[layer].n_q)),
+        _named(trace.col_tokens(layer, item), range(trace.layers[layer].n_k)),
     )
 
 
 def residual_norms(trace: Trace, layer: int) -> Matrix:
-    """Lengths of the residual stream's vectors in a layer's stack: a row a token, a column a block.
+    """Lengths of the residual stream's vectors in a layer's tower: a row a token, a column a block.
 
     Raises:
-        AttnVizError: the trace kept no stream, with the reason.
+        AttnVizError: the trace kept no stream, or one whose positions change on the way.
     """
-    kind = "decoder" if trace.layers[layer].kind == "cross" else trace.layers[layer].kind
+    tower = trace.tower_of(layer)
+    where = None if tower is None else tower.name
     # At least one, so that a trace without a stream raises its own sentence.
-    depths = range(max(trace.n_residuals(kind), 1))
-    norms = [trace.residual(i, kind=kind).float().norm(dim=-1) for i in depths]
+    depths = range(max(trace.n_residuals(tower=where), 1))
+    norms = [trace.residual(i, tower=where).float().norm(dim=-1) for i in depths]
+    lengths = {len(norm) for norm in norms}
+    if len(lengths) > 1:
+        raise AttnVizError(
+            "The stream's positions become fewer on the way, so its blocks share no rows.",
+            "Take trace.residual(i) block by block.",
+        )
     tokens = trace.row_tokens(layer)
+    if len(tokens) not in lengths:  # a layer that works on windows of the stream
+        tokens = numbers(lengths.pop())
     return Matrix(
         _numpy(torch.stack(norms, dim=1)),
         _named(tokens, range(len(tokens))),

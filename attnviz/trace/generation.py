@@ -300,7 +300,8 @@ def _recorded(model: Model, keep: Sequence[str], edits: Sequence[Edit]) -> Itera
 
 def _joined(stream: Stream) -> Stream:
     """A generation's stream: what each block received in all passes, one below the other."""
-    joined = Stream(left={kind: [torch.cat(passes, dim=1)] for kind, passes in stream.left.items()})
+    left = {tower: [torch.cat(passes, dim=1)] for tower, passes in stream.left.items()}
+    joined = Stream(left=left, unclear=stream.unclear)
     place: dict[int, int] = {}
     for block, entered in zip(stream.blocks, stream.entered, strict=True):
         i = place.get(id(block.module))

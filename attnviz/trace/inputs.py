@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase
 
 from attnviz.errors import AttnVizError
 from attnviz.models.checkpoint import Checkpoint
 from attnviz.models.images import as_rgb
-from attnviz.models.tokens import Token, decode_tokens, encode, patches
-from attnviz.trace.recorder import Call
+from attnviz.models.tokens import Token, decode_tokens, encode
+from attnviz.trace.labels import Labels, Texts, patches_of
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,13 @@ def prepare(
 
 def tokens_of(checkpoint: Checkpoint, ids: Sequence[int]) -> tuple[Token, ...]:
     """Tokens from their ids; without a tokenizer the ids as text."""
-    if checkpoint.tokenizer is None:
+    return _decoded(checkpoint.tokenizer, ids)
+
+
+def _decoded(tokenizer: PreTrainedTokenizerBase | None, ids: Sequence[int]) -> tuple[Token, ...]:
+    if tokenizer is None:
         return tuple(Token(str(i), i, None, None) for i in ids)
-    return decode_tokens(checkpoint.tokenizer, ids)
+    return decode_tokens(tokenizer, ids)
 
 
 def with_tokens(
@@ -84,24 +89,23 @@ def with_tokens(
     return replace(prepared, tokens=tuple(tokens), target_tokens=tuple(target_tokens))
 
 
-def as_patches(
-    module: PreTrainedModel, prepared: Prepared, calls: Sequence[Call]
-) -> tuple[Token, ...]:
-    """The tokens of the input; of an image its patches, once the first layer has told how many."""
+def labels(checkpoint: Checkpoint, prepared: Prepared, n_patches: int | None) -> Labels:
+    """What there is to name the positions of a trace with.
+
+    Args:
+        n_patches: positions of the image tower, once its first layer has told how many.
+    """
     pixels = prepared.tensors.get("pixel_values")
-    if prepared.tokens or pixels is None:
-        return prepared.tokens
-    shapes = [c.layer.shape for c in calls if c.layer is not None]
-    if not shapes or pixels.ndim != 4:
-        return ()
-    n = shapes[0][2]
-    high, wide = pixels.shape[-2:]
-    # leading special tokens (class, distillation, registers) are what the grid leaves over
-    for extra in range(min(n, 9)):
-        rows = math.isqrt((n - extra) * high // max(1, wide))
-        if rows and rows * (wide * rows // high) == n - extra:
-            return patches((rows, wide * rows // high), extra)
-    return ()
+    grid = patches_of(checkpoint.module, pixels, n_patches) if n_patches else ()
+    n_images = math.prod(pixels.shape[:-3]) if pixels is not None and pixels.ndim > 3 else 0
+    decode = partial(_decoded, checkpoint.tokenizer)
+    ids = (_flat(prepared.tensors.get(name)) for name in ("input_ids", "decoder_input_ids"))
+    source, target = (
+        Texts(first, rows, decode)
+        for first, rows in zip((prepared.tokens, prepared.target_tokens), ids, strict=True)
+    )
+    decodes = bool(getattr(checkpoint.module.config, "is_encoder_decoder", False))
+    return Labels(source, target, grid, prepared.batch, n_images, decodes)
 
 
 def _ready(checkpoint: Checkpoint, inputs: dict[str, Tensor]) -> Prepared:
@@ -110,16 +114,38 @@ def _ready(checkpoint: Checkpoint, inputs: dict[str, Tensor]) -> Prepared:
     tensors = {
         k: v.to(checkpoint.device) if isinstance(v, Tensor) else v for k, v in inputs.items()
     }
-    first = next(v for v in tensors.values() if isinstance(v, Tensor))
-    encdec = getattr(checkpoint.module.config, "is_encoder_decoder", False)
-    tokens = _tokens_of_first(checkpoint, tensors.get("input_ids"))
-    target = _tokens_of_first(checkpoint, tensors.get("decoder_input_ids")) if encdec else ()
-    return Prepared(tensors, tokens, target, first.shape[0])
+    config = checkpoint.module.config
+    encdec = getattr(config, "is_encoder_decoder", False)
+    ids = _flat(tensors.get("input_ids"))
+    target_ids = _flat(tensors.get("decoder_input_ids")) if encdec else None
+    batch = _batch(tensors, ids)
+    if getattr(config, "model_type", "").startswith("musicgen"):  # a row for each codebook
+        batch, ids, target_ids = max(1, batch // config.num_codebooks), None, None
+    tokens, target = (
+        () if rows is None else tokens_of(checkpoint, rows[0].tolist())
+        for rows in (ids, target_ids)
+    )
+    return Prepared(tensors, tokens, target, batch)
 
 
-def _tokens_of_first(checkpoint: Checkpoint, ids: Tensor | None) -> tuple[Token, ...]:
-    """The tokens of a batch's first item."""
-    return () if ids is None or ids.ndim != 2 else tokens_of(checkpoint, ids[0].tolist())
+def _batch(tensors: dict[str, Tensor], ids: Tensor | None) -> int:
+    """How many items the model is given."""
+    if ids is not None:
+        return len(ids)
+    named = ("inputs_embeds", "attention_mask", "decoder_input_ids", "pixel_values")
+    found = next((tensors[n] for n in named if isinstance(tensors.get(n), Tensor)), None)
+    if found is None:
+        found = next((t for t in tensors.values() if isinstance(t, Tensor)), None)
+    if found is None or not found.ndim:
+        raise AttnVizError("The inputs hold no tensor.", 'Give some, such as {"input_ids": ids}.')
+    return found.shape[0]
+
+
+def _flat(ids: Tensor | None) -> Tensor | None:
+    """(items, n) ids; each choice of a multiple-choice question is an item."""
+    if ids is None or ids.ndim < 2 or not len(ids):
+        return None
+    return ids.reshape(-1, ids.shape[-1])
 
 
 def _decoder_input(checkpoint: Checkpoint, target: str | None) -> tuple[Tensor, tuple[Token, ...]]:

@@ -15,9 +15,10 @@ from attnviz.errors import AttnVizError
 from attnviz.models.checkpoint import Checkpoint
 from attnviz.trace import inputs as feeding
 from attnviz.trace.generation import Generation, generate
+from attnviz.trace.prediction import Head, continues_text, head_of
 from attnviz.trace.recorder import Call, Edit, Recorder
 from attnviz.trace.recording import Replay, copied, recording
-from attnviz.trace.structure import Kind, Stream, is_causal_lm, kind_of
+from attnviz.trace.structure import Stream, kind_of, reads, towers
 from attnviz.trace.trace import Trace
 
 KEEP = ("qkv", "residual")
@@ -115,7 +116,7 @@ class Model:
         accepted = inspect.signature(self.module.forward).parameters
         if "use_cache" in accepted:
             tensors.setdefault("use_cache", False)
-        last_only = is_causal_lm(self.module) and "logits" not in keep
+        last_only = continues_text(self.module) and "logits" not in keep
         if last_only and "logits_to_keep" in accepted:
             tensors.setdefault("logits_to_keep", 1)
         recorder = Recorder(tuple(edits), keep_outputs="output" in keep)
@@ -123,14 +124,10 @@ class Model:
         with self.recording(recorder, prepared.batch, "residual" in keep) as stream:
             output = self.module(**copied(tensors))
         recorder.check_applied()
-        logits = getattr(output, "logits", None)
-        if isinstance(logits, Tensor):
-            logits = logits[0] if logits.ndim > 1 else logits
-            if last_only and logits.ndim == 2 and len(logits) > 1:
-                logits = logits[-1:].clone()
-        else:
-            logits = None
-        return self.traced(recorder.calls, stream, prepared, logits, "qkv" in keep, replay)
+        head, logits = head_of(self.module, self.tokenizer, output)
+        if last_only and logits is not None and head.task == "next" and len(logits) > 1:
+            logits = logits[-1:].clone()
+        return self.traced(recorder.calls, stream, prepared, logits, "qkv" in keep, replay, head)
 
     def generate(self, text: str | None = None, **options: Any) -> Generation:
         """Lets the model write, and records all of it: see `attnviz.trace.generation.generate`."""
@@ -159,31 +156,39 @@ class Model:
         logits: Tensor | None,
         keep_attention: bool,
         replay: Replay | None = None,
+        head: Head | None = None,
     ) -> Trace:
-        """A trace out of what was recorded."""
+        """A trace out of what was recorded.
+
+        Args:
+            head: how its logits are read; by default as next tokens.
+        """
         if not keep_attention:
             reason = 'the trace was made without "qkv"'
             calls = [Call(c.module, None, None, "refused", reason) for c in calls]
+        module = self.module
         names = [self.name_of(c.module) for c in calls]
-        kinds = [kind_of(self.module, n, c.module) for n, c in zip(names, calls, strict=True)]
-        residuals: dict[Kind, tuple[Tensor, ...]] = {}
-        for kind in {b.kind for b in stream.blocks}:
-            pairs = zip(stream.blocks, stream.entered, strict=True)
-            entered = [t for b, t in pairs if b.kind == kind and t is not None]
-            if entered:
-                last = stream.left.get(kind, [])[-1:]
-                residuals[kind] = tuple(entered + last)
-        labels = getattr(self.module.config, "id2label", None)
-        classes = logits is not None and logits.ndim == 1
+        kinds = [kind_of(module, n, c.module) for n, c in zip(names, calls, strict=True)]
+        reading = [reads(module, name) for name in names]
+        shapes = [(0, 0, 0, 0) if c.layer is None else c.layer.shape for c in calls]
+        seen = list(zip(kinds, reading, shapes, strict=True))
+        n_patches = next((s[2] for _, what, s in seen if what == "image" and s[2]), None)
+        labels = feeding.labels(self.checkpoint, prepared, n_patches)
+        whole = [
+            (name, s)
+            for name, (kind, what, s) in zip(names, seen, strict=True)
+            if what == "text" and kind != "cross" and s[0] == prepared.batch
+        ]
         return Trace(
             calls=calls,
             names=names,
             kinds=kinds,
-            residuals=residuals,
-            tokens=feeding.as_patches(self.module, prepared, calls),
+            axes=[labels.axes(*one) for one in seen],
+            towers=towers(stream, whole),
+            tokens=prepared.tokens or labels.image,
             target_tokens=prepared.target_tokens,
+            labels=labels,
             logits=logits,
-            vocabulary=labels if classes else self.tokenizer,
-            mask_token_id=getattr(self.tokenizer, "mask_token_id", None),
+            head=head or Head("next", self.tokenizer),
             replay=replay,
         )

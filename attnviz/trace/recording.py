@@ -25,7 +25,7 @@ def recording(
     """Records what this thread runs inside the block; gives the blocks' inputs and outputs."""
     with (
         torch.no_grad(),
-        stream_of(module, recorder, keep_residual) as stream,
+        stream_of(module, recorder, batch, keep_residual) as stream,
         recorder.active(),
         Watch(recorder, batch),
     ):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,22 +12,37 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from attnviz.trace.layout import laid_out
 from attnviz.trace.recorder import Recorder
 
 Kind = Literal["encoder", "decoder", "cross"]
+Reads = Literal["text", "image", "other"]
 
 _ATTENTION = re.compile(r"attention|attn", re.IGNORECASE)
 _UNSEEN = "it has no softmax over keys that could be seen (sparse, hashed or linear attention)"
-_CROSS = re.compile(r"cross|encoder_attn|encdecattention|encoder_decoder_attention", re.IGNORECASE)
+_CROSS = re.compile(
+    r"cross|encoder_attn|encdecattention|encoder_decoder_attention|\wPerceiverAttention",
+    re.IGNORECASE,
+)
+# Modules whose positions are learned slots, whatever went in.
+_SLOTS = re.compile(r"perceiver|resampler|q_?former|abstractor|connector|projector", re.IGNORECASE)
+_SEES = re.compile(r"(vision|visual|visn|image)\w*|r_layers")  # r_layers: LXMERT's regions
+_HEARS = re.compile(r"(audio|speech|video)\w*")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A layer of the residual stream: a named module, and the side of the model it is on."""
+    """A layer of the residual stream: a named module, and the side of the model it is on.
+
+    Attributes:
+        tower: the path of the list that it is in. A model may have several, each with a stream of
+            its own: a vision tower, a resampler and a language model.
+    """
 
     name: str
     module: nn.Module
     kind: Kind
+    tower: str
 
 
 @dataclass
@@ -34,28 +50,92 @@ class Stream:
     """Block inputs and outputs of one forward pass, in the order in which the blocks ran.
 
     ``entered[i]`` is (B, n, d_model), what block i received, where that is kept; ``left`` is what
-    the last block of a side gave, pass by pass.
+    the last block of a tower gave, pass by pass. Of a tower in ``unclear`` nothing is kept, and
+    that says why.
     """
 
     blocks: list[Block] = field(default_factory=list)
     entered: list[Tensor | None] = field(default_factory=list)
-    left: dict[Kind, list[Tensor]] = field(default_factory=dict)
+    left: dict[str, list[Tensor]] = field(default_factory=dict)
+    unclear: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tower:
+    """A stack of blocks with a residual stream of its own.
+
+    Attributes:
+        name: the path of the list that its blocks are in. kind: "encoder" or "decoder".
+        points: (B, n, d_model) each: what entered its blocks, and what the last one left; empty
+            where nothing was kept. reason: why not, where it could not be.
+    """
+
+    name: str
+    kind: Kind
+    points: tuple[Tensor, ...] = ()
+    reason: str = ""
+
+
+def towers(stream: Stream, layers: Sequence[tuple[str, Sequence[int]]] = ()) -> tuple[Tower, ...]:
+    """A pass's towers, in the order in which they first ran.
+
+    Args:
+        layers: name and (B, H, n_q, n_k) of the self-attention that works on a whole text.
+    """
+    found: list[Tower] = []
+    for name, kind in dict.fromkeys((b.tower, b.kind) for b in stream.blocks):
+        pairs = zip(stream.blocks, stream.entered, strict=True)
+        entered = [t for b, t in pairs if b.tower == name and t is not None]
+        points = tuple(entered + stream.left.get(name, [])[-1:])
+        reason = stream.unclear.get(name, "")
+        seen = {shape[2] for layer, shape in layers if layer.startswith(f"{name}.")}
+        if points and seen and points[0].shape[1] > max(seen):  # ProphetNet's n-gram streams
+            n, n_q = points[0].shape[1], max(seen)
+            reason = f"its blocks take {n} positions and their attention has {n_q} queries"
+        found.append(Tower(name, kind, () if reason else points, reason))
+    return tuple(found)
 
 
 def side(module: PreTrainedModel, name: str) -> Kind:
     """Whether what is called ``name`` inside the model encodes or decodes."""
-    config = module.config
-    if getattr(config, "is_encoder_decoder", False):
+    if getattr(module.config, "is_encoder_decoder", False):
         # the outermost part decides: a decoder may be a BERT, whose layers are its "encoder"
         for part in name.split("."):
             if "decoder" in part:
                 return "decoder"
             if "encoder" in part:
                 return "encoder"
-        return "decoder"
-    if re.search(r"(^|\.)(vision|visual|image|audio)\w*(\.|$)", name):
-        return "encoder"
-    return "decoder" if is_causal_lm(module) else "encoder"
+        return "decoder" if reads(module, name) == "text" else "encoder"
+    return "decoder" if is_causal_lm(module) and reads(module, name) == "text" else "encoder"
+
+
+def reads(module: PreTrainedModel, name: str) -> Reads:
+    """What the positions of the tower that holds ``name`` are: of a text, an image, or others.
+
+    Others are frames of sound, or learned slots (a resampler's, a Q-Former's).
+    """
+    inside: list[nn.Module] = [module]
+    for part in name.split("."):
+        child = inside[-1]._modules.get(part)
+        if child is None:
+            break
+        inside.append(child)
+    if any(_SLOTS.search(type(m).__name__) for m in inside):
+        return "other"
+    parts = name.removeprefix(f"{module.base_model_prefix}.").split(".")
+    for pattern, found in ((_SEES, "image"), (_HEARS, "other")):
+        if any(pattern.fullmatch(part) for part in parts):
+            return found  # type: ignore[return-value]
+    for owner in reversed(inside):
+        if not isinstance(owner, PreTrainedModel):
+            continue
+        given = inspect.signature(owner.forward).parameters
+        if ("input_ids" in given) != ("pixel_values" in given):
+            return "text" if "input_ids" in given else "image"
+        takes = owner.input_modalities
+        if "text" not in takes:
+            return "image" if "image" in takes else "other"
+    return "text"
 
 
 def is_causal_lm(module: PreTrainedModel) -> bool:
@@ -97,7 +177,7 @@ def blocks(module: PreTrainedModel) -> list[Block]:
                 for i, member in enumerate(child):
                     if not isinstance(member, nn.ModuleList):
                         label = f"{path}.{i}"
-                        found.append(Block(label, member, side(module, label)))
+                        found.append(Block(label, member, side(module, label), path))
             else:
                 visit(child, f"{path}.")
 
@@ -112,19 +192,36 @@ def attention_inside(block: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 @contextmanager
-def stream_of(module: PreTrainedModel, recorder: Recorder, keep: bool) -> Iterator[Stream]:
+def stream_of(
+    module: PreTrainedModel, recorder: Recorder, batch: int, keep: bool
+) -> Iterator[Stream]:
     """Notes what enters and leaves each block while ``recorder`` is active in this thread.
 
     The hooks live as long as the ``with`` block and ignore other threads' passes.
 
     Args:
+        batch: items of the input, by which the axes of the tensors are told apart.
         keep: whether the tensors are kept, or only the order of the blocks.
     """
     stream = Stream()
     running: list[tuple[Block, int, int | None]] = []  # a block, calls before it, its positions
     handles = []
     found = blocks(module)
-    last = {b.kind: b for b in found}
+    last = {b.tower: b for b in found}
+    texts: dict[str, bool] = {}  # whether a tower reads text
+
+    def kept(block: Block, hidden: Tensor) -> Tensor | None:
+        """(B, n, d_model), or None and the reason noted."""
+        if block.tower in stream.unclear:
+            return None
+        if block.tower not in texts:
+            texts[block.tower] = reads(module, block.name) == "text"
+        items = batch if texts[block.tower] else None
+        laid = laid_out(hidden, items, block.module, module.config)
+        if isinstance(laid, str):
+            stream.unclear[block.tower] = laid
+            return None
+        return laid
 
     def enter(block: Block) -> Any:
         # no kwargs: another thread's pass, which torch began to call as this hook was removed
@@ -137,7 +234,7 @@ def stream_of(module: PreTrainedModel, recorder: Recorder, keep: bool) -> Iterat
             if isinstance(hidden, Tensor) and hidden.ndim > 2:
                 length = hidden.shape[1:-1].numel()
                 # a copy: some models add to the stream in place
-                entered = hidden.detach().clone() if keep else None
+                entered = kept(block, hidden.detach().clone()) if keep else None
             running.append((block, recorder.n_calls, length))
             stream.blocks.append(block)
             stream.entered.append(entered)
@@ -152,9 +249,11 @@ def stream_of(module: PreTrainedModel, recorder: Recorder, keep: bool) -> Iterat
         for _name, attention in unseen:
             recorder.add(attention, None, None, "refused", _UNSEEN)
         recorder.settle(length)
-        hidden = output[0] if isinstance(output, tuple) else output
-        if keep and block is last[block.kind] and isinstance(hidden, Tensor):
-            stream.left.setdefault(block.kind, []).append(hidden.detach())
+        hidden = output[0] if isinstance(output, tuple | list) else output
+        if keep and block is last[block.tower] and isinstance(hidden, Tensor):
+            left = kept(block, hidden.detach())
+            if left is not None:
+                stream.left.setdefault(block.tower, []).append(left)
 
     try:
         for block in found:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, overload
 
-import torch
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
@@ -14,11 +13,13 @@ from attnviz.models.tokens import Token
 from attnviz.trace.attention_map import AttentionMap
 from attnviz.trace.compute import Recorded
 from attnviz.trace.fidelity import Checks, Fidelity, compare, every_row, receipt
+from attnviz.trace.labels import Axis, Labels, Texts
+from attnviz.trace.prediction import Head, Prediction
 from attnviz.trace.probe import Asked
 from attnviz.trace.reading import Source, proven
 from attnviz.trace.recorder import Call
 from attnviz.trace.recording import Replay
-from attnviz.trace.structure import Kind
+from attnviz.trace.structure import Kind, Tower
 
 Rows = Literal["recorded", "all"]
 
@@ -31,6 +32,7 @@ class AttentionLayer:
         index: its place in ``trace.layers``, which is the order in which the layers ran.
         kind: "encoder", "decoder" or "cross". name: its module inside the model.
         n_items: items in the batch, or windows of an image where the layer works on those.
+        rows, cols: what its queries and its keys are, see `attnviz.trace.labels.Axis`.
         source: "exact" (recomputed from Q, K, V), "dense" (the module's own weights) or
             "refused"; reason: why it is not exact.
     """
@@ -45,15 +47,8 @@ class AttentionLayer:
     n_items: int
     source: Source
     reason: str
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One token that the model thinks possible at a position."""
-
-    token: str
-    id: int
-    probability: float
+    rows: Axis = "number"
+    cols: Axis = "number"
 
 
 class Trace:
@@ -66,12 +61,14 @@ class Trace:
     Read-only: several people may look at one trace at once.
 
     Attributes:
-        tokens: the input's tokens; for an encoder-decoder those of the source.
+        tokens: the input's tokens, of a batch the first item's; for an encoder-decoder those of
+            the source, for an image alone its patches.
         target_tokens: the decoder's tokens of an encoder-decoder, else empty.
+        towers: the stacks of blocks, each with a residual stream of its own.
         layers: one `AttentionLayer` each, in the order in which they ran.
         logits: (n, vocabulary) of the first item, (1, vocabulary) where only the last position
             was kept, (classes,) of a classifier, None where the model has no such head.
-        text: what was generated or given, as one string.
+        task: what they predict, see `attnviz.trace.prediction.Task`.
     """
 
     def __init__(
@@ -80,29 +77,31 @@ class Trace:
         calls: Sequence[Call],
         names: Sequence[str],
         kinds: Sequence[Kind],
-        residuals: dict[Kind, tuple[Tensor, ...]],
+        axes: Sequence[tuple[Axis, Axis]],
         tokens: tuple[Token, ...],
         target_tokens: tuple[Token, ...] = (),
+        towers: Sequence[Tower] = (),
+        labels: Labels | None = None,
         logits: Tensor | None = None,
-        vocabulary: object = None,
-        mask_token_id: int | None = None,
+        head: Head | None = None,
         replay: Replay | None = None,
     ) -> None:
         # not the calls: they hold the model's modules
         self._held = tuple(call.layer for call in calls)
         self._own = tuple(call.own for call in calls)
         self._checks = tuple(call.checks for call in calls)
-        self._residuals = residuals
-        self._vocabulary = vocabulary
-        self._mask_token_id = mask_token_id
+        self._labels = labels or Labels(Texts(tokens), Texts(target_tokens), image=tokens)
+        self._head = head or Head()
         self._replay = replay
         self._receipts: dict[int, Fidelity] = {}
         self.tokens = tokens
         self.target_tokens = target_tokens
+        self.towers = tuple(towers)
         self.logits = logits
+        self.task = self._head.task
+        described = enumerate(zip(calls, names, kinds, axes, strict=True))
         self.layers = tuple(
-            _describe(i, call, name, kind)
-            for i, (call, name, kind) in enumerate(zip(calls, names, kinds, strict=True))
+            _describe(i, call, name, kind, axis) for i, (call, name, kind, axis) in described
         )
 
     def attention(
@@ -203,73 +202,72 @@ class Trace:
                 output = compare(held, own, every_row(held), checks.rounding)
                 self._receipts[i] = self._receipt(i, replace(checks, output=output))
 
-    def residual(self, i: int, *, kind: Kind | None = None, item: int = 0) -> Tensor:
+    def residual(
+        self, i: int, *, kind: Kind | None = None, item: int = 0, tower: str | None = None
+    ) -> Tensor:
         """(n, d_model): the stream that enters block i; 0 is the embedding, -1 what the last left.
 
         Args:
             kind: "encoder" or "decoder"; by default the decoder, where there is one.
+            tower: one of ``towers`` by name; by default the first encoder, or the last decoder.
+
+        Raises:
+            AttnVizError: no such point, item or tower, or a stream that was not kept, with why.
         """
-        stream = self._stream(kind)
-        if not stream:
+        found = self._tower(kind, tower)
+        if found is None or not found.points:
+            why = found.reason if found is not None else ""
             raise AttnVizError(
-                "This trace holds no residual stream.",
-                'Trace with keep=("qkv", "residual"); some architectures have none to keep.',
+                f"This model's residual stream cannot be shown: {why}."
+                if why
+                else "This trace holds no residual stream.",
+                "" if why else 'Trace with keep=("qkv", "residual"); some architectures have none.',
             )
-        if not -len(stream) <= i < len(stream):
+        points = found.points
+        if not -len(points) <= i < len(points):
             raise AttnVizError(
-                f"There is no residual {i}.", f"They run from 0 to {len(stream) - 1}."
+                f"There is no residual {i}.", f"They run from 0 to {len(points) - 1}."
             )
-        return stream[i][item]
+        if not 0 <= item < len(points[i]):
+            raise AttnVizError(
+                f"The residual stream has no item {item}.", f"It has {len(points[i])}, from 0."
+            )
+        return points[i][item]
 
-    def n_residuals(self, kind: Kind | None = None) -> int:
+    def n_residuals(self, kind: Kind | None = None, *, tower: str | None = None) -> int:
         """How many points of the residual stream were kept: blocks + 1, or 0."""
-        return len(self._stream(kind))
+        found = self._tower(kind, tower)
+        return 0 if found is None else len(found.points)
 
-    def row_tokens(self, layer: int) -> tuple[Token, ...]:
-        """The tokens of a layer's queries."""
-        found = self._layer(layer, None)
-        source = found.kind == "encoder" or not self.target_tokens
-        return _labels(self.tokens if source else self.target_tokens, found.n_q)
+    def tower_of(self, layer: int) -> Tower | None:
+        """The innermost tower that a layer is in, if it is in any."""
+        name = self._layer(layer, None).name
+        around = [t for t in self.towers if name.startswith(f"{t.name}.")]
+        return max(around, key=lambda t: len(t.name), default=None)
 
-    def col_tokens(self, layer: int) -> tuple[Token, ...]:
-        """The tokens of a layer's keys."""
+    def row_tokens(self, layer: int, item: int = 0) -> tuple[Token, ...]:
+        """The tokens of a layer's queries, in one item of the batch; numbers if they are none."""
         found = self._layer(layer, None)
-        source = found.kind != "decoder" or not self.target_tokens
-        return _labels(self.tokens if source else self.target_tokens, found.n_k)
+        return self._labels.of(found.rows, found.n_q, item)
+
+    def col_tokens(self, layer: int, item: int = 0) -> tuple[Token, ...]:
+        """The tokens of a layer's keys, in one item of the batch; numbers if they are none."""
+        found = self._layer(layer, None)
+        return self._labels.of(found.cols, found.n_k, item)
 
     def predictions(self, position: int | None = None, k: int = 10) -> tuple[Prediction, ...]:
-        """The k likeliest tokens at a position (or classes of a classifier).
+        """The k likeliest tokens at a position (or classes of a classifier), of the first item.
 
         Args:
-            position: which row of the logits; by default the mask token of a masked-language
-                model, else the last one.
+            position: of what is read by the decoder of an encoder-decoder, else of the input; the
+                prediction is of the token after it, or of the one at it if ``task`` is "fill". By
+                default the last, or the mask token of a masked-language model.
 
         Raises:
             AttnVizError: the model predicts nothing, or that position was not kept.
         """
-        if self.logits is None:
-            raise AttnVizError(
-                "This model predicts no tokens.", "Its checkpoint has no language-model head."
-            )
-        if self.logits.ndim == 1:
-            row = self.logits
-        else:
-            if position is None:
-                places = [i for i, t in enumerate(self.tokens) if t.id == self._mask_token_id]
-                position = places[0] if places else -1
-            n = self.logits.shape[0]
-            if not -n <= position < n:
-                raise AttnVizError(
-                    f"The logits of position {position} were not kept.",
-                    'Trace with keep=("qkv", "residual", "logits").',
-                )
-            row = self.logits[position]
-        probabilities = torch.softmax(row.float(), dim=-1)
-        top = torch.topk(probabilities, min(k, len(probabilities)))
-        return tuple(
-            Prediction(self._word(int(i)), int(i), float(p))
-            for p, i in zip(top.values, top.indices, strict=True)
-        )
+        read = self.target_tokens if self._labels.decodes else self.tokens
+        return self._head.predict(self.logits, read, position, k)
 
     @property
     def nbytes(self) -> int:
@@ -277,7 +275,7 @@ class Trace:
         total = 0 if self.logits is None else self.logits.nbytes
         total += sum(held.nbytes for held in self._held if held is not None)
         total += sum(own.nbytes for own in self._own if own is not None)
-        return total + sum(t.nbytes for stream in self._residuals.values() for t in stream)
+        return total + sum(t.nbytes for tower in self.towers for t in tower.points)
 
     def _layer(self, layer: int, kind: Kind | None) -> AttentionLayer:
         among = [x for x in self.layers if kind is None or x.kind == kind]
@@ -287,17 +285,18 @@ class Trace:
             raise AttnVizError(f"There is no {what} {layer}.", have)
         return among[layer]
 
-    def _stream(self, kind: Kind | None) -> tuple[Tensor, ...]:
+    def _tower(self, kind: Kind | None, name: str | None) -> Tower | None:
+        if name is not None:
+            found = next((t for t in self.towers if t.name == name), None)
+            if found is None:
+                have = ", ".join(t.name for t in self.towers) or "none"
+                raise AttnVizError(f"There is no tower {name}.", f"There are: {have}.")
+            return found
         if kind is None:
-            kind = "decoder" if "decoder" in self._residuals else "encoder"
-        return self._residuals.get(kind, ())
-
-    def _word(self, id: int) -> str:
-        if isinstance(self._vocabulary, dict):
-            return str(self._vocabulary.get(id, id))
-        if self._vocabulary is None:
-            return str(id)
-        return str(self._vocabulary.decode([id]))  # type: ignore[attr-defined]
+            kind = "decoder" if any(t.kind == "decoder" for t in self.towers) else "encoder"
+        # a byte model's decoder comes behind others; an image's encoder before its resampler
+        among = [t for t in self.towers if t.kind == kind]
+        return None if not among else among[-1 if kind == "decoder" else 0]
 
 
 class _NotWanted(Exception):
@@ -333,17 +332,13 @@ class _Comparison:
         trace._receipts[index] = trace._receipt(index, checks)
 
 
-def _describe(index: int, call: Call, name: str, kind: Kind) -> AttentionLayer:
+def _describe(
+    index: int, call: Call, name: str, kind: Kind, axes: tuple[Axis, Axis]
+) -> AttentionLayer:
+    source, reason = call.source, call.reason
     if call.layer is None:
-        return AttentionLayer(index, kind, name, 0, 0, 0, 0, 0, call.source, call.reason)
+        return AttentionLayer(index, kind, name, 0, 0, 0, 0, 0, source, reason, *axes)
     B, H, n_q, n_k = call.layer.shape
     keys = call.layer.k
     n_kv = keys.shape[1] if keys is not None else H
-    return AttentionLayer(index, kind, name, H, n_kv, n_q, n_k, B, call.source, call.reason)
-
-
-def _labels(tokens: tuple[Token, ...], n: int) -> tuple[Token, ...]:
-    """The tokens, if they are as many as the positions; else the positions' numbers."""
-    if len(tokens) == n:
-        return tokens
-    return tuple(Token(str(i), -1, None, None) for i in range(n))
+    return AttentionLayer(index, kind, name, H, n_kv, n_q, n_k, B, source, reason, *axes)

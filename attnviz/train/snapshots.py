@@ -109,7 +109,7 @@ def read(path: Path) -> Snapshot:
             calls=calls,
             names=[about["name"] for about in layers],
             kinds=[about["kind"] for about in layers],
-            residuals={},
+            axes=[(about["rows"], about["cols"]) for about in layers],
             tokens=tuple(Token(**token) for token in header["tokens"]),
             target_tokens=tuple(Token(**token) for token in header["target_tokens"]),
         )

@@ -91,13 +91,20 @@ def in_map(trace: Trace, layer: AttentionLayer, focus: Focus | None) -> TokenAt 
 
 def from_map(trace: Trace, layer: AttentionLayer, at: TokenAt | None) -> Focus | None:
     """The token that was chosen in a layer's map."""
-    return None if at is None else Focus(text_of(trace, layer, at.side), at.index)
+    text = None if at is None else text_of(trace, layer, at.side)
+    return None if at is None or text is None else Focus(text, at.index)
 
 
-def text_of(trace: Trace, layer: AttentionLayer, side: str) -> Text:
-    """Which text a layer's queries ("row") or keys ("col") are."""
-    targets = {"encoder": (), "decoder": ("row", "col"), "cross": ("row",)}
-    return "target" if trace.target_tokens and side in targets[layer.kind] else "source"
+def text_of(trace: Trace, layer: AttentionLayer, side: str) -> Text | None:
+    """Which text a layer's queries ("row") or keys ("col") are, if they are tokens of one.
+
+    Of an image alone, its patches are the source.
+    """
+    axis = layer.rows if side == "row" else layer.cols
+    if axis == "image":
+        shown = trace.row_tokens if side == "row" else trace.col_tokens
+        return "source" if shown(layer.index) == trace.tokens else None
+    return None if axis == "number" else axis
 
 
 def _tokens(trace: Trace, text: Text) -> tuple[object, ...]:

@@ -87,14 +87,17 @@ def stream(trace: Trace, layer: AttentionLayer, at: Focus | None, remember: Reme
         AttnVizError: the trace kept no stream, with the reason.
     """
     st.caption("Residual stream: the length of each token's vector after each block.")
-    matrix = remember(("stream", layer.kind), lambda: matrices.residual_norms(trace, layer.index))
+    tower = trace.tower_of(layer.index)
+    which = layer.kind if tower is None else tower.name
+    matrix = remember(("stream", which), lambda: matrices.residual_norms(trace, layer.index))
+    rows = names(trace.row_tokens(layer.index))
     place = focus.in_map(trace, layer, at)
     payload = matrix_payload(
         matrix.values,
-        names(trace.row_tokens(layer.index)),
+        rows if len(rows) == len(matrix.values) else matrix.rows,
         matrix.cols,
         title="Residual stream",
-        id=f"{trace_id(trace)}/stream/{layer.kind}",
+        id=f"{trace_id(trace)}/stream/{which}",
         row_title=matrix.row_title,
         col_title=matrix.col_title,
         value_title=matrix.value_title,
@@ -127,15 +130,16 @@ def predictions(model: Model, trace: Trace, at: Focus | None, remember: Remember
     position = at.index if at is not None and at.text == text else None
     last = len(read) - 1
     mask = getattr(model.tokenizer, "mask_token_id", None)
-    fills = any(layer.kind == "encoder" for layer in trace.layers) and not trace.target_tokens
-    guesses = fills and mask is not None and trace.logits is not None
-    if guesses and position is None and all(token.id != mask for token in read):
-        word = model.tokenizer.mask_token if model.tokenizer else ""
-        st.caption(as_text(f"Write {word} in the text, or click a token, to see what it expects."))
+    if trace.task == "fill" and position is None and all(token.id != mask for token in read):
+        word = getattr(model.tokenizer, "mask_token", None)
+        write = f"Write {word} in the text, or click a token," if word else "Click a token"
+        st.caption(as_text(f"{write} to see what it expects."))
         return
-    if position == last and not fills:
-        position = None
-    if position is not None and not fills and trace.logits is not None and len(trace.logits) == 1:
+    if trace.task == "label" and position is None:
+        st.caption("Click a token to see its label.")
+        return
+    kept = 0 if trace.logits is None else len(trace.logits)
+    if trace.task == "next" and kept == 1 and position not in (None, last):
         st.caption("Of a text this long only the last position's prediction is kept.")
         return
     try:
@@ -143,14 +147,14 @@ def predictions(model: Model, trace: Trace, at: Focus | None, remember: Remember
     except AttnVizError as error:
         st.caption(as_text(str(error)))
         return
-    label = "token"
-    if trace.logits is not None and trace.logits.ndim == 1:
+    label = trace.task if trace.task in ("class", "label") else "token"
+    if trace.task == "class":
         what = "image" if model.tokenizer is None else "text"
-        label, where = "class", f"The class of the whole {what}"
-    elif fills:
-        where = "At the mask" if position is None else f"At {_told(read, position)}"
-    else:
+        where = f"The class of the whole {what}"
+    elif trace.task == "next":
         where = f"Next token after {_told(read, last if position is None else position)}"
+    else:
+        where = "At the mask" if position is None else f"At {_told(read, position)}"
     st.caption(as_text(where))
     words = [visible(prediction.token) for prediction in found]
     height = 20 * len(words) + 50

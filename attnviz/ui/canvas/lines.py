@@ -99,8 +99,8 @@ def lines_payload(
         starts=starts,
         keys=keys,
         codes=codes,
-        row_names=tuple(names(trace.row_tokens(layer))),
-        col_names=tuple(names(trace.col_tokens(layer))),
+        row_names=tuple(names(trace.row_tokens(layer, item))),
+        col_names=tuple(names(trace.col_tokens(layer, item))),
         token=token,
     )
 

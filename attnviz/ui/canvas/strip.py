@@ -121,7 +121,7 @@ def strip_payload(
     """
     a = trace.attention(layer, head, item=item)
     found = remember(("tokens", layer, head, item), lambda: token_metrics(trace, layer, head, item))
-    sections = _sections(trace, layer, start)
+    sections = _sections(trace, layer, start, item)
     at = _focused(sections, focus)
     numbers = _mean_weights(found)
     codes = {
@@ -145,10 +145,10 @@ def strip_payload(
     )
 
 
-def _sections(trace: Trace, layer: int, start: int | None) -> tuple[Section, ...]:
+def _sections(trace: Trace, layer: int, start: int | None, item: int) -> tuple[Section, ...]:
     """The source above the target, whichever of them this layer looks at."""
     shown = trace.layers[layer]
-    rows, cols = trace.row_tokens(layer), trace.col_tokens(layer)
+    rows, cols = trace.row_tokens(layer, item), trace.col_tokens(layer, item)
     if shown.kind == "cross":
         source = Section("Source", "col", _names(cols), keys=True)
         return source, Section("Target", "row", _names(rows), start, queries=0)

@@ -1,0 +1,292 @@
+"""Each tower has its own residual stream, (n, d_model) whatever its layout, and its own labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import transformers as hf
+from torch import Tensor
+
+import attnviz
+from attnviz import AttnVizError
+from attnviz.analysis import matrices
+from attnviz.analysis.heads import head_metrics
+from attnviz.models.tokens import Token
+from attnviz.ui.canvas import map_payload
+from tests.unit.trace import models
+from tests.unit.trace.towers import blip, clip, drawn, idefics2, ids, pixels, tiny
+
+
+def hidden_states(module: Any, given: dict[str, Any]) -> Any:
+    with torch.no_grad():
+        return module(**given, output_hidden_states=True)
+
+
+def written(tokens: tuple[Token, ...]) -> list[str]:
+    return [token.text for token in tokens]
+
+
+def words(row: Tensor) -> list[str]:
+    """What tokens without a tokenizer are called: their ids."""
+    return [str(i) for i in row.tolist()]
+
+
+NUMBERS = [str(i) for i in range(64)]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "part"),
+    [
+        ("xlnet/XLNetLMHeadModel", "decoder", "hidden_states"),  # (n, B, d)
+        ("fsmt/FSMTForConditionalGeneration", "encoder", "encoder_hidden_states"),
+        ("fsmt/FSMTForConditionalGeneration", "decoder", "decoder_hidden_states"),
+        ("sam_vision_model/SamVisionModel", "encoder", "hidden_states"),  # (B, h, w, d)
+        ("swin/SwinForImageClassification", "encoder", "hidden_states"),
+        ("luke/LukeForMaskedLM", "encoder", "hidden_states"),  # words beside entities
+        ("openai-gpt/OpenAIGPTLMHeadModel", "decoder", "hidden_states"),  # blocks give lists
+    ],
+)
+def test_the_stream_is_the_models_own_hidden_states(name: str, kind: Any, part: str) -> None:
+    module, given = tiny(name)
+    truth = getattr(hidden_states(module, given), part)
+    trace = attnviz.wrap(module).trace(inputs=given)
+    assert trace.n_residuals(kind) == len(truth) > 2
+    for item in range(2):
+        for i in range(len(truth) - 1):  # the last may have gone through a norm
+            own = truth[i][item]
+            assert torch.equal(trace.residual(i, kind=kind, item=item), own.flatten(0, -2))
+
+
+def test_of_feature_maps_the_positions_are_rows() -> None:
+    module, given = tiny("vitdet/VitDetModel")  # (B, d, h, w)
+    truth = hidden_states(module, given).hidden_states
+    trace = attnviz.wrap(module).trace(inputs=given)
+    assert torch.equal(trace.residual(1, item=1), truth[1][1].flatten(1).T)
+
+
+def test_of_parallel_streams_it_is_the_one_that_is_used() -> None:
+    module, given = tiny("gemma3n_text/Gemma3nForCausalLM")  # (streams, B, n, d)
+    truth = hidden_states(module, given).hidden_states
+    trace = attnviz.wrap(module).trace(inputs=given)
+    for i in range(2):
+        own = truth[i][module.config.altup_active_idx]
+        assert torch.equal(trace.residual(i, item=1), own[1])
+
+
+def test_as_many_texts_as_positions_are_told_apart() -> None:
+    for name in ("xlnet/XLNetLMHeadModel", "gpt2/GPT2LMHeadModel"):
+        module, _ = tiny(name)
+        given = {"input_ids": ids(6, 6)}
+        truth = hidden_states(module, given).hidden_states
+        trace = attnviz.wrap(module).trace(inputs=given)
+        assert torch.equal(trace.residual(0, item=4), truth[0][4])
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("deepseek_v4/DeepseekV4ForCausalLM", "several streams side by side"),
+        ("prophetnet/ProphetNetForConditionalGeneration", "21 positions .* 7 queries"),
+        ("cvt/CvtForImageClassification", "feature maps"),
+    ],
+)
+def test_what_is_no_stream_of_positions_is_refused(name: str, says: str) -> None:
+    module, given = tiny(name)
+    trace = attnviz.wrap(module).trace(inputs=given)
+    assert not trace.n_residuals()
+    with pytest.raises(AttnVizError, match=says):
+        trace.residual(0)
+
+
+def test_a_generation_of_a_model_with_positions_first_has_its_rows_in_order() -> None:
+    module, _ = tiny("fsmt/FSMTForConditionalGeneration")
+    module.generation_config.use_cache = True
+    model, given = attnviz.wrap(module), {"input_ids": ids(1, 8)}
+    made = model.generate(inputs=given, max_new_tokens=4).trace
+    read = torch.tensor([[t.id for t in made.target_tokens]])
+    whole = model.trace(inputs={**given, "decoder_input_ids": read})
+    assert made.residual(1).shape == whole.residual(1).shape == (read.shape[1], 32)
+    # steps with a cache and one pass over all round otherwise
+    torch.testing.assert_close(made.residual(1), whole.residual(1), rtol=0, atol=1e-4)
+
+
+def test_a_resampler_is_no_part_of_the_text() -> None:
+    module, given = idefics2()
+    trace = attnviz.wrap(module).trace(inputs=given)
+    vision, resampler, text = trace.towers
+    assert [t.kind for t in trace.towers] == ["encoder", "encoder", "decoder"]
+    truth = hidden_states(module, given).hidden_states
+    sees = hidden_states(module.model.vision_model, {"pixel_values": given["pixel_values"][:, 0]})
+    for item in range(2):
+        for i in range(2):
+            torch.testing.assert_close(trace.residual(i, item=item), truth[i][item])
+            seen = trace.residual(i, kind="encoder", item=item)
+            torch.testing.assert_close(seen, sees.hidden_states[i][item])
+            assert torch.equal(seen, trace.residual(i, tower=vision.name, item=item))
+    slots = trace.residual(0, tower=resampler.name)
+    assert torch.equal(slots, module.model.connector.perceiver_resampler.latents)
+    assert [layer.kind for layer in trace.layers] == [
+        *2 * ["encoder"],
+        *2 * ["cross"],
+        *2 * ["decoder"],
+    ]
+    assert [t and t.name for t in map(trace.tower_of, (0, 2, 4))] == [
+        t.name for t in (vision, resampler, text)
+    ]
+    with pytest.raises(AttnVizError, match="no tower nowhere"):
+        trace.residual(0, tower="nowhere")
+
+
+def test_patches_slots_and_tokens_are_told_apart_though_as_many() -> None:
+    module, given = idefics2()
+    trace = attnviz.wrap(module).trace(inputs=given)
+    n = given["input_ids"].shape[1]
+    assert {(x.n_q, x.n_k) for x in trace.layers if x.kind != "cross"} == {(n, n)}
+    for layer in trace.layers:
+        rows, cols = trace.row_tokens(layer.index), trace.col_tokens(layer.index)
+        if layer.kind == "encoder":
+            assert written(rows) == written(cols)
+            assert written(rows)[:5] == [*(f"patch 0,{i}" for i in range(4)), "patch 1,0"]
+        elif layer.kind == "cross":
+            assert written(rows) == NUMBERS[:4] and written(cols) == NUMBERS[: n + 4]
+        else:
+            assert written(rows) == written(cols) == words(given["input_ids"][0])
+
+
+def test_two_encoders_of_equal_length_have_their_own_labels() -> None:
+    module, given = clip()
+    trace = attnviz.wrap(module).trace(inputs=given)
+    assert [layer.n_q for layer in trace.layers] == [17] * 4
+    for layer in trace.layers:
+        shown = written(trace.row_tokens(layer.index))
+        if "vision" in layer.name:
+            assert shown[:2] == ["[CLS]", "patch 0,0"]
+        else:
+            assert shown == words(given["input_ids"][0])
+
+
+def test_a_text_looks_across_at_patches() -> None:
+    module, given = blip()
+    trace = attnviz.wrap(module).trace(inputs=given)
+    across = [layer for layer in trace.layers if layer.kind == "cross"]
+    assert len(across) == 2
+    for layer in across:
+        assert written(trace.row_tokens(layer.index)) == words(given["input_ids"][0])
+        assert written(trace.col_tokens(layer.index))[:2] == ["[CLS]", "patch 0,0"]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert", "t5"])
+def test_each_item_wears_its_own_tokens(name: str) -> None:
+    given = models.inputs(name)
+    trace = attnviz.wrap(models.build(name)).trace(inputs=given)
+    for layer in trace.layers:
+        for item in range(2):
+            source = words(given["input_ids"][item])
+            target = words(given.get("decoder_input_ids", given["input_ids"])[item])
+            rows, cols = {
+                "encoder": (source, source),
+                "decoder": (target, target),
+                "cross": (target, source),
+            }[layer.kind]
+            assert written(trace.row_tokens(layer.index, item)) == rows
+            assert written(trace.col_tokens(layer.index, item)) == cols
+    assert written(trace.tokens) == words(given["input_ids"][0])
+
+
+def test_a_decoder_that_shifts_its_source_does_not_wear_its_tokens() -> None:
+    module, given = tiny("bart/BartForConditionalGeneration")
+    del given["decoder_input_ids"]  # the model makes them of the source, moved by one
+    trace = attnviz.wrap(module).trace(inputs=given)
+    decoder = next(layer for layer in trace.layers if layer.kind == "decoder")
+    assert written(trace.row_tokens(decoder.index)) == NUMBERS[: decoder.n_q]
+    cross = next(layer for layer in trace.layers if layer.kind == "cross")
+    assert written(trace.col_tokens(cross.index)) == words(given["input_ids"][0])
+
+
+def test_states_from_elsewhere_are_no_tokens_of_the_text() -> None:
+    config = hf.GPT2Config(
+        n_embd=32, n_layer=1, n_head=4, vocab_size=99, add_cross_attention=True, is_decoder=True
+    )
+    given = {"input_ids": ids(1, 9), "encoder_hidden_states": pixels(1, 9, 32)}
+    trace = attnviz.wrap(drawn(hf.GPT2LMHeadModel(config))).trace(inputs=given)
+    cross = next(layer for layer in trace.layers if layer.kind == "cross")
+    assert written(trace.row_tokens(cross.index)) == words(given["input_ids"][0])
+    assert written(trace.col_tokens(cross.index)) == NUMBERS[:9]
+
+
+def vision(**changes: Any) -> hf.ViTConfig:
+    return hf.ViTConfig(
+        **{
+            "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "intermediate_size": 32, "image_size": 32, "patch_size": 8, **changes,
+        }
+    )  # fmt: skip
+
+
+def test_patches_are_those_of_the_models_grid() -> None:
+    # 3 x 3 patches and a class are 10; so would a class and a row of 9 be
+    config = vision(image_size=(24, 30), patch_size=(8, 10))
+    trace = attnviz.wrap(drawn(hf.ViTModel(config))).trace(
+        inputs={"pixel_values": pixels(2, 3, 24, 30)}
+    )
+    shown = written(trace.row_tokens(0, item=1))
+    assert shown == ["[CLS]", *(f"patch {r},{c}" for r in range(3) for c in range(3))]
+    assert written(trace.tokens) == shown
+
+
+def test_what_is_left_of_a_grid_is_numbered() -> None:
+    module, given = tiny("vit_mae/ViTMAEModel")  # a quarter of the patches, drawn at random
+    trace = attnviz.wrap(module).trace(inputs=given)
+    assert written(trace.row_tokens(0)) == NUMBERS[: trace.layers[0].n_q]
+    module, given = tiny("swin/SwinForImageClassification")  # windows
+    trace = attnviz.wrap(module).trace(inputs=given)
+    assert trace.layers[0].n_items > 2
+    for item in (0, 1):
+        assert written(trace.row_tokens(0, item)) == NUMBERS[: trace.layers[0].n_q]
+
+
+def test_what_an_image_model_adds_to_its_patches_has_names() -> None:
+    module, given = tiny("yolos/YolosModel")
+    trace = attnviz.wrap(module).trace(inputs=given)
+    shown = written(trace.row_tokens(0))
+    assert shown[:2] == ["[CLS]", "patch 0,0"] and shown[16:19] == [
+        "patch 3,3",
+        "[DET 0]",
+        "[DET 1]",
+    ]
+    with pytest.raises(AttnVizError, match="no item 5"):
+        trace.residual(0, item=5)
+
+
+def test_what_looks_at_another_item_names_its_tokens() -> None:
+    given = {"input_ids": torch.cat([ids(1, 6).repeat(1, 2), torch.arange(20, 32)[None]])}
+    trace = attnviz.wrap(models.build("gpt2")).trace(inputs=given)
+    own = [f"{i} {word}" for i, word in enumerate(words(given["input_ids"][1]))]
+    for made in (
+        matrices.pairs(trace, 0, 1, "weights", item=1),
+        matrices.vectors(trace, 0, 1, "K", item=1),
+        matrices.one_query(trace, 0, 1, 3, item=1),
+    ):
+        assert list(made.rows) == own
+    assert list(matrices.links(trace, 0, item=1).row_names) == own
+    payload = map_payload(trace, 0, 1, item=1)
+    assert list(payload.col_names) == words(given["input_ids"][1])
+    # the first item's second half repeats its first; the second's words repeat nowhere
+    assert all(m.induction is not None for m in head_metrics(trace))
+    assert all(m.induction is None for m in head_metrics(trace, item=1))
+
+
+def test_norms_of_a_tower_have_its_own_rows() -> None:
+    module, given = idefics2()
+    trace = attnviz.wrap(module).trace(inputs=given)
+    for layer in trace.layers:
+        made = matrices.residual_norms(trace, layer.index)
+        assert made.values.shape == (layer.n_q, 3)
+        named = trace.row_tokens(layer.index)
+        assert list(made.rows) == [f"{i} {t.text}" for i, t in enumerate(named)]
+    module, given = tiny("swin/SwinForImageClassification")
+    trace = attnviz.wrap(module).trace(inputs=given)
+    with pytest.raises(AttnVizError, match="become fewer"):
+        matrices.residual_norms(trace, 0)
