@@ -121,12 +121,18 @@ class Asked:
         )
 
 
-def values_like(value: Tensor) -> Tensor:
-    """Random values of +1 and -1, the same for every item and each time for the same shape."""
+def signs_like(value: Tensor) -> Tensor:
+    """(1, H_kv, n_k, d_v) random +1 and -1, a byte each: each time the same for the same shape."""
     shape = (1, *value.shape[1:])
     generator = torch.Generator().manual_seed(sum(shape))
     bits = torch.randint(0, 2, shape, generator=generator, dtype=torch.int8)
-    return (2 * bits - 1).to(value.device, value.dtype).expand_as(value)
+    return (2 * bits - 1).to(value.device)
+
+
+def values_like(value: Tensor, signs: Tensor | None = None) -> Tensor:
+    """Random values of +1 and -1, the same for every item."""
+    signs = signs_like(value) if signs is None else signs
+    return signs.to(value.dtype).expand_as(value)
 
 
 def ask(call: Dispatch, values: Tensor, every_row: bool = False) -> Asked | None:

@@ -138,6 +138,8 @@ class Recorder:
         asked: Asked | None = None,
     ) -> None:
         """Notes one attention call."""
+        if not self._keep_outputs and self._witness is None:
+            own = None  # nobody will ask: it need not outlive the call while the block goes on
         call = Call(module, layer, own, source, reason, windows, checks=checks, asked=asked)
         self._open.append(call)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import threading
 from typing import Any
 
@@ -132,7 +133,31 @@ def test_what_is_kept_is_a_small_multiple_of_the_text() -> None:
     assert long < 10.5 * short
 
 
-def test_a_trace_holds_no_more_memory_than_it_says() -> None:
+def test_a_running_trace_holds_what_it_keeps_and_nothing_else() -> None:
+    """A forward pass needs most memory in a feed-forward layer: what attention needed has gone."""
+    module, n, d = build("gpt2"), 256, 32
+    held: list[int] = []
+
+    def look(*_: Any) -> None:
+        gc.collect()
+        tensors = [t for t in gc.get_objects() if isinstance(t, torch.Tensor)]
+        held.append(
+            sum({s.data_ptr(): s.nbytes() for s in (t.untyped_storage() for t in tensors)}.values())
+        )
+
+    handle = module.transformer.h[1].mlp.register_forward_pre_hook(look)
+    try:
+        with torch.no_grad():
+            module(input_ids=tokens(1, n), use_cache=False)
+        trace = attnviz.wrap(module).trace(inputs={"input_ids": tokens(1, n)})
+    finally:
+        handle.remove()
+    plain, traced = held
+    assert trace.n_residuals() == 3
+    one = 4 * n * d
+    kept = one * (3 + 3 + 2)  # Q, K, V and the residual before each of two blocks
+    assert kept <= traced - plain < kept + one  # masks and signs, small beside one more matrix
+
     """Fused projections: values must not keep alive the queries and keys beside them."""
     config = GPTNeoXConfig(
         vocab_size=99, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
