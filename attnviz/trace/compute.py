@@ -265,19 +265,23 @@ def outputs(layer: Recorded, item: int, heads: slice, rows: slice) -> Tensor:
 
 
 def outputs_and_scale(
-    layer: Recorded, item: int, heads: slice, rows: slice
+    layer: Recorded, item: int, heads: slice, rows: slice, magnitudes: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(h, r, d_v) weights @ V, and (h, r) the most that the terms of its sums come to.
 
     The scale, max over d of Σ_j |w_ij| |v_jd|, is what the rounding of a row is relative to.
+
+    Args:
+        magnitudes: (H_kv, n_k, d_v) the item's |V|, which many blocks of rows share.
 
     Raises:
         AttnVizError: the layer's values stay inside its module.
     """
     w, v = _operands(layer, item, heads, rows)
     out = layer.finish(_by_group(w, v), item, heads, rows)
-    scale = _by_group(w.abs(), v.abs()).amax(dim=-1)  # (h, r)
-    return out, torch.maximum(scale, out.abs().amax(dim=-1))
+    lo, hi = layer.key_range(item, rows)
+    sizes = _by_group(w.abs(), magnitudes[layer.kv_heads(heads), lo:hi].to(w))  # (h, r, d_v)
+    return out, torch.maximum(sizes.amax(dim=-1), out.abs().amax(dim=-1))
 
 
 def _operands(layer: Recorded, item: int, heads: slice, rows: slice) -> tuple[Tensor, Tensor]:

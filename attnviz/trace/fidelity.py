@@ -192,40 +192,55 @@ def compare_rows(
     layer: Recorded, parts: Iterable[tuple[slice, Tensor]], rounding: Rounding
 ) -> Check:
     """As `compare`, of (rows, (B, r, H, d_v) their own output) in parts."""
+    parts = list(parts)
     held = layer.values if isinstance(layer, Pattern) else layer.q
     total = Check(0.0, 0.0, 0, True)
-    with torch.autocast(held.device.type, enabled=False):  # it would round what is compared
-        for block, mine in parts:
-            for item in range(len(mine)):
-                total = total & _compare(layer, item, block, mine[item].transpose(0, 1), rounding)
+    # autocast would round what is compared, and whoever watches a pass has no use for this
+    with torch.autocast(held.device.type, enabled=False), torch._C.DisableTorchFunction():
+        for item in range(layer.shape[0]):
+            compared = _Item(layer, item, rounding)
+            for block, own in parts:
+                total = total & compared.rows(block, own[item].transpose(0, 1))
     return total
 
 
-def _compare(layer: Recorded, item: int, rows: slice, own: Tensor, rounding: Rounding) -> Check:
-    """One item's rows; own: (H, r, d_v)."""
-    heads = slice(0, layer.shape[1])
-    again, scale = outputs_and_scale(layer, item, heads, rows)  # (H, r, d_v), (H, r)
-    n = rows.stop - rows.start
-    if again.shape != own.shape:
-        return Check(float("inf"), 0.0, n, False)
-    if not again.numel():
-        return Check(0.0, 0.0, n, True)
-    apart = (again - own.to(again.dtype)).abs().amax(dim=-1)  # (H, r)
-    relative = rounding.relative + rounding.per_score * _score_size(layer, item, heads, rows)
-    allowed = relative * scale + rounding.least
-    beyond = ~(apart <= allowed)  # NaN is beyond
-    passed = not bool(beyond.any())
-    if not passed:
-        apart = apart.masked_fill(~beyond, -1.0)
-    worst = int(apart.nan_to_num(nan=torch.inf).argmax())
-    return Check(float(apart.flatten()[worst]), float(allowed.flatten()[worst]), n, passed)
+class _Item:
+    """One item of a layer, and what all of its rows are measured by."""
 
+    def __init__(self, layer: Recorded, item: int, rounding: Rounding) -> None:
+        self._layer, self._item, self._rounding = layer, item, rounding
+        self._heads = slice(0, layer.shape[1])
+        self._magnitudes = None if layer.v is None else layer.v[item].abs()  # (H_kv, n_k, d_v)
+        self._key_size: Tensor | None = None  # (H, 1) the longest key's length, scaled
+        if not isinstance(layer, Pattern):
+            longest = torch.linalg.vector_norm(layer.k[item], dim=-1).float().amax(dim=-1)
+            group = layer.shape[1] // len(longest)
+            scaling = abs(layer.rules.scaling)
+            self._key_size = longest.repeat_interleave(group)[:, None] * scaling
 
-def _score_size(layer: Recorded, item: int, heads: slice, rows: slice) -> Tensor | float:
-    """(H, r): the most that |q| |k| scaling comes to in these rows; 0 where weights are given."""
-    if isinstance(layer, Pattern):
-        return 0.0
-    q = layer.q[item, heads, rows].float().norm(dim=-1)  # (H, r)
-    k = layer.k[item].float().norm(dim=-1).amax(dim=-1)  # (H_kv,)
-    group = len(q) // len(k)
-    return q * k.repeat_interleave(group)[:, None] * abs(layer.rules.scaling)
+    def rows(self, rows: slice, own: Tensor) -> Check:
+        """Some rows beside the layer's own, (H, r, d_v)."""
+        n = rows.stop - rows.start
+        if self._magnitudes is None or not own.numel():
+            return Check(0.0, 0.0, n, not own.numel())
+        again, scale = outputs_and_scale(
+            self._layer, self._item, self._heads, rows, self._magnitudes
+        )  # (H, r, d_v), (H, r)
+        if again.shape != own.shape:
+            return Check(float("inf"), 0.0, n, False)
+        apart = (again - own.to(again.dtype)).abs().amax(dim=-1)  # (H, r)
+        allowed = self._relative(rows) * scale + self._rounding.least
+        beyond = ~(apart <= allowed)  # NaN is beyond
+        passed = not bool(beyond.any())
+        if not passed:
+            apart = apart.masked_fill(~beyond, -1.0)
+        worst = int(apart.nan_to_num(nan=torch.inf).argmax())
+        return Check(float(apart.flatten()[worst]), float(allowed.flatten()[worst]), n, passed)
+
+    def _relative(self, rows: slice) -> Tensor | float:
+        """(H, r): what rounding may do, relative to the scale; more where scores are large."""
+        if self._key_size is None or self._layer.q is None:
+            return self._rounding.relative
+        q = self._layer.q[self._item, :, rows]
+        size = torch.linalg.vector_norm(q, dim=-1).float() * self._key_size  # (H, r)
+        return self._rounding.relative + self._rounding.per_score * size

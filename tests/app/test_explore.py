@@ -363,3 +363,15 @@ def test_the_limit_is_of_both_sentences_together() -> None:
     assert check_length(model, Question(words), 256) == 202
     with pytest.raises(AttnVizError, match=r"The text has 403 tokens and the limit is 256"):
         check_length(model, Question(words, pair=words), 256)
+
+
+def test_of_a_long_text_the_receipt_is_there_at_once_and_complete_on_request() -> None:
+    app = opened(text=" ".join(["A quick fox"] * 60))
+    said = captions(app)
+    assert "Recomputed from Q, K and V, in 32 of 180 rows" in said
+    app.button(key="check_all_rows").click().run()
+    assert not app.exception
+    assert "Recomputed from Q, K and V, in all" in captions(app)
+    app.slider(key="head").set_value(3).run()  # another head of the layer: its rows stay checked
+    assert "Recomputed from Q, K and V, in all" in captions(app)
+    assert not [one for one in app.button if one.key == "check_all_rows"]
