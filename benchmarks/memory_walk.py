@@ -35,11 +35,11 @@ WORDS = tuple(
     "to see what John had left for Mary in that big box by an open door".split()
 )
 # About as many tokens has each text; the last two models read letter by letter.
-LENGTHS = {
-    LARGEST: (20, 60, 150, 250, 350, 500, 700, 900, 1100, 1300, 1500, 1700, 1850, 2000),
+LENGTHS = {  # the largest model comes last, so that it is in memory at the end
     "minilm-l6": (20, 50, 90, 140, 190, 240, 300, 360, 420, 480),
     "tiny-induction": (20, 60, 120, 180, 240, 300, 380, 460),
     "tiny-dates": (20, 25, 30, 35, 40, 45, 50, 55),
+    LARGEST: (20, 60, 150, 250, 350, 500, 700, 900, 1100, 1300, 1500, 1700, 1850, 2000),
 }
 LETTERS = ("tiny-induction", "tiny-dates")
 Told = Callable[[str], None]

@@ -15,6 +15,7 @@ from attnviz.train import outcome
 from attnviz.train.events import of_kind
 from attnviz.train.job import Job
 from attnviz.train.settings import FinetuneWork
+from attnviz.ui import models
 from attnviz.ui.canvas.labels import layer_name
 from attnviz.ui.errors import as_text, attempt
 from attnviz.ui.training.watching import one_head
@@ -76,10 +77,15 @@ def results(job: Job) -> None:
                 )
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
 def changed(folder: str, last: float) -> outcome.Change:
     """What the job changed, worked out once; ``last`` is when its last snapshot was written."""
-    return outcome.change(Job(Path(folder)))
+    shared, key = models.shared(), ("change", folder, last)
+    found: outcome.Change = shared.work.run(
+        key, lambda job: outcome.change(Job(Path(folder))), shared.values, models.no_report
+    )
+    for side in (found.before, found.after):
+        models.known(side.trace, (*key, side is found.after))
+    return found
 
 
 def _predictions(title: str, found: tuple[Prediction, ...], what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import altair as alt
@@ -18,6 +19,7 @@ from attnviz.train import snapshots
 from attnviz.train.events import Event, of_kind
 from attnviz.train.job import Job, Status
 from attnviz.train.settings import Limits
+from attnviz.ui import models
 from attnviz.ui.canvas import canvas, canvas_state, grid_payload
 from attnviz.ui.canvas.labels import layer_name
 from attnviz.ui.errors import as_text, attempt, show
@@ -185,10 +187,14 @@ def _draw(chart: alt.Chart, height: int, key: str, alt: str) -> None:
         st.altair_chart(chart, width="stretch", key=key, alt=alt)
 
 
-@st.cache_resource(max_entries=256, show_spinner=False)
 def opened(path: str, changed: float) -> snapshots.Snapshot:
     """A snapshot, read once; ``changed`` is when its file was written."""
-    return snapshots.read(Path(path))
+    shared, key = models.shared(), ("snapshot", path, changed)
+    found: snapshots.Snapshot = shared.views.run(
+        key, lambda job: snapshots.read(Path(path)), shared.values, models.no_report
+    )
+    models.known(found.trace, key)
+    return found
 
 
 def heads(job: Job) -> None:
@@ -205,7 +211,9 @@ def heads(job: Job) -> None:
         return
     trace = snapshot.trace
     selected = canvas_state("train_grid").selected or (len(trace.layers) - 1, 0)
-    canvas(grid_payload(trace, selected=selected), key="train_grid", height=_grid_height(trace))
+    remember = models.remembering(trace, models.no_report)
+    grid = replace(remember(("grid",), lambda: grid_payload(trace)), selected=selected)
+    canvas(grid, key="train_grid", height=_grid_height(trace))
     one_head(trace, *selected, key="train_head")
 
 
@@ -244,7 +252,10 @@ def one_head(
         return
     window = slice(0, WINDOW)
     try:
-        matrix = matrices.pairs(trace, layer, head, "weights", window, window)
+        matrix = models.remembering(trace, models.no_report)(
+            ("pairs", layer, head, WINDOW),
+            lambda: matrices.pairs(trace, layer, head, "weights", window, window),
+        )
     except AttnVizError as error:
         show(error)
         return
