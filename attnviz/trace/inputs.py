@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 from attnviz.errors import AttnVizError
 from attnviz.models.checkpoint import Checkpoint
@@ -49,7 +50,9 @@ def prepare(
     if inputs is not None:
         return _ready(checkpoint, inputs)
     if image is not None:
-        return _image(checkpoint, image)
+        if pair is not None:
+            raise AttnVizError("A second segment goes with a text alone.", "Leave pair out.")
+        return _image(checkpoint, image, text, target)
     if text is None:
         raise AttnVizError("There is nothing to trace.", "Give a text, an image or inputs.")
     if checkpoint.tokenizer is None:
@@ -59,14 +62,11 @@ def prepare(
         )
     tensors, tokens = encode(checkpoint, text, pair)
     target_tokens: tuple[Token, ...] = ()
-    if getattr(checkpoint.module.config, "is_encoder_decoder", False):
+    if _has_decoder(checkpoint):
         ids, target_tokens = _decoder_input(checkpoint, target)
         tensors = {**tensors, "decoder_input_ids": ids}
     elif target is not None:
-        raise AttnVizError(
-            f"{checkpoint.name} has no decoder that takes a target text.",
-            "Leave target out, or choose an encoder-decoder model.",
-        )
+        raise _no_decoder(checkpoint)
     on_device = {k: v.to(checkpoint.device) for k, v in tensors.items()}
     return Prepared(on_device, tokens, target_tokens, 1)
 
@@ -104,8 +104,7 @@ def labels(checkpoint: Checkpoint, prepared: Prepared, n_patches: int | None) ->
         Texts(first, rows, decode)
         for first, rows in zip((prepared.tokens, prepared.target_tokens), ids, strict=True)
     )
-    decodes = bool(getattr(checkpoint.module.config, "is_encoder_decoder", False))
-    return Labels(source, target, grid, prepared.batch, n_images, decodes)
+    return Labels(source, target, grid, prepared.batch, n_images, _has_decoder(checkpoint))
 
 
 def _ready(checkpoint: Checkpoint, inputs: dict[str, Tensor]) -> Prepared:
@@ -115,9 +114,8 @@ def _ready(checkpoint: Checkpoint, inputs: dict[str, Tensor]) -> Prepared:
         k: v.to(checkpoint.device) if isinstance(v, Tensor) else v for k, v in inputs.items()
     }
     config = checkpoint.module.config
-    encdec = getattr(config, "is_encoder_decoder", False)
     ids = _flat(tensors.get("input_ids"))
-    target_ids = _flat(tensors.get("decoder_input_ids")) if encdec else None
+    target_ids = _flat(tensors.get("decoder_input_ids")) if _has_decoder(checkpoint) else None
     batch = _batch(tensors, ids)
     if getattr(config, "model_type", "").startswith("musicgen"):  # a row for each codebook
         batch, ids, target_ids = max(1, batch // config.num_codebooks), None, None
@@ -148,6 +146,20 @@ def _flat(ids: Tensor | None) -> Tensor | None:
     return ids.reshape(-1, ids.shape[-1])
 
 
+def _has_decoder(checkpoint: Checkpoint) -> bool:
+    """Whether a decoder reads a text of its own; a DETR's reads learned queries."""
+    module = checkpoint.module
+    takes = "decoder_input_ids" in inspect.signature(module.forward).parameters
+    return takes and bool(getattr(module.config, "is_encoder_decoder", False))
+
+
+def _no_decoder(checkpoint: Checkpoint) -> AttnVizError:
+    return AttnVizError(
+        f"{checkpoint.name} has no decoder that takes a target text.",
+        "Leave target out, or choose an encoder-decoder model.",
+    )
+
+
 def _decoder_input(checkpoint: Checkpoint, target: str | None) -> tuple[Tensor, tuple[Token, ...]]:
     """(1, n): the decoder's start token and then the target, with their tokens."""
     config = checkpoint.module.config
@@ -155,10 +167,11 @@ def _decoder_input(checkpoint: Checkpoint, target: str | None) -> tuple[Tensor, 
     if start is None:
         start = checkpoint.module.generation_config.decoder_start_token_id  # type: ignore[union-attr]
     if start is None:
-        start = next((i for i in (config.bos_token_id, config.pad_token_id) if i is not None), 0)
+        named = (getattr(config, name, None) for name in ("bos_token_id", "pad_token_id"))
+        start = next((i for i in named if i is not None), 0)
     begin = tokens_of(checkpoint, [int(start)])
     if not target:
-        return torch.tensor([[start]]), begin
+        return torch.tensor([[start]], device=checkpoint.device), begin
     tensors, tokens = encode(checkpoint, target)
     ids = tensors["input_ids"]
     # the closing token is what the decoder would say last, not what it is given
@@ -166,16 +179,34 @@ def _decoder_input(checkpoint: Checkpoint, target: str | None) -> tuple[Tensor, 
         ids, tokens = ids[:, :-1], tokens[:-1]
     if tokens and tokens[0].special and tokens[0].id == start:
         return ids, tokens
-    return torch.cat([torch.tensor([[start]]), ids], dim=1), (*begin, *tokens)
+    first = torch.tensor([[start]], device=ids.device)
+    return torch.cat([first, ids], dim=1), (*begin, *tokens)
 
 
-def _image(checkpoint: Checkpoint, image: Any) -> Prepared:
-    if checkpoint.processor is None:
+def _image(checkpoint: Checkpoint, image: Any, text: str | None, target: str | None) -> Prepared:
+    processor, name = checkpoint.processor, checkpoint.name
+    if processor is None:
         raise AttnVizError(
-            f"{checkpoint.name} has no image processor, so it cannot see an image.",
+            f"{name} has no image processor, so it cannot see an image.",
             "Pass ready tensors as inputs, or a processor to attnviz.wrap.",
         )
     images = [as_rgb(one) for one in (image if isinstance(image, list | tuple) else [image])]
-    tensors = checkpoint.processor(images=images, return_tensors="pt")
-    pixels = tensors["pixel_values"].to(checkpoint.device, checkpoint.dtype)
-    return Prepared({"pixel_values": pixels}, (), (), pixels.shape[0])
+    given: dict[str, Any] = {"images": images, "return_tensors": "pt"}
+    if text is not None:
+        if not isinstance(processor, ProcessorMixin):
+            raise AttnVizError(
+                f"{name} has a processor of images alone, so it reads no text beside one.",
+                "Leave the text out, or pass a processor of both to attnviz.wrap.",
+            )
+        given["text"] = [text]
+    accepted = inspect.signature(checkpoint.module.forward).parameters
+    tensors = {
+        k: v.to(checkpoint.dtype) if isinstance(v, Tensor) and v.is_floating_point() else v
+        for k, v in processor(**given).items()
+        if k in accepted
+    }
+    if _has_decoder(checkpoint):
+        tensors["decoder_input_ids"], _ = _decoder_input(checkpoint, target)
+    elif target is not None:
+        raise _no_decoder(checkpoint)
+    return _ready(checkpoint, tensors)

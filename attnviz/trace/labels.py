@@ -84,7 +84,7 @@ class Labels:
         queries: Axis = "number"
         if reading == "text":
             queries = "target" if self.decodes and kind != "encoder" else "source"
-        elif reading == "image":
+        elif reading == "image" and kind == "encoder":  # a DETR's decoder asks with slots
             queries = "image"
         keys = queries
         if kind == "cross":

@@ -95,7 +95,8 @@ class Model:
             text: what the model reads. pair: a second segment, for encoders that take two.
             target: what the decoder of an encoder-decoder is given; by default its start alone.
             image: a PIL image, or several as a list, for vision models; see
-                `attnviz.models.images.as_rgb`.
+                `attnviz.models.images.as_rgb`. With a text too for a model whose processor takes
+                both.
             inputs: ready tensors instead, e.g. {"input_ids": ids}.
             edits: interventions, see `attnviz.edits`.
             keep: "qkv", "residual", "output" (each layer's own, so that the receipt needs no

@@ -18,7 +18,7 @@ from attnviz.trace.recorder import Recorder
 Kind = Literal["encoder", "decoder", "cross"]
 Reads = Literal["text", "image", "other"]
 
-_ATTENTION = re.compile(r"attention|attn", re.IGNORECASE)
+_ATTENTION = re.compile(r"attention|attn|MLA$", re.IGNORECASE)
 _UNSEEN = "it has no softmax over keys that could be seen (sparse, hashed or linear attention)"
 _CROSS = re.compile(
     r"cross|encoder_attn|encdecattention|encoder_decoder_attention|\wPerceiverAttention",
@@ -174,12 +174,17 @@ def blocks(module: PreTrainedModel) -> list[Block]:
         for name, child in parent.named_children():
             path = f"{prefix}{name}"
             if isinstance(child, nn.ModuleList) and any(_holds_attention(m) for m in child):
-                for i, member in enumerate(child):
-                    if not isinstance(member, nn.ModuleList):
-                        label = f"{path}.{i}"
-                        found.append(Block(label, member, side(module, label), path))
+                stack(child, path)
             else:
                 visit(child, f"{path}.")
+
+    def stack(members: nn.ModuleList, path: str) -> None:
+        for i, member in enumerate(members):
+            label = f"{path}.{i}"
+            if isinstance(member, nn.ModuleList):  # a stage, which has a stream of its own
+                stack(member, label)
+            else:
+                found.append(Block(label, member, side(module, label), path))
 
     visit(module, "")
     return found

@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 import torch
 import transformers as hf
+from PIL import Image
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from torch import Tensor
 
 import attnviz
@@ -290,3 +294,70 @@ def test_norms_of_a_tower_have_its_own_rows() -> None:
     trace = attnviz.wrap(module).trace(inputs=given)
     with pytest.raises(AttnVizError, match="become fewer"):
         matrices.residual_norms(trace, 0)
+
+
+def test_an_images_decoder_is_given_its_start_and_reads_patches() -> None:
+    config = hf.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        vision(num_attention_heads=4),
+        hf.GPT2Config(n_embd=16, n_layer=1, n_head=4, vocab_size=99, bos_token_id=1),
+    )
+    config.decoder_start_token_id, config.pad_token_id = 7, 0
+    processor = hf.ViTImageProcessor(size={"height": 32, "width": 32})
+    model = attnviz.wrap(drawn(hf.VisionEncoderDecoderModel(config)), processor=processor)
+    trace = model.trace(image=Image.new("RGB", (40, 40), "teal"))
+    assert written(trace.target_tokens) == ["7"] and written(trace.tokens)[1] == "patch 0,0"
+    assert trace.task == "next"
+    cross = next(layer for layer in trace.layers if layer.kind == "cross")
+    assert written(trace.row_tokens(cross.index)) == ["7"]
+    assert written(trace.col_tokens(cross.index)) == written(trace.tokens)
+
+
+def test_object_queries_are_no_patches() -> None:
+    config = hf.DetrConfig(
+        d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=32, decoder_ffn_dim=32, num_queries=4,
+        use_timm_backbone=False, use_pretrained_backbone=False,
+        backbone_config=hf.ResNetConfig(
+            embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], out_features=["stage2"]
+        ),
+    )  # fmt: skip
+    given = {"pixel_values": pixels(1, 3, 16, 16)}  # 2 x 2 positions, and 4 queries
+    trace = attnviz.wrap(drawn(hf.DetrModel(config))).trace(inputs=given)
+    for layer in trace.layers:
+        assert (layer.n_q, layer.n_k) == (4, 4)
+        rows, cols = trace.row_tokens(layer.index), trace.col_tokens(layer.index)
+        assert (written(rows) == NUMBERS[:4]) == (layer.kind != "encoder")
+        assert (written(cols)[0] == "patch 0,0") == (layer.kind != "decoder")
+
+
+def test_a_text_beside_an_image_is_read_or_refused() -> None:
+    processor = hf.ViTImageProcessor(size={"height": 32, "width": 32})
+    model = attnviz.wrap(drawn(hf.ViTModel(vision())), processor=processor)
+    picture = Image.new("RGB", (40, 40), "teal")
+    with pytest.raises(AttnVizError, match="no text beside one"):
+        model.trace("what is this", image=picture)
+    with pytest.raises(AttnVizError, match="no decoder"):
+        model.trace(image=picture, target="teal")
+    with pytest.raises(AttnVizError, match="second segment"):
+        model.trace(image=picture, pair="teal")
+
+    words = WordLevel({"[UNK]": 0, "a": 5, "cat": 6}, unk_token="[UNK]")
+    raw = Tokenizer(words)
+    raw.pre_tokenizer = Whitespace()
+    reader = hf.PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="[UNK]")
+    both = hf.CLIPProcessor(hf.CLIPImageProcessor(size=32, crop_size=32), reader)
+    trace = attnviz.wrap(clip()[0], reader, both).trace("a cat", image=picture)
+    assert [word.strip() for word in written(trace.tokens)] == ["a", "cat"]
+    assert {layer.rows for layer in trace.layers} == {"source", "image"}
+
+
+def test_stages_in_lists_of_lists_have_streams() -> None:
+    module, given = tiny("pvt/PvtForImageClassification")
+    trace = attnviz.wrap(module).trace(inputs=given)
+    assert [t.name for t in trace.towers] == ["pvt.encoder.block.0", "pvt.encoder.block.1"]
+    assert trace.residual(0).shape == (64, 16)
+    # its config names no patch size: the grid is what the square of 64 tells
+    assert written(trace.row_tokens(0))[-1] == "patch 7,7"
+    module, given = tiny("longcat_flash/LongcatFlashForCausalLM")
+    truth = hidden_states(module, given).hidden_states
+    assert torch.equal(attnviz.wrap(module).trace(inputs=given).residual(1, item=1), truth[1][1])
