@@ -94,7 +94,8 @@ class Pattern:
     Attributes:
         values: (B, H, n_q, n_k) weights, as they met the values.
         made_of: the module's own scores, same shape, if the weights are their softmax.
-        q, k, v: what entered the products, where it could be seen.
+        q, k, v: what entered the products, where it could be seen; (B, H_kv, n_k, d) keys and
+            values.
     """
 
     values: Tensor
@@ -110,8 +111,10 @@ class Pattern:
         return B, H, n_q, n_k
 
     def kv_heads(self, heads: slice) -> slice:
-        """Values were already repeated for the query heads when they were seen."""
-        return heads
+        """The key/value heads that serve these query heads: one head, or whole groups."""
+        held = self.v if self.v is not None else self.k
+        group = 1 if held is None else self.values.shape[1] // held.shape[1]
+        return slice(heads.start // group, (heads.stop - 1) // group + 1)
 
     def scores(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
         """(h, r, c): the module's own scores."""

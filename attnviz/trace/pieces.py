@@ -46,15 +46,15 @@ def settled(calls: Sequence[Call], length: int | None) -> list[Call]:
             layers.append(call)
     layers = [_checked(call, length) for call in layers]
     out: list[Call] = []
-    done: set[int] = set()
+    done: set[tuple[int, int]] = set()
     for call in layers:
-        pieces = [c for c in layers if c.module is call.module]
+        pieces = [c for c in layers if c.module is call.module and c.run == call.run]
         shapes = {c.layer.shape for c in pieces if c.layer is not None}
         kept = all(c.layer is not None for c in pieces)
         if kept and (len(shapes) == 1 or all(c.source == "exact" for c in pieces)):
             out.append(call)
-        elif id(call.module) not in done:
-            done.add(id(call.module))
+        elif (id(call.module), call.run) not in done:
+            done.add((id(call.module), call.run))
             out.append(next((c for c in pieces if _whole(c, length)), _refused(pieces)))
     return out
 

@@ -170,9 +170,8 @@ class Reader:
         if weights.shape != (*call.query.shape[:3], n_k):
             return _refused(f"its weights have the shape {tuple(weights.shape)}")
         pattern = Pattern(
-            weights.detach(), None, call.query.detach(), call.key.detach(),
-            _repeated(call.value.detach(), call.query.shape[1]),
-        )  # fmt: skip
+            weights.detach(), None, call.query.detach(), call.key.detach(), call.value.detach()
+        )
         rounding = Rounding.of(output.dtype, call.is_explicit)
         same = compare(pattern, output, sample(n_q), rounding)
         if not same.passed:
@@ -200,21 +199,12 @@ def proven(layer: Recorded, asked: Asked | None, rounding: Rounding) -> Check | 
         return None
     if isinstance(layer, Edited):
         layer = layer.base  # the function knows of no edits
-    values = asked.values
-    if isinstance(layer, Pattern):
-        values = _repeated(values, layer.shape[1])
-    return compare_rows(replace(layer, v=values), asked.answers, rounding)
+    return compare_rows(replace(layer, v=asked.values), asked.answers, rounding)
 
 
 def _entering(t: Tensor, output: Tensor) -> torch.dtype:
     """The format in which a tensor enters the product: under autocast, the output's."""
     return output.dtype if output.dtype.itemsize < t.dtype.itemsize else t.dtype
-
-
-def _repeated(t: Tensor, H: int) -> Tensor:
-    """(B, H, n_k, d): key/value heads, each as often as it has query heads."""
-    group = H // t.shape[1]
-    return t.repeat_interleave(group, dim=1) if group > 1 else t
 
 
 def _without_rest(*tensors: Tensor) -> list[Tensor]:

@@ -9,12 +9,13 @@ that use the same model at the same time see nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import AttentionInterface
 
@@ -41,6 +42,7 @@ class Call:
         index: the layer, counted in the order in which the layers first ran.
         checks: what was compared while recording.
         asked: what the layer's own function made of random values, in all rows, for a `Witness`.
+        run: tells the runs of a module apart that runs several times in one block.
     """
 
     module: nn.Module
@@ -52,6 +54,7 @@ class Call:
     index: int = -1
     checks: Checks = UNCHECKED
     asked: Asked | None = None
+    run: int = 0
 
 
 class Witness(Protocol):
@@ -95,6 +98,7 @@ class Recorder:
         self.edits = edits
         self._keep_outputs = keep_outputs
         self._witness = witness
+        self.before_settling: Callable[[], None] = lambda: None
         self.inside = False  # within a dispatched call, whose insides are not looked at again
         self._open: list[Call] = []  # of the block that is running
         self._layers: dict[tuple[int, int], int] = {}
@@ -136,11 +140,12 @@ class Recorder:
         windows: int = 1,
         checks: Checks = UNCHECKED,
         asked: Asked | None = None,
+        run: int = 0,
     ) -> None:
         """Notes one attention call."""
         if not self._keep_outputs and self._witness is None:
             own = None  # nobody will ask: it need not outlive the call while the block goes on
-        call = Call(module, layer, own, source, reason, windows, checks=checks, asked=asked)
+        call = Call(module, layer, own, source, reason, windows, -1, checks, asked, run)
         self._open.append(call)
 
     def settle(self, length: int | None = None) -> None:
@@ -149,6 +154,7 @@ class Recorder:
         Args:
             length: how many positions entered the block.
         """
+        self.before_settling()
         calls, self._open = self._open, []
         for call in settled(calls, length):
             index = self._index(call.module)
@@ -248,6 +254,8 @@ def _find(
     self: AttentionInterface, attn_implementation: str, default: AttentionFunction
 ) -> AttentionFunction:
     function = _found(self, attn_implementation, default)
+    if torch.compiler.is_compiling():  # a compiler cannot follow the look-up below
+        return function
     recorder = _ACTIVE.get()
     if recorder is None:
         return function

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from transformers import Cache, PreTrainedModel
 
+from attnviz.errors import AttnVizError
 from attnviz.trace.recorder import Edit, Recorder, Witness
 from attnviz.trace.structure import Stream, stream_of
 from attnviz.trace.watch import Watch
@@ -22,7 +23,17 @@ from attnviz.trace.watch import Watch
 def recording(
     module: PreTrainedModel, recorder: Recorder, batch: int, keep_residual: bool
 ) -> Iterator[Stream]:
-    """Records what this thread runs inside the block; gives the blocks' inputs and outputs."""
+    """Records what this thread runs inside the block; gives the blocks' inputs and outputs.
+
+    Raises:
+        AttnVizError: the model is compiled, as a whole or in part.
+    """
+    # torch.compile(part) wraps the part as its _orig_mod, part.compile() does so in place
+    if any("_orig_mod" in m._modules or m._compiled_call_impl for m in module.modules()):
+        raise AttnVizError(
+            "This model was compiled, and what runs inside compiled code cannot be seen.",
+            "Trace it before torch.compile, or load it once more.",
+        )
     with (
         torch.no_grad(),
         stream_of(module, recorder, batch, keep_residual) as stream,

@@ -173,7 +173,7 @@ def blocks(module: PreTrainedModel) -> list[Block]:
     def visit(parent: nn.Module, prefix: str) -> None:
         for name, child in parent.named_children():
             path = f"{prefix}{name}"
-            if isinstance(child, nn.ModuleList) and any(_holds_attention(m) for m in child):
+            if isinstance(child, nn.ModuleList) and any(map(_holds_attention, child)):
                 stack(child, path)
             else:
                 visit(child, f"{path}.")
@@ -250,6 +250,7 @@ def stream_of(
         if not recorder.is_active() or not running:
             return
         block, before, length = running.pop()
+        recorder.before_settling()
         unseen = attention_inside(block.module)[:1] if recorder.n_calls == before else []
         for _name, attention in unseen:
             recorder.add(attention, None, None, "refused", _UNSEEN)
@@ -270,5 +271,6 @@ def stream_of(
             handle.remove()
 
 
-def _holds_attention(module: nn.Module) -> bool:
-    return any(_ATTENTION.search(type(m).__name__) for m in module.modules())
+def _holds_attention(module: nn.Module | None) -> bool:
+    """Whether attention is inside; Informer's list of convolutions ends with a None."""
+    return module is not None and any(_ATTENTION.search(type(m).__name__) for m in module.modules())

@@ -2,7 +2,8 @@
 
 Some modules compute attention in their own code. A torch function mode, which acts in the running
 thread alone, looks at the operations as they happen: a call of PyTorch's fused attention tells all
-that enters it, and a softmax whose result is multiplied with values is a layer's weights.
+that enters it, and a softmax whose result is multiplied with values is a layer's weights, if the
+product is what the module hands on.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 
 import torch
@@ -18,28 +20,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from attnviz.trace.compute import Pattern, Products
-from attnviz.trace.fidelity import (
-    UNCHECKED,
-    Checks,
-    Rounding,
-    compare,
-    compare_rows,
-    every_row,
-    sample,
-)
+from attnviz.trace.einsum import as_product, summed
+from attnviz.trace.fidelity import Checks, Rounding, compare, compare_rows, every_row, sample
+from attnviz.trace.passage import ADD, CAST, JOIN, RESHAPE, TAKE, Passage, Product, by_head
 from attnviz.trace.probe import values_like
 from attnviz.trace.recorder import Recorder
 from attnviz.trace.rules import ScoreRules, Term, causal, mask_term
+from attnviz.trace.torch_module import read
 
-# Operations that hand on the same numbers, perhaps in another shape or type.
-_SAME = {
-    F.dropout, torch.dropout, torch.Tensor.to, torch.Tensor.type, torch.Tensor.type_as,
-    torch.Tensor.float, torch.Tensor.half, torch.Tensor.contiguous, torch.Tensor.view,
-    torch.Tensor.reshape, torch.Tensor.transpose, torch.Tensor.permute, torch.Tensor.unsqueeze,
-    torch.Tensor.squeeze, torch.Tensor.view_as, torch.transpose, torch.permute, torch.reshape,
-    torch.Tensor.clone, torch.Tensor.flatten, torch.Tensor.unflatten, torch.squeeze,
-    torch.unsqueeze, torch.flatten,
-}  # fmt: skip
 # Operations after which they are still the layer's weights, but no longer a plain softmax.
 _CHANGED = {
     torch.Tensor.masked_fill, torch.Tensor.masked_fill_, torch.masked_fill, torch.where,
@@ -51,27 +39,35 @@ _PRODUCT = {
     torch.einsum,
 }  # fmt: skip
 _SOFTMAX = {F.softmax, torch.softmax, torch.Tensor.softmax}
+_STEP = CAST | RESHAPE | JOIN | ADD | _CHANGED
+_CUT = {torch.Tensor.__getitem__}
+_DROPOUT = (F.dropout, torch.dropout)
 
 # Softmaxes whose results are still waited for; older ones were no attention (or never used).
 _PENDING = 4
 # Modules that are a step of the attention around them.
 _STEPS = (nn.Softmax, nn.Dropout, nn.Identity)
 
+_DENSE = "this module computes its attention itself, outside transformers' interface"
+_NOT_HANDED_ON = "what its softmax is multiplied into is not what the module hands on"
+
 
 class _Pending:
     """A softmax result on its way to the values."""
 
-    def __init__(self, weights: Tensor, scores: Tensor | None, module: nn.Module | None) -> None:
+    def __init__(self, weights: Tensor, scores: Tensor | None, module: nn.Module, run: int) -> None:
         self.weights = weights
         self.scores = scores
         self.module = module
+        self.run = run
+        self.is_part = False  # some of the keys were cut off
 
 
 class Watch(TorchFunctionMode):
     """Adds the attention that it sees in torch's operations to a recorder.
 
     Args:
-        recorder: gets the calls. batch: items of the input, to tell them from heads.
+        recorder: gets the calls. batch: items of the input, to tell them from windows.
     """
 
     def __init__(self, recorder: Recorder, batch: int) -> None:
@@ -79,8 +75,13 @@ class Watch(TorchFunctionMode):
         self._recorder = recorder
         self._batch = max(1, batch)
         self._pending: list[_Pending] = []
+        self._passage = Passage()
+        self._started: list[tuple[Product | None, nn.Module, int]] = []  # whose way has not ended
+        self._runs: list[FrameType] = []  # of modules, in the block that is running
+        recorder.before_settling = self._give_up
         self._handlers: dict[Any, Callable[..., Any]] = {
-            **dict.fromkeys(_SAME | _CHANGED, self._hand_on),
+            **dict.fromkeys(_STEP, self._step),
+            **dict.fromkeys(TAKE, self._take),
             **dict.fromkeys(_PRODUCT, self._product),
             **dict.fromkeys(_SOFTMAX, self._softmax),
             F.scaled_dot_product_attention: self._fused,
@@ -90,10 +91,20 @@ class Watch(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        handler = None if self._recorder.inside else self._handlers.get(func)
-        if handler is None:
+        handler = self._handlers.get(func)
+        # a forward may trace another model: that one's operations are not this recorder's
+        if handler is None or self._recorder.inside or not self._recorder.is_active():
             return func(*args, **(kwargs or {}))
         return handler(func, args, kwargs or {})
+
+    def _give_up(self) -> None:
+        """A block has ended: what was not handed on in it is no layer's output."""
+        for module, run in dict.fromkeys((module, run) for _, module, run in self._started):
+            self._recorder.add(module, None, None, "refused", _NOT_HANDED_ON, run=run)
+        self._started.clear()
+        self._runs.clear()
+        self._pending.clear()
+        self._passage.clear()
 
     def _softmax(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
@@ -102,30 +113,51 @@ class Watch(TorchFunctionMode):
         if dim in (-1, result.ndim - 1) and result.ndim >= 3:
             module = _caller()
             if module is not None:
-                self._pending = [*self._pending[1 - _PENDING :], _Pending(result, scores, module)]
+                pending = _Pending(result, scores, module, self._run(module))
+                self._pending = [*self._pending[1 - _PENDING :], pending]
         return result
 
-    def _hand_on(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
         if self._pending and isinstance(result, Tensor):
             for operand in args[:3]:
                 found = self._find(operand)
-                if found is not None:
-                    if func in _CHANGED:
+                if found is not None and func not in JOIN:
+                    if func in _CHANGED or (func in _DROPOUT and not _alike(operand, result)):
                         found.scores = None
+                    found.is_part |= result.shape[-1] < operand.shape[-1] and func in _CUT
                     found.weights = result
                     break
+        if self._passage:
+            self._passage.step(func, args, kwargs, result)
         return result
+
+    def _take(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._passage:
+            at = 1 if func is torch.addmm else 0
+            taken = args[at] if len(args) > at else kwargs.get("input")
+            channels = {F.conv1d: -2, F.conv2d: -3}.get(func, -1)
+            self._passage.take(taken, (channels,))
+        return func(*args, **kwargs)
 
     def _product(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        if self._pending:
-            operands = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args
-            left, right = operands[-2:] if len(operands) >= 2 else (None, None)
-            found = self._find(left)
-            if found is not None and isinstance(right, Tensor):
-                self._pending.remove(found)
-                self._note(found, right if func is not torch.einsum else None, result)
+        if not self._pending and not self._passage:
+            return result
+        equation = args[0] if func is torch.einsum else None
+        operands = args[1:] if func is torch.einsum else args
+        if len(operands) == 1 and isinstance(operands[0], list | tuple):
+            operands = tuple(operands[0])
+        if len(operands) != 2 or not all(isinstance(t, Tensor) for t in operands):
+            return result
+        left, right = operands
+        found = self._find(left)
+        if found is not None:
+            self._pending.remove(found)
+            self._follow(found, equation, right, result)
+        elif isinstance(right, nn.Parameter):
+            axes = (-1,) if equation is None else summed(equation, left, right)
+            self._passage.take(left, axes)
         return result
 
     def _find(self, operand: Any) -> _Pending | None:
@@ -133,37 +165,70 @@ class Watch(TorchFunctionMode):
             return None
         return next((p for p in reversed(self._pending) if p.weights is operand), None)
 
-    def _note(self, seen: _Pending, values: Tensor | None, output: Tensor) -> None:
-        assert seen.module is not None
-        windows = seen.weights.shape[2] if seen.weights.ndim == 5 else 1
-        weights = self._by_head(seen.weights)
-        if weights is None:
-            reason = f"its weights are laid out in blocks of shape {tuple(seen.weights.shape)}"
-            self._recorder.add(seen.module, None, None, "refused", reason)
-            return
-        scores = None
-        if seen.scores is not None and seen.scores.numel() == weights.numel():
-            scores = self._by_head(seen.scores.reshape(seen.weights.shape))
-        v = None if values is None else self._by_head(values)
-        if v is not None and v.shape[2] != weights.shape[3]:
-            v = None
-        own = None if v is None else self._by_head(output)
-        own = None if own is None else own.transpose(1, 2)  # (B, n_q, H, d_v)
-        reason = "this module computes its attention itself, outside transformers' interface"
-        layer = Pattern(weights, scores, None, None, v)
-        checks = UNCHECKED
-        if own is not None:
-            rounding = Rounding.of(own.dtype, explicit=True)
-            checks = Checks(compare(layer, own, every_row(layer), rounding), None, rounding)
-        self._recorder.add(seen.module, layer, own, "dense", reason, windows, checks)
+    def _run(self, module: nn.Module) -> int:
+        """Which of the calls of modules in this block a module's code now runs in."""
+        frame = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code.co_name == "_call_impl" and frame.f_locals.get("self") is module:
+                break
+            frame = frame.f_back  # type: ignore[assignment]
+        if frame not in self._runs:
+            self._runs.append(frame)
+        return self._runs.index(frame)
 
-    def _by_head(self, t: Tensor) -> Tensor | None:
-        """(B, H, rows, columns), or None if the tensor is no such thing; windows become items."""
-        if t.ndim == 5:  # (B, H, windows, rows, columns)
-            t = t.transpose(1, 2).flatten(0, 1)
-        elif t.ndim == 3 and t.shape[0] % self._batch == 0:
-            t = t.reshape(self._batch, -1, *t.shape[1:])
-        return t.detach() if t.ndim == 4 else None
+    def _start(
+        self, module: nn.Module, run: int, product: Product, where: Tensor,
+        order: tuple[int, ...] | None = None,
+    ) -> None:  # fmt: skip
+        """Waits for a product to be handed on."""
+        self._started.append((product, module, run))
+        self._passage.follow(product, where, order)
+
+    def _ended(self, product: Product) -> None:
+        self._started = [pair for pair in self._started if pair[0] is not product]
+
+    def _follow(self, seen: _Pending, equation: str | None, values: Tensor, result: Tensor) -> None:
+        """Weights were multiplied with values."""
+        weights, scores, order = seen.weights, seen.scores, None
+        if scores is not None:
+            scores = scores.reshape(weights.shape) if scores.numel() == weights.numel() else None
+        if equation is not None:
+            axes = as_product(equation, weights, values, result)
+            if axes is None:  # not one matrix a head
+                self._started.append((None, seen.module, seen.run))
+                return
+            weights, values = weights.permute(axes[0]), values.permute(axes[1])
+            scores = None if scores is None else scores.permute(axes[0])
+            order = axes[2]
+        lead, n_q, n_k = weights.shape[:-2], *weights.shape[-2:]
+        d = values.shape[-1]
+        if values.shape[-2] != n_k or result.numel() != lead.numel() * n_q * d:
+            return
+        held = [None if t is None else t.detach() for t in (weights, scores)]
+        values = values.expand(*lead, n_k, d).detach()
+
+        def arrived(groups: Tensor, own: Tensor, spacing: float) -> None:
+            if seen.is_part and spacing:  # and the rest of the output was added to it
+                return
+            self._ended(product)
+            w, s = (None if t is None else by_head(t, groups) for t in held)
+            assert w is not None
+            layer = Pattern(w, s, None, None, by_head(values, groups))
+            own = by_head(own, groups).transpose(1, 2)  # (items, n_q, H, d_v)
+            self._note(seen, layer, own, spacing)
+
+        product = Product((*lead, n_q, d), arrived)
+        self._start(seen.module, seen.run, product, result, order)
+
+    def _note(self, seen: _Pending, layer: Pattern, own: Tensor, spacing: float) -> None:
+        """A layer that handed on (items, n_q, H, d_v), in numbers that lie ``spacing`` apart."""
+        items, _, n_q, n_k = layer.shape
+        rounding = Rounding.of(own.dtype, explicit=True)
+        rounding = replace(rounding, least=max(rounding.least, spacing))
+        check = compare(layer, own, every_row(layer), rounding)
+        windows = 1 if n_q == n_k else max(1, items // self._batch)
+        checks = Checks(check, None, rounding)
+        self._recorder.add(seen.module, layer, own, "dense", _DENSE, windows, checks, run=seen.run)
 
     def _fused(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = func(*args, **kwargs)
@@ -172,16 +237,43 @@ class Watch(TorchFunctionMode):
         module = _caller()
         if module is None or _one_query_for_all(given["query"]):
             return output
-        q, k, v = (self._by_head(given[name]) for name in names[:3])
-        own = self._by_head(output)
+        if output.ndim == 3:  # heads and items are one axis: where it is handed on tells them apart
+
+            def arrived(groups: Tensor, _: Tensor, __: float) -> None:
+                self._ended(product)
+                mask = given.get("attn_mask")
+                if isinstance(mask, Tensor) and mask.ndim == 3 and len(mask) > 1:
+                    mask = by_head(mask, groups)
+                q, k, v, own = (
+                    by_head(t.detach(), groups)
+                    for t in (*(given[name] for name in names[:3]), output)
+                )
+                self._note_fused(func, {**given, "attn_mask": mask}, module, q, k, v, own)
+
+            product = Product(tuple(output.shape), arrived)
+            self._start(module, 0, product, output)
+            return output
         windows = output.shape[2] if output.ndim == 5 else 1
+        q, k, v, own = (_windows_first(t) for t in (*(given[name] for name in names[:3]), output))
         if q is None or k is None or v is None or own is None:
             self._recorder.add(module, None, None, "refused", "its Q, K and V are laid out oddly")
             return output
+        mask = given.get("attn_mask")
+        if isinstance(mask, Tensor) and windows > 1:
+            given["attn_mask"] = mask[:, 0]
+        self._note_fused(func, given, module, q, k, v, own, windows)
+        return output
+
+    def _note_fused(
+        self, func: Any, given: dict[str, Any], module: nn.Module,
+        q: Tensor, k: Tensor, v: Tensor, own: Tensor, windows: int = 1,
+    ) -> None:  # fmt: skip
+        """A call of PyTorch's fused attention with (items, H, rows, d)."""
         terms: list[Term | None] = []
         mask = given.get("attn_mask")
         if isinstance(mask, Tensor):
-            terms.append(mask_term(mask[(None,) * (4 - mask.ndim)] if windows == 1 else mask[:, 0]))
+            mask = mask[(None,) * (4 - mask.ndim)]
+            terms.append(mask_term(mask))
         if given.get("is_causal"):
             terms.append(causal(q.shape[2], 0, q.device))
         scale = given.get("scale")
@@ -195,29 +287,35 @@ class Watch(TorchFunctionMode):
         if not same.passed:
             reason = f"recomputing it from Q, K and V differs by {same.error:.1e}"
             self._recorder.add(module, None, None, "refused", reason)
-            return output
-        values = values_like(given["value"])
-        answer = self._by_head(func(**{**given, "value": values}))
-        v = self._by_head(values)
+            return
         proven = None
-        if answer is not None and v is not None and not given.get("dropout_p"):
-            whole = [(slice(0, q.shape[2]), answer.transpose(1, 2))]
-            proven = compare_rows(replace(layer, v=v), whole, rounding)
+        if not given.get("dropout_p"):  # which draws random numbers
+            values = values_like(v)
+            asked = {**given, "query": q, "key": k, "value": values, "attn_mask": mask}
+            whole = [(slice(0, q.shape[2]), func(**asked).transpose(1, 2))]
+            proven = compare_rows(replace(layer, v=values), whole, rounding)
         checks = Checks(same, proven, rounding)
         self._recorder.add(module, layer, own, "exact", windows=windows, checks=checks)
-        return output
 
     def _torch_module(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """torch.nn.MultiheadAttention: asked once more for its weights, head by head."""
         result = func(*args, **kwargs)
-        asked = {**kwargs, "need_weights": True, "average_attn_weights": False}
-        weights = func(*args, **asked)[1]
         module = _caller()
-        if module is not None and weights is not None:
-            weights = weights if weights.ndim == 4 else weights[None]
-            reason = "torch.nn.MultiheadAttention keeps its Q, K and V to itself"
-            self._recorder.add(module, Pattern(weights), None, "dense", reason)
+        if module is not None:
+            layer, own, source, reason, checks = read(func, args, kwargs, result[0])
+            self._recorder.add(module, layer, own, source, reason, checks=checks)
         return result
+
+
+def _alike(a: Any, b: Tensor) -> bool:
+    """Whether nothing was done to a tensor: dropout when it does not drop."""
+    return isinstance(a, Tensor) and a.data_ptr() == b.data_ptr()
+
+
+def _windows_first(t: Tensor) -> Tensor | None:
+    """(B, H, rows, d), or None if the tensor is no such thing; windows become items."""
+    if t.ndim == 5:  # (B, H, windows, rows, d)
+        t = t.transpose(1, 2).flatten(0, 1)
+    return t.detach() if t.ndim == 4 else None
 
 
 def _one_query_for_all(query: Tensor) -> bool:
