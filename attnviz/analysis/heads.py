@@ -7,7 +7,6 @@ the position of query i among the keys, ``i + n_k - n_q`` where a text was conti
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +15,14 @@ import torch
 from torch import Tensor
 
 from attnviz.analysis import overviews
+from attnviz.analysis.reading import Reading, row_entropy
+from attnviz.analysis.spread import spread
 from attnviz.trace import Trace
 from attnviz.trace.compute import Edited, Pattern, Products, Recorded
 from attnviz.trace.rules import DenseTerm, IntervalMask, RelativeBias
 from attnviz.trace.structure import Kind
 
 _MASKED = -1e30  # a score below this was masked, whatever number the model used for it
-_LEAST = 1e-38  # float32's smallest normal number: 0 · log 0 counts as 0
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,18 @@ def survey(
     for layer in trace.layers:
         if layer.source == "refused":
             continue
-        held = trace.recorded(layer.index, item)
-        side = overviews.side_for(layer.n_q, layer.n_k, size)
-        small = overviews.canvas_for(held, side)
-        sums = _Sums(trace, layer.index, item)
-        for block in overviews.blocks(held, slice(0, layer.n_heads), item, side):
-            overviews.pool_into(small, block, side)
-            sums.add(block)
-        yield layer.index, small, sums.means()
+        reading = Reading(trace, layer.index, size, item)
+        for strip in spread(reading.read, reading.strips()):
+            reading.add(strip)
+        means = reading.means()
+        columns: dict[str, Any] = {
+            name: means.get(name, [None] * layer.n_heads) for name in METRICS
+        }
+        found = tuple(
+            HeadMetric(layer.index, h, layer.kind, **{name: columns[name][h] for name in METRICS})
+            for h in range(layer.n_heads)
+        )
+        yield layer.index, reading.thumbnails, found
 
 
 def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int = 0) -> TokenMetric:
@@ -135,7 +139,7 @@ def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int =
     for block in overviews.blocks(held, heads, item):
         w, rows, keys = block.weights, block.rows, slice(block.lo, block.hi)
         received[keys] += w.sum(dim=1).mean(dim=0).double().cpu()
-        entropy[rows] = _row_entropy(w).mean(dim=0).double().cpu()
+        entropy[rows] = row_entropy(w).mean(dim=0).double().cpu()
         if counting and seen is not None:
             for a in maps:
                 allowed = a.scores(rows, keys) > -torch.inf  # (r, c)
@@ -176,70 +180,3 @@ def _shows_mask(held: Recorded, heads: slice) -> bool:
         chosen = range(heads.start, heads.stop)
         return all(c.pattern is None for c in held.changes if c.head in chosen)
     return True
-
-
-class _Sums:
-    """Sums over the rows of one layer, for all of its heads."""
-
-    def __init__(self, trace: Trace, layer: int, item: int) -> None:
-        self._layer = trace.layers[layer]
-        self._own = self._layer.kind != "cross"  # queries and keys are the same tokens
-        self._offset = self._layer.n_k - self._layer.n_q
-        self._total: dict[str, Tensor] = {}
-        self._before = self._repeats = 0  # rows with a token before them; with a repeated token
-        ids = [token.id for token in trace.col_tokens(layer, item)]
-        known = self._own and len(set(ids)) < len(ids) and min(ids) >= 0
-        self._ids = torch.tensor(ids) if known else None
-
-    def add(self, block: overviews.Block) -> None:
-        w, lo = block.weights, block.lo
-        self._plus("entropy", _row_entropy(w).sum(dim=1))
-        self._plus("max_weight", w.amax(dim=2).sum(dim=1))
-        self._plus("first", w[:, :, 0].sum(dim=1) if lo == 0 else w.new_zeros(len(w)))
-        if not self._own:
-            return
-        p = torch.arange(block.rows.start, block.rows.stop, device=w.device) + self._offset
-        j = torch.arange(lo, block.hi, device=w.device)
-        away = (p[:, None] - j).abs_()  # (r, c)
-        self._plus("distance", _weighted(w, away))
-        self._plus("itself", _weighted(w, away == 0))
-        self._plus("previous", _weighted(w, p[:, None] - 1 == j))
-        self._before += int((p > 0).sum())
-        if self._ids is not None:
-            ids = self._ids.to(w.device)
-            same = ids[p][:, None] == ids[(j - 1).clamp(min=0)]  # (r, c)
-            follows = same & (j > 0) & (j <= p[:, None])
-            self._plus("induction", _weighted(w, follows))
-            seen = ids[p][:, None] == ids[: int(p[-1]) + 1]
-            earlier = torch.arange(int(p[-1]) + 1, device=w.device) < p[:, None]
-            self._repeats += int((seen & earlier).any(dim=1).sum())
-
-    def means(self) -> tuple[HeadMetric, ...]:
-        n_q = self._layer.n_q
-        rows = dict.fromkeys(METRICS, n_q) | {"previous": self._before, "induction": self._repeats}
-        columns: dict[str, Any] = {
-            name: (self._total[name] / rows[name]).tolist()
-            if name in self._total and rows[name]
-            else [None] * self._layer.n_heads
-            for name in METRICS
-        }
-        index, kind = self._layer.index, self._layer.kind
-        return tuple(
-            HeadMetric(index, h, kind, **{name: columns[name][h] for name in METRICS})
-            for h in range(self._layer.n_heads)
-        )
-
-    def _plus(self, name: str, values: Tensor) -> None:
-        values = values.double().cpu()
-        self._total[name] = self._total[name] + values if name in self._total else values
-
-
-def _row_entropy(w: Tensor) -> Tensor:
-    """(h, r) bits."""
-    logs = w.clamp_min(_LEAST).log_()
-    return torch.linalg.vecdot(w, logs).div_(-math.log(2)).clamp_min_(0.0)
-
-
-def _weighted(w: Tensor, by: Tensor) -> Tensor:
-    """(h,): Σ over rows and keys of w[h, r, c] · by[r, c]."""
-    return w.reshape(len(w), -1) @ by.to(w.dtype).reshape(-1)

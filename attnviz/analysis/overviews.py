@@ -60,7 +60,7 @@ def blocks(layer: Recorded, heads: slice, item: int = 0, side: int = 1) -> Itera
         side: a block ends where a square of this side ends, or lies within one row of squares.
     """
     _, _, n_q, n_k = layer.shape
-    for rows in _strips(n_q, CELLS // (n_k * (heads.stop - heads.start)), side):
+    for rows in strips(n_q, CELLS // (n_k * (heads.stop - heads.start)), side):
         lo, hi = layer.key_range(item, rows)
         lo = lo // side * side  # whole squares
         yield Block(rows, lo, hi, layer.weights(item, heads, rows, lo, hi))
@@ -91,10 +91,14 @@ def canvas_for(layer: Recorded, side: int) -> Tensor:
 
 def pool_into(out: Tensor, block: Block, side: int) -> None:
     """The block's maxima into (H, R, C) ``out``, in place."""
-    pooled = _pool(block.weights, side)  # (h, R', C')
-    i, j = block.rows.start // side, block.lo // side
-    part = out[:, i : i + pooled.shape[1], j : j + pooled.shape[2]]
-    torch.maximum(part, pooled, out=part)
+    merge(out, pool(block.weights, side), block.rows, block.lo, side)
+
+
+def merge(out: Tensor, squares: Tensor, rows: slice, lo: int, side: int) -> None:
+    """Squares (H, R', C') of these rows, from key ``lo`` on, into (H, R, C) ``out``, in place."""
+    i, j = rows.start // side, lo // side
+    part = out[:, i : i + squares.shape[1], j : j + squares.shape[2]]
+    torch.maximum(part, squares, out=part)
 
 
 def picture(
@@ -147,9 +151,9 @@ def tile(
     read = a.weights if quantity == "weights" else a.scores
     n_k = a.n_k if quantity == "weights" else cols.stop - cols.start
     parts = []
-    for strip in _strips(rows.stop - rows.start, CELLS // max(1, n_k), side):
+    for strip in strips(rows.stop - rows.start, CELLS // max(1, n_k), side):
         cells = read(slice(rows.start + strip.start, rows.start + strip.stop), cols)
-        parts.append((strip.start // side, _pool(cells[None], side)[0]))
+        parts.append((strip.start // side, pool(cells[None], side)[0]))
     out = parts[0][1].new_full(
         (-(-(rows.stop - rows.start) // side), parts[0][1].shape[1]), -torch.inf
     )
@@ -161,11 +165,11 @@ def tile(
 
 def _score_blocks(trace: Trace, layer: int, head: int, side: int, item: int) -> Iterator[Block]:
     a = trace.attention(layer, head, item=item)
-    for rows in _strips(a.n_q, CELLS // a.n_k, side):
+    for rows in strips(a.n_q, CELLS // a.n_k, side):
         yield Block(rows, 0, a.n_k, a.scores(rows)[None])
 
 
-def _strips(n: int, step: int, side: int) -> Iterator[slice]:
+def strips(n: int, step: int, side: int) -> Iterator[slice]:
     """Rows in strips of about ``step``, none of which ends inside a square unless it must."""
     step = max(1, step)
     if step >= side:
@@ -179,14 +183,16 @@ def _strips(n: int, step: int, side: int) -> Iterator[slice]:
         start = stop
 
 
-def _pool(cells: Tensor, side: int) -> Tensor:
+def pool(cells: Tensor, side: int) -> Tensor:
     """(h, ceil(r / side), ceil(c / side)) maxima of squares."""
     if side == 1:
         return cells
-    h, r, c = cells.shape
+    _, r, c = cells.shape
+    whole = r // side * side
+    parts = [cells[:, :whole].unflatten(1, (-1, side)).amax(dim=2)] if whole else []
+    if whole < r:
+        parts.append(cells[:, whole:].amax(dim=1, keepdim=True))
+    down = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]  # (h, R, c)
     if c % side:
-        cells = F.pad(cells, (0, -c % side), value=-torch.inf)
-    across = cells.view(h, r, -1, side).amax(dim=3)  # (h, r, C)
-    if r % side:
-        across = F.pad(across, (0, 0, 0, -r % side), value=-torch.inf)
-    return across.view(h, -1, side, across.shape[2]).amax(dim=2)  # (h, R, C)
+        down = F.pad(down, (0, -c % side), value=-torch.inf)
+    return down.unflatten(2, (-1, side)).amax(dim=3)  # (h, R, C)

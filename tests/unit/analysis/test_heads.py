@@ -11,12 +11,14 @@ from transformers import (
     BertModel,
     GPT2Config,
     GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
 
 import attnviz
-from attnviz.analysis import heads, overviews
+from attnviz.analysis import heads, overviews, reading
 from attnviz.errors import AttnVizError
 from attnviz.trace import compute
 
@@ -54,6 +56,8 @@ def cells(request, monkeypatch):
     if request.param:
         monkeypatch.setattr(overviews, "CELLS", request.param)
         monkeypatch.setattr(compute, "CELLS", request.param)
+        monkeypatch.setattr(reading, "TILE", request.param)
+        monkeypatch.setattr(reading, "ROWS", 3)
 
 
 def whole(trace, metric):
@@ -84,6 +88,45 @@ def test_every_metric_is_its_formula(decoder):
             if ids[i] in ids[:i]
         ]
         assert metric.induction == pytest.approx(sum(rows) / len(rows), abs=1e-6)
+
+
+def test_a_text_of_many_strips_is_measured_to_the_last_row(monkeypatch):
+    """As above on a text of which a strip holds a few rows of one head, in float64."""
+    monkeypatch.setattr(reading, "TILE", 1 << 12)
+    torch.manual_seed(4)
+    config = LlamaConfig(
+        vocab_size=50,
+        num_hidden_layers=1,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        hidden_size=48,
+        intermediate_size=16,
+    )
+    module = LlamaForCausalLM(config).eval()
+    module.model.layers[0].self_attn.q_proj.weight.data *= 30
+    n = 301
+    ids = torch.randint(0, 50, (1, n))
+    trace = attnviz.wrap(module).trace(None, inputs={"input_ids": ids})
+    ((_, thumbnails, found),) = heads.survey(trace, size=20)
+    at = torch.arange(n)
+    q = trace.recorded(0).q[0].double()  # (H, n, d_head)
+    k = trace.recorded(0).k[0].double().repeat_interleave(3, dim=0)
+    s = (q @ k.mT * 8**-0.5).masked_fill(at > at[:, None], -torch.inf)
+    follows = (ids[0, :, None] == ids[0].roll(1)) & (at > 0) & (at <= at[:, None])
+    repeated = [bool((ids[0, :i] == ids[0, i]).any()) for i in range(n)]
+    for h, w in enumerate(s.softmax(dim=-1)):
+        got = found[h]
+        # sums of 301 rows of float32 weights: some 1e-7 of each value
+        assert got.entropy == pytest.approx(float(bits(w).mean()), abs=1e-5)
+        away = float((w * (at[:, None] - at).abs()).sum(1).mean())
+        assert got.distance == pytest.approx(away, rel=1e-5)
+        assert got.itself == pytest.approx(float(w.diagonal().mean()), abs=1e-6)
+        assert got.previous == pytest.approx(float(w.diagonal(-1).mean()), abs=1e-6)
+        assert got.max_weight == pytest.approx(float(w.amax(1).mean()), abs=1e-6)
+        assert got.induction == pytest.approx(float((w * follows).sum()) / sum(repeated), abs=1e-6)
+        padded = torch.nn.functional.pad(w, (0, -n % 16, 0, -n % 16))
+        squares = padded.view(19, 16, 19, 16).amax(dim=(1, 3))
+        torch.testing.assert_close(thumbnails[h].double(), squares, atol=1e-5, rtol=0)
 
 
 def test_numbers_that_mean_nothing_are_left_out(both):

@@ -1,0 +1,63 @@
+"""Pieces of work on threads that use one core each."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+from attnviz.analysis.spread import spread
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_pieces_run_side_by_side_on_one_core_each_and_come_in_their_order():
+    together = threading.Barrier(2, timeout=60)
+
+    def work(piece: int) -> tuple[int, int]:
+        together.wait()  # passes only where two pieces run at once
+        return piece, torch.get_num_threads()
+
+    assert list(spread(work, range(4))) == [(0, 1), (1, 1), (2, 1), (3, 1)]
+
+
+def test_the_threads_of_others_stay_as_they_are():
+    list(spread(abs, range(4)))
+    found = []
+    new = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    new.start()
+    new.join()
+    assert [torch.get_num_threads(), *found] == [2, 2]
+
+
+def test_what_is_left_off_is_not_begun():
+    begun: list[int] = []
+    allowed = threading.Semaphore(2)
+
+    def work(piece: int) -> int:
+        allowed.acquire()
+        begun.append(piece)
+        return piece
+
+    results = spread(work, range(50))
+    assert next(results) == 0
+    results.close()
+    for _ in range(50):
+        allowed.release()
+    list(spread(abs, range(4)))  # behind all that was begun
+    assert len(begun) <= 4
+
+
+def test_a_piece_that_fails_says_so():
+    def work(piece: int) -> float:
+        return 1 / (piece - 2)
+
+    with pytest.raises(ZeroDivisionError):
+        list(spread(work, range(4)))
