@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
-from transformers import Cache, PreTrainedModel
-from transformers.generation import (
-    LogitsProcessor,
-    LogitsProcessorList,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.generation import StoppingCriteriaList
+from transformers.utils import ModelOutput
 
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token
 from attnviz.trace import inputs as feeding
+from attnviz.trace.decoding import Progress, choosing, ends_of, settings
 from attnviz.trace.merge import Passes
-from attnviz.trace.recorder import Edit, Recorder
-from attnviz.trace.structure import Kind, Stream, kind_of
+from attnviz.trace.recorder import Edit
+from attnviz.trace.recording import copied
+from attnviz.trace.run import Run, recorded
+from attnviz.trace.structure import Kind
 from attnviz.trace.trace import Trace
 
 if TYPE_CHECKING:
@@ -110,12 +106,19 @@ def generate(
     Each token is drawn with a chance of its own, made of the seed and the token's position, so
     that going on after a beginning gives what writing all at once would have given.
 
+    Of the checkpoint's own generation settings only its special tokens and the tokens that it
+    forbids count: no penalty, guidance, beam, chunk or kind of cache. A decoder has a row for each
+    token, the last one included; an encoder-decoder has not read its last one.
+
     Args:
         text: the prompt (the source text of an encoder-decoder).
+        inputs: ready tensors instead, of one text.
         after: ids of tokens that were written before. The writing goes on after them, and they
             count as written in what is returned. After an end of text nothing more is written.
-        max_new_tokens: how many are written at most, those in ``after`` not counted.
-        temperature: 0 takes the likeliest token each time; above, tokens are drawn.
+        max_new_tokens: how many are written at most, those in ``after`` not counted. With 0 what
+            is there is read.
+        temperature: 0 takes the likeliest token each time, without any penalty; above, tokens are
+            drawn.
         top_k, top_p: draw among the k likeliest, or the likeliest that make up p.
         edits: interventions, see `attnviz.edits`, that act on each pass. They speak of all
             positions, so everything is then read again for each token: n passes, without a cache.
@@ -123,65 +126,62 @@ def generate(
         on_token: called with each new token; returning True stops.
 
     Raises:
-        AttnVizError: a model that writes nothing, or input that it cannot take.
+        AttnVizError: a model that writes nothing, input that it cannot take, several texts at once,
+            settings out of range, or a model whose passes cannot be put together as one trace.
     """
     module = model.module
     if not module.can_generate():
         raise AttnVizError(
             f"{model.name} does not write text.", "Choose a causal or encoder-decoder model."
         )
+    if max_new_tokens < 0:
+        raise AttnVizError("A model writes 0 tokens or more.", "Raise max_new_tokens.")
     prepared = feeding.prepare(model.checkpoint, text, None, None, None, inputs)
+    if prepared.batch != 1:
+        raise AttnVizError(
+            f"There are {prepared.batch} texts, and one is written at a time.",
+            "Give one text, or generate for each.",
+        )
+    if prepared.tensors.get("past_key_values") is not None:
+        raise AttnVizError(
+            "A text is read from its start, not from a cache.", "Leave past_key_values out."
+        )
     encdec = bool(getattr(module.config, "is_encoder_decoder", False))
-    tensors = {k: v for k, v in prepared.tensors.items() if k != "decoder_input_ids"}
-    given = _after(module, tensors, after)
-    options: dict[str, Any] = {"do_sample": temperature > 0}
-    if temperature > 0:
-        options |= {"temperature": temperature, "top_k": top_k or 0, "top_p": top_p or 1.0}
-        options["logits_processor"] = LogitsProcessorList([_Chance(seed)])
-    if "logits" in keep and "logits_to_keep" in inspect.signature(module.forward).parameters:
-        options["logits_to_keep"] = 0  # of the prompt too
-    if edits:
-        options["use_cache"] = False  # an edit says what it does to all positions at once
-    whole, cache = given.get("decoder_input_ids" if encdec else "input_ids"), None
-    ended = _at_its_end(module, after)
-    with _recorded(model, keep, edits) as run:
-        if not ended:
-            if on_token is not None:
-                options["stopping_criteria"] = StoppingCriteriaList([_OnToken(on_token, run)])
-            out = module.generate(  # type: ignore[operator]
-                **given,
-                **options,
-                num_beams=1,
-                max_new_tokens=max_new_tokens,
-                return_dict_in_generate=True,
-            )
-            whole, cache = out.sequences, getattr(out, "past_key_values", None)
-            seen = whole.shape[1] - 1  # the last token was written but not read
-            if not encdec and cache is not None and not _is_empty(cache):
-                module(
-                    input_ids=whole[:, -1:],
-                    attention_mask=torch.ones_like(whole),
-                    past_key_values=cache,
-                    use_cache=True,
-                )
-                seen = whole.shape[1]
-    assert whole is not None
-    start = 1 if encdec else prepared.tensors["input_ids"].shape[1]
-    ids = whole[0].tolist()
-    if ended or edits or (not encdec and _is_empty(cache)):
-        # what was read again for each token, or not at all, is read once more
-        with _recorded(model, keep, edits) as run:
-            module(**_after(module, tensors, ids[start:]))
-        seen = len(ids)
+    ends = ends_of(module)
+    n = 0 if after and after[-1] in ends else max_new_tokens
+    # of an encoder-decoder's text the last token is not read
+    unread = list(after[-1:]) if encdec and n == 0 else []
+    given = copied(prepared.tensors)  # some write to them (BLIP)
+    if inputs is None:
+        given.pop("decoder_input_ids", None)  # the start, which transformers knows best
+    given = _after(module, given, after[: len(after) - len(unread)])
+    n_after = len(after) - len(unread)
+    # an edit speaks of all positions at once; and some models are saved as having no cache to use
+    cached = not edits and module.generation_config.use_cache is not False
+    how = choosing(module, n_after, temperature, top_k, top_p, seed)
+
+    def listen(ids: Tensor) -> bool:
+        return on_token is not None and bool(on_token(Step(ids, run.passes)))
+
+    writing = Progress(n, ends, not encdec, listen)
+    with recorded(model, keep, edits, writing) as run:
+        module.generate(  # type: ignore[operator]
+            **copied(given),
+            **{
+                **settings(module, cached),
+                "logits_processor": how,
+                "stopping_criteria": StoppingCriteriaList([writing]),
+                "max_new_tokens": writing.n_passes,
+            },
+        )
+    start = writing.n_first - n_after
+    ids = [*writing.ids, *unread]
+    if not run.fits(ids):
+        run = _read_again(model, given, run, run.read(ids), keep, edits)
+    read = run.read(ids)
     written = feeding.tokens_of(model.checkpoint, ids[start:])
-    if encdec:
-        begin = feeding.tokens_of(model.checkpoint, ids[:1])
-        prepared = feeding.with_tokens(prepared, prepared.tokens, (*begin, *written)[:seen])
-    else:
-        prepared = feeding.with_tokens(prepared, (*prepared.tokens, *written)[:seen], ())
-    logits = torch.cat(run.logits) if run.logits else None  # (n, vocabulary)
-    calls = run.passes.merged()
-    trace = model.traced(calls, _joined(run.stream), prepared, logits, "qkv" in keep)
+    shown = _labels(model, prepared, read, start, encdec)
+    trace = model.traced(run.passes.merged(), run.stream, shown, run.logits, "qkv" in keep)
     answer = ids[start:]
     words = (
         model.tokenizer.decode(answer, skip_special_tokens=True)
@@ -191,126 +191,80 @@ def generate(
     return Generation(str(words), written, trace, start)
 
 
+def _labels(
+    model: Model, prepared: feeding.Prepared, read: Sequence[int], start: int, encdec: bool
+) -> feeding.Prepared:
+    """The input under the tokens that were read, prompt and continuation."""
+    if encdec:
+        return feeding.with_tokens(
+            prepared, prepared.tokens, feeding.tokens_of(model.checkpoint, read)
+        )
+    prompt = prepared.tokens
+    if [t.id for t in prompt] != list(read[:start]):  # some models begin with their own
+        prompt = feeding.tokens_of(model.checkpoint, read[:start])
+    rest = feeding.tokens_of(model.checkpoint, read[start:])
+    return feeding.with_tokens(prepared, (*prompt, *rest), ())
+
+
+def _read_again(
+    model: Model,
+    given: dict[str, Any],
+    before: Run,
+    read: Sequence[int],
+    keep: Sequence[str],
+    edits: Sequence[Edit],
+) -> Run:
+    """All of a text in one pass, for models whose passes do not add up to it.
+
+    Raises:
+        AttnVizError: one pass has not a row for each token either, or another prediction.
+    """
+    module = model.module
+    encdec = bool(getattr(module.config, "is_encoder_decoder", False))
+    ids = given.get("decoder_input_ids" if encdec else "input_ids")
+    n_given = 1 if ids is None else ids.shape[1]
+    reading = Progress(0, (), True, None)
+    with recorded(model, keep, edits, reading) as run:
+        module.generate(  # type: ignore[operator]
+            **_after(module, given, read[n_given:]),
+            **{
+                **settings(module, False),
+                "stopping_criteria": StoppingCriteriaList([reading]),
+                "max_new_tokens": 1,
+            },
+        )
+    if reading.ids != list(read) or not run.fits(read) or not run.agrees(before):
+        raise AttnVizError(
+            f"As it writes, {model.name} reads a text otherwise than as a whole: no trace is both.",
+            "Trace the finished text instead.",
+        )
+    return run
+
+
 def _after(
-    module: PreTrainedModel, tensors: dict[str, Tensor], written: Sequence[int]
-) -> dict[str, Tensor]:
+    module: PreTrainedModel, tensors: dict[str, Any], written: Sequence[int]
+) -> dict[str, Any]:
     """The input with tokens that were written after it."""
     if not written:
         return tensors
-    device = next(iter(tensors.values())).device
-    longer = dict(tensors)
-    if getattr(module.config, "is_encoder_decoder", False):
+    encdec = bool(getattr(module.config, "is_encoder_decoder", False))
+    name = "decoder_input_ids" if encdec else "input_ids"
+    device = next(t.device for t in tensors.values() if isinstance(t, Tensor))
+    ids = tensors.get(name)
+    if ids is None:
         config = module.generation_config
-        start = config.decoder_start_token_id  # type: ignore[union-attr]
+        start = config.decoder_start_token_id if encdec else None  # type: ignore[union-attr]
         start = config.bos_token_id if start is None else start  # type: ignore[union-attr]
-        longer["decoder_input_ids"] = torch.tensor([[start, *written]], device=device)
-        return longer
-    ids = tensors["input_ids"]
-    for name, t in tensors.items():
-        if t.shape == ids.shape:  # (1, n): the mask, segments and such go on as they end
-            longer[name] = torch.cat([t, t[:, -1:].expand(-1, len(written))], dim=1)
-    longer["input_ids"] = torch.cat([ids, torch.tensor([list(written)], device=device)], dim=1)
-    return longer
-
-
-def _at_its_end(module: PreTrainedModel, after: Sequence[int]) -> bool:
-    """Whether what was written ends with an end of text."""
-    ends = module.generation_config.eos_token_id  # type: ignore[union-attr]
-    return bool(after) and after[-1] in (ends if isinstance(ends, list) else [ends])
-
-
-def _is_empty(cache: Any) -> bool:
-    """Whether a cache was made and not used."""
-    return isinstance(cache, Cache) and not cache.get_seq_length()
-
-
-class _Chance(LogitsProcessor):
-    """Makes the draw of a token depend on the seed and the token's position alone."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        place = f"{self._seed} {input_ids.shape[1]}".encode()
-        torch.manual_seed(int.from_bytes(hashlib.blake2b(place, digest_size=8).digest(), "big"))
-        return scores
-
-
-class _OnToken(StoppingCriteria):
-    """Tells each new token to a listener, who may stop the writing."""
-
-    def __init__(self, listen: Callable[[Step], bool], run: _Run) -> None:
-        self._listen = listen
-        self._run = run
-
-    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        done = bool(self._listen(Step(input_ids[0], self._run.passes)))
-        return torch.full((len(input_ids),), done, device=input_ids.device)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What is recorded while a model writes.
-
-    Attributes:
-        logits: (n, vocabulary) each, pass by pass, or the last position's alone.
-    """
-
-    passes: Passes
-    stream: Stream
-    logits: list[Tensor]
-
-
-@contextmanager
-def _recorded(model: Model, keep: Sequence[str], edits: Sequence[Edit]) -> Iterator[_Run]:
-    """Records the passes made inside, and gives torch its chance back as it was."""
-    module = model.module
-
-    def kind(attention: nn.Module) -> Kind:
-        return kind_of(module, model.name_of(attention), attention)
-
-    # a generation is not run again for its receipt: it keeps its outputs
-    recorder = Recorder(tuple(edits), keep_outputs=True)
-    devices = [model.device] if model.device.type == "cuda" else []
-    with (
-        torch.random.fork_rng(devices=devices),
-        model.recording(recorder, 1, "residual" in keep) as stream,
-    ):
-        run = _Run(Passes(kind), stream, [])
-
-        def ended(_module: nn.Module, _args: Any, output: Any) -> None:
-            if not recorder.is_active():  # another thread's pass
-                return
-            run.passes.add(recorder.end_pass())
-            logits = getattr(output, "logits", None)
-            if isinstance(logits, Tensor):
-                if "logits" in keep:
-                    run.logits.append(logits[0])
-                else:
-                    run.logits[:] = [logits[0, -1:].clone()]
-
-        handle = module.register_forward_hook(ended)
-        try:
-            yield run
-            if run.passes.started:
-                recorder.check_applied()
-        finally:
-            handle.remove()
-
-
-def _joined(stream: Stream) -> Stream:
-    """A generation's stream: what each block received in all passes, one below the other."""
-    left = {tower: [torch.cat(passes, dim=1)] for tower, passes in stream.left.items()}
-    joined = Stream(left=left, unclear=stream.unclear)
-    place: dict[int, int] = {}
-    for block, entered in zip(stream.blocks, stream.entered, strict=True):
-        i = place.get(id(block.module))
-        if i is None:
-            place[id(block.module)] = len(joined.blocks)
-            joined.blocks.append(block)
-            joined.entered.append(entered)
-        elif entered is not None and joined.entered[i] is not None:
-            held = joined.entered[i]
-            assert held is not None
-            joined.entered[i] = torch.cat([held, entered], dim=1)
-    return joined
+        ids = torch.tensor([[start]], device=device)
+    longer = {k: v for k, v in tensors.items() if k != name}
+    for _ in written:  # masks, segments and positions go on as they do when the model writes
+        longer = module._update_model_kwargs_for_generation(  # type: ignore[operator]
+            ModelOutput(), longer, is_encoder_decoder=encdec
+        )
+    longer = {k: v for k, v in longer.items() if k in tensors}
+    if not encdec:
+        for k, t in longer.items():
+            if isinstance(t, Tensor) and t.shape == ids.shape and t is tensors[k]:
+                longer[k] = torch.cat([t, t[:, -1:].expand(-1, len(written))], dim=1)
+    new = torch.tensor([list(written)], dtype=ids.dtype, device=device)
+    return {**longer, name: torch.cat([ids, new], dim=1)}

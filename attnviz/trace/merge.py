@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import accumulate
 from operator import and_
 
 import torch
@@ -86,6 +87,19 @@ class Passes:
     def merged(self) -> list[Call]:
         """Each layer as one call over all passes."""
         return [merge(x, self._grows(x[0].call.module)) for x in self._layers.values()]
+
+    def adds_up(self, layer: int, n: int) -> bool:
+        """Whether a layer ran in each of n passes, and saw in each no more than came by then.
+
+        (T5Gemma 2 lays a decoder's keys and an encoder's side by side.)
+        """
+        passes = self._layers.get(layer, [])
+        if len(passes) != n:
+            return False
+        seen = list(accumulate(p.n_q for p in passes))
+        return not self._grows(passes[0].call.module) or all(
+            p.n_k <= n_k for p, n_k in zip(passes, seen, strict=True)
+        )
 
     def kind(self, layer: int) -> Kind:
         """The kind of a layer.

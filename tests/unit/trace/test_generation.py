@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
-from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
+    Phi3Config,
+    Phi3ForCausalLM,
+)
 
 import attnviz
 from attnviz import AttnVizError
 from attnviz.edits import AblateHead, BlockEdge, Temperature
 from attnviz.trace.compute import Pattern, Products
+from attnviz.trace.decoding import choosing
 from attnviz.trace.generation import Generation, Step
 from attnviz.trace.merge import Passes
 from attnviz.trace.model import Model
@@ -35,7 +45,7 @@ def whole(model: Model, written: Generation, prompt: torch.Tensor) -> dict[str, 
     if model.module.config.is_encoder_decoder:
         read = [t.id for t in written.trace.target_tokens]
         return {"input_ids": prompt, "decoder_input_ids": torch.tensor([read])}
-    return {"input_ids": torch.cat([prompt, torch.tensor([ids])], dim=1)}
+    return {"input_ids": torch.cat([prompt, torch.tensor([ids], dtype=torch.long)], dim=1)}
 
 
 def assert_like_one_pass(model: Model, written: Generation, prompt: torch.Tensor) -> None:
@@ -312,3 +322,248 @@ def test_edits_act_on_every_token(name: str) -> None:
     assert all(f.passed for f in written.trace.fidelity())
     with pytest.raises(AttnVizError, match="no layer 9"):
         model.generate(inputs={"input_ids": prompt}, max_new_tokens=1, edits=[AblateHead(9, 0)])
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "no cache": {"use_cache": False},
+    "prefill in chunks": {"prefill_chunk_size": 4},
+    "prompt look-up": {"prompt_lookup_num_tokens": 3},
+    "guidance": {"guidance_scale": 2.5},
+    "static cache": {"cache_implementation": "static"},
+    "beams": {"num_beams": 3, "num_return_sequences": 2, "length_penalty": 2.0},
+    "sampling": {"do_sample": True, "temperature": 3.0, "top_k": 7, "min_p": 0.2},
+    "penalties": {"repetition_penalty": 1.9, "no_repeat_ngram_size": 1},
+    "lengths": {"max_length": 7, "min_length": 4, "max_time": 1e-9},
+    "end": {"forced_eos_token_id": 2, "exponential_decay_length_penalty": [1, 1.5]},
+    "outputs": {"output_attentions": True, "output_scores": True, "return_dict_in_generate": True},
+}
+
+
+@pytest.mark.parametrize("name", ["mistral", "t5"])
+@pytest.mark.parametrize("how", SETTINGS.values(), ids=SETTINGS)
+def test_a_checkpoints_settings_do_not_change_what_a_trace_is(
+    name: str, how: dict[str, Any]
+) -> None:
+    model, prompt = writer(name), tokens(1, 9)
+    config = model.module.generation_config
+    with torch.no_grad():
+        plain = model.module.generate(input_ids=prompt, max_new_tokens=8)
+    config.update(**how)
+    before = copy.deepcopy(config)
+    keep = ("qkv", "residual", "logits")
+    written = model.generate(inputs={"input_ids": prompt}, max_new_tokens=8, keep=keep)
+    assert config.to_dict() == before.to_dict()
+    assert [t.id for t in written.tokens] == plain[0, -8:].tolist()
+    n = 8 if name == "t5" else 17  # an encoder-decoder has not read its last token
+    trace = written.trace
+    assert len(trace.target_tokens or trace.tokens) == n == trace.residual(-1).shape[0]
+    assert trace.logits is not None and len(trace.logits) == n
+    for layer in trace.layers:
+        assert layer.n_q == (9 if layer.kind == "encoder" else n)
+    assert_like_one_pass(model, written, prompt)
+    assert all(f.passed for f in trace.fidelity())
+
+
+def test_penalties_change_transformers_text_and_not_this_one() -> None:
+    """The setting above says something: transformers' own text is another one with it."""
+    model, prompt = writer("mistral"), tokens(1, 9)
+    with torch.no_grad():
+        free = model.module.generate(input_ids=prompt, max_new_tokens=8)
+        model.module.generation_config.update(**SETTINGS["penalties"])
+        bound = model.module.generate(input_ids=prompt, max_new_tokens=8)
+    assert not torch.equal(free, bound)
+
+
+def test_what_a_checkpoint_forbids_is_not_written_also_when_gone_on_with() -> None:
+    model, prompt = writer("gpt2"), tokens(1, 6)
+    given = {"input_ids": prompt}
+    free = [t.id for t in model.generate(inputs=given, max_new_tokens=6).tokens]
+    config = model.module.generation_config
+    config.begin_suppress_tokens = [free[0]]
+    config.suppress_tokens = [free[1]]
+    with torch.no_grad():
+        plain = model.module.generate(input_ids=prompt, max_new_tokens=6)[0, 6:].tolist()
+    at_once = [t.id for t in model.generate(inputs=given, max_new_tokens=6).tokens]
+    assert at_once == plain and plain[0] != free[0] and free[1] not in plain
+    for n in range(1, 6):
+        rest = model.generate(inputs=given, after=plain[:n], max_new_tokens=6 - n)
+        assert [t.id for t in rest.tokens] == plain
+
+
+def test_threads_draw_what_they_draw_alone() -> None:
+    model = writer("gpt2")
+
+    def draw(seed: int) -> list[int]:
+        given = {"input_ids": tokens(1, 4, seed=seed)}
+        out = model.generate(inputs=given, max_new_tokens=12, temperature=1.5, seed=seed)
+        return [t.id for t in out.tokens]
+
+    alone = [draw(seed) for seed in range(12)]
+    torch.manual_seed(7)
+    state = torch.random.get_rng_state()
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(draw, range(12)))
+    assert together == alone
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert len({tuple(text) for text in alone}) == 12
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
+    module, prompt = build("gpt2"), tokens(1, 4)
+    with torch.no_grad():
+        logits = module(prompt).logits[:, -1]
+    top = torch.topk(logits[0] / 2.0, 5)
+    odds = top.values.softmax(-1)
+    kept = odds.cumsum(-1) - odds < 0.8  # those that make up p, the one that reaches it included
+    expected = torch.where(kept, odds, 0.0) / odds[kept].sum()
+    n = 2000
+    drawn = [
+        int(choosing(module, 0, 2.0, 5, 0.8, seed)(prompt, logits).argmax(-1)) for seed in range(n)
+    ]
+    counts = torch.tensor([drawn.count(i) for i in top.indices.tolist()])
+    assert int(counts.sum()) == n and 1 < int(kept.sum()) < 5
+    # five standard deviations of a share of n draws
+    spread = 5 * (expected * (1 - expected) / n).sqrt()
+    assert bool(((counts / n - expected).abs() <= spread).all())
+
+
+@pytest.mark.parametrize("name", ["gpt2", "t5"])
+def test_nothing_to_write_reads_what_is_there(name: str) -> None:
+    model, prompt = writer(name), tokens(1, 6)
+    heard: list[int] = []
+    written = model.generate(
+        inputs={"input_ids": prompt},
+        max_new_tokens=0,
+        on_token=lambda step: bool(heard.append(step.id)),  # type: ignore[func-returns-value]
+    )
+    assert written.tokens == () and written.text == "" and heard == []
+    assert_like_one_pass(model, written, prompt)
+    assert len(written.trace.target_tokens or written.trace.tokens) == (1 if name == "t5" else 6)
+
+
+def test_a_token_that_is_dropped_is_not_heard_of() -> None:
+    model, prompt = writer("llama"), tokens(1, 5)
+    heard: list[int] = []
+
+    def listen(step: Step) -> bool:
+        heard.append(step.id)
+        return len(heard) == 2
+
+    written = model.generate(inputs={"input_ids": prompt}, max_new_tokens=9, on_token=listen)
+    assert heard == [t.id for t in written.tokens] and len(heard) == 2
+    assert [t.id for t in written.trace.tokens[5:]] == heard
+    assert_like_one_pass(model, written, prompt)
+
+
+def test_a_text_may_end_where_the_model_does() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = GPT2Config(n_layer=2, n_head=4, n_embd=32, vocab_size=99, n_positions=12)
+        model = attnviz.wrap(GPT2LMHeadModel(config).eval())
+    model.module.generation_config.eos_token_id = None
+    prompt = tokens(1, 5)
+    written = model.generate(inputs={"input_ids": prompt}, max_new_tokens=7)
+    assert len(written.tokens) == 7 and written.trace.layers[0].n_q == 12
+    assert_like_one_pass(model, written, prompt)
+
+
+def test_a_prompt_padded_on_the_left_is_read_as_it_is_without() -> None:
+    model, prompt = writer("gpt2"), tokens(1, 6)
+    bare = model.generate(inputs={"input_ids": prompt}, max_new_tokens=5)
+    padded = model.generate(
+        inputs={
+            "input_ids": torch.cat([torch.zeros(1, 3, dtype=torch.long), prompt], dim=1),
+            "attention_mask": torch.tensor([[0] * 3 + [1] * 6]),
+        },
+        max_new_tokens=5,
+    )
+    assert padded.tokens == bare.tokens and padded.start == bare.start + 3
+    for layer in (0, 1):
+        for head in range(4):
+            mine = padded.trace.attention(layer, head).weights()
+            theirs = bare.trace.attention(layer, head).weights()
+            # the padding's zeros change what is added to what: rounding
+            torch.testing.assert_close(mine[3:, 3:], theirs, rtol=0, atol=1e-5)
+            assert not mine[3:, :3].any()
+    assert bare.trace.logits is not None and padded.trace.logits is not None
+    torch.testing.assert_close(padded.trace.logits, bare.trace.logits, rtol=1e-4, atol=1e-4)
+    assert all(f.passed for f in padded.trace.fidelity())
+
+
+def test_a_text_that_outgrows_its_short_rotation_is_read_anew() -> None:
+    """longrope: past the original length transformers drops its cache and reads all again."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        rope = {
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "short_factor": [1.0] * 4,
+            "long_factor": [4.0] * 4,
+            "original_max_position_embeddings": 16,
+        }
+        config = Phi3Config(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, vocab_size=99, max_position_embeddings=64,
+            original_max_position_embeddings=16, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+            rope_parameters=rope,
+        )  # fmt: skip
+        model = attnviz.wrap(Phi3ForCausalLM(config).eval())
+    model.module.generation_config.eos_token_id = None
+    prompt = tokens(1, 14)
+    keep = ("qkv", "residual", "logits")
+    written = model.generate(inputs={"input_ids": prompt}, max_new_tokens=8, keep=keep)
+    trace = written.trace
+    assert len(trace.tokens) == 22 == trace.residual(0).shape[0]
+    assert trace.logits is not None and len(trace.logits) == 22
+    assert {layer.n_q for layer in trace.layers} == {22}
+    assert_like_one_pass(model, written, prompt)
+    assert all(f.passed for f in trace.fidelity())
+
+
+def test_states_of_an_encoder_elsewhere_are_read_with_each_token() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = GPT2Config(
+            n_layer=2, n_head=4, n_embd=32, vocab_size=99, add_cross_attention=True,
+            initializer_range=0.3,
+        )  # fmt: skip
+        module = GPT2LMHeadModel(config).eval()
+    module.generation_config.eos_token_id = None
+    model = attnviz.wrap(module)
+    states = torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(0))
+    given = {"input_ids": tokens(1, 5), "encoder_hidden_states": states}
+    written = model.generate(inputs=given, max_new_tokens=4)
+    ids = torch.tensor([[t.id for t in written.trace.tokens]])
+    at_once = model.trace(inputs={**given, "input_ids": ids})
+    assert [x.kind for x in written.trace.layers] == ["decoder", "cross"] * 2
+    for layer in at_once.layers:
+        for head in range(4):
+            mine = written.trace.attention(layer.index, head).weights()
+            theirs = at_once.attention(layer.index, head).weights()
+            torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-4)
+    assert written.trace.logits is not None
+    torch.testing.assert_close(written.trace.logits, at_once.logits, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"max_new_tokens": -1}, "0 tokens or more"),
+        ({"temperature": -0.5}, "draw no tokens"),
+        ({"temperature": 1.0, "top_p": 0.0}, "draw no tokens"),
+        ({"inputs": {"input_ids": tokens(2, 4)}}, "2 texts"),
+    ],
+)
+def test_what_cannot_be_written_is_said(how: dict[str, Any], says: str) -> None:
+    model = writer("gpt2")
+    with pytest.raises(AttnVizError, match=says):
+        model.generate(**{"inputs": {"input_ids": tokens(1, 4)}, **how})
+
+
+def test_a_text_is_not_gone_on_from_a_cache() -> None:
+    model = writer("gpt2")
+    with torch.no_grad():
+        cache = model.module(tokens(1, 4), use_cache=True).past_key_values
+    given: dict[str, Any] = {"input_ids": tokens(1, 4), "past_key_values": cache}
+    with pytest.raises(AttnVizError, match="not from a cache"):
+        model.generate(inputs=given)
