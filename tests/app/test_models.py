@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +17,8 @@ from streamlit.testing.v1 import AppTest
 
 from attnviz.errors import AttnVizError
 from attnviz.models import limits
-from attnviz.ui import memory, models
+from attnviz.trace.compute import Products
+from attnviz.ui import memory, models, one_head
 from attnviz.ui.models import ModelChoice, Question, no_report
 from tests.app import folders
 
@@ -184,3 +187,28 @@ def test_a_page_that_stands_open_holds_no_trace_of_its_own() -> None:
     app.slider(key="head").set_value(3).run()  # made again
     assert not app.exception
     assert not app.error
+
+
+def test_a_page_computes_nothing_with_a_model_on_its_own_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is looked at: each script thread would take memory of its own for it, which is
+    never given back, and as many would compete for the cores as there are people."""
+    names: set[str] = set()
+    original = Products.scores
+
+    def noted(self: Products, *args: Any) -> torch.Tensor:
+        names.add(threading.current_thread().name)
+        return original(self, *args)
+
+    monkeypatch.setattr(Products, "scores", noted)
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=120)
+    app.run()
+    app.query_params["text"], app.query_params["pins"] = "The capital of France is", "0.0"
+    app.query_params["at"] = "2"
+    app.switch_page("pages/explore.py").run()
+    for view in one_head.VIEWS:
+        app.segmented_control(key="show").set_value(view).run()
+        assert not app.exception
+        assert not app.error
+    assert names == {"model-work-0", "views-0"}
