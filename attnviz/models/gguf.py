@@ -106,6 +106,8 @@ def _convert(source: Path, header: Header, target: Path) -> None:
     try:
         alone = _alone(source, work / "source")
         _run(alone, work / "model", _budget(source, header), _seconds(source), work / "log.txt")
+        if _key(source) != target.name:  # it would be kept under the hash of another content
+            raise AttnVizError(f"{source.name} changed while it was read.", "Load it again.")
         if target.exists():  # an incomplete one, from a damaged disk
             shutil.rmtree(target)
         os.replace(work / "model", target)

@@ -10,7 +10,7 @@ from functools import cache
 from attnviz.models import limits
 
 LEAST = 64 << 20  # a few pages' worth, however little is free
-MOST = 512 << 20  # one trace of 4,096 tokens of a 30-layer model is 0.3 GB
+MOST = 768 << 20  # two traces of 2,000 tokens of a 30-layer model, and what is seen of them
 SHARE = 4  # of what is free, one in so many
 
 

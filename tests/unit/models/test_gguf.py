@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -238,6 +239,24 @@ def test_another_content_is_another_model(
         tiny_llama.model.norm.weight[0] += 1
     gguf_writer(tiny_gguf, tiny_llama)
     assert gguf._key(tiny_gguf) != before
+
+
+def test_a_file_that_changes_while_it_is_read_is_kept_under_no_name(
+    tiny_gguf: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = tmp_path / "replaced.gguf"
+    source.write_bytes(tiny_gguf.read_bytes())
+    run = gguf._run
+
+    def meanwhile(*args: Any) -> None:
+        with source.open("ab") as file:
+            file.write(b"one more")
+        run(*args)
+
+    monkeypatch.setattr(gguf, "_run", meanwhile)
+    with pytest.raises(AttnVizError, match=r"replaced\.gguf changed while it was read"):
+        load(str(source), device="cpu")
+    assert not [path for path in cache.iterdir() if path.is_dir()]
 
 
 def test_a_damaged_cache_is_made_again(
