@@ -35,7 +35,8 @@ def settle_garbage() -> None:
 
 
 def tidy() -> None:
-    """Find what is held by nothing but itself, and return the memory."""
+    """Find what is held by nothing but itself, and return the memory: 0.3 s in which nothing else
+    runs, so for when a model went, whose parts hold each other."""
     settle_garbage()
     give_back()
 

@@ -94,7 +94,7 @@ def shared() -> Shared:
     values = Cache(memory.budget, on_drop=memory.give_back)
     limits.releases[:] = [values.free, models.free]  # the cheapest to make again first
     return Shared(
-        work=Executor(on_idle=memory.tidy, name="model-work"),
+        work=Executor(on_idle=memory.give_back, name="model-work"),
         views=Executor(on_idle=memory.give_back, name="views"),
         models=models,
         values=values,
