@@ -145,7 +145,7 @@ def is_causal_lm(module: PreTrainedModel) -> bool:
     if getattr(module.config, "is_decoder", False):
         return True
     name = type(module).__name__
-    if name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")):
+    if name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Text2Text")):
         return True
     if "MaskedLM" in name:
         return False
