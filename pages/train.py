@@ -15,7 +15,7 @@ DOORS = {"nothing": "A small transformer from nothing", "model": "Fine-tune a lo
 
 st.markdown("## Train")
 status = st.empty()
-every = {job.name: job for job in jobs.all()}
+every = {job.name: job for job in attempt(jobs.all) or ()}
 if st.query_params.get("job") and st.query_params["job"] not in every:
     st.warning(as_text(f"There is no job {st.query_params['job'][:80]}; it may have been deleted."))
     del st.query_params["job"]
@@ -37,7 +37,7 @@ if name:
     if told:
         watching.watch(job)
         if not told.is_live:
-            results.results(job)
+            attempt(lambda: results.results(job))
     st.stop()
 
 status.caption("Attention while it is learned, head by head.")

@@ -8,13 +8,17 @@ with an optional entry.json of a title and a description.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from attnviz.models import bounded_json
 from attnviz.models.cache import data_folder
+
+MAX_BYTES = 2**16  # of an entry.json
+MAX_VALUES = 1_000
+MAX_WORDS = 300
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -95,11 +99,23 @@ def _find(package: _Packaged) -> Entry | None:
 
 
 def _folders(root: Path) -> tuple[Entry, ...]:
-    entries = []
-    for config in sorted(root.glob("*/config.json")):
-        folder = config.parent
-        about = folder / "entry.json"
-        words = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
-        title = words.get("title", folder.name)
-        entries.append(Entry(folder.name, title, "folder", folder, words.get("description", "")))
-    return tuple(entries)
+    try:
+        found = sorted(config.parent for config in root.glob("*/config.json"))
+    except OSError:  # a folder that nobody may look into holds nothing for anybody
+        return ()
+    return tuple(_entry(folder) for folder in found)
+
+
+def _entry(folder: Path) -> Entry:
+    """The model in a folder; what its entry.json does not say, its name has to."""
+    try:
+        with (folder / "entry.json").open("rb") as file:
+            words = bounded_json.parse(file.read(MAX_BYTES), MAX_VALUES)
+    except (OSError, ValueError):
+        words = None
+    said = words if isinstance(words, dict) else {}
+    title, description = (
+        said[part][:MAX_WORDS] if isinstance(said.get(part), str) else ""
+        for part in ("title", "description")
+    )
+    return Entry(folder.name, title or folder.name, "folder", folder, description)

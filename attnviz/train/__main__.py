@@ -15,10 +15,10 @@ from filelock import FileLock, Timeout
 
 from attnviz.errors import AttnVizError
 from attnviz.train import events, queue
-from attnviz.train.job import ALIVE, REQUEST, Job, requested
+from attnviz.train.job import ALIVE, LOCK, REQUEST, Job, requested
 
 LOOK_SECONDS = 0.3  # between two looks at the line
-LOCK_SECONDS = 10.0  # somebody who asks whether we live holds the lock for a moment
+LOCK_SECONDS = 10.0  # one that was told to end may still be writing
 
 
 def main(arguments: list[str]) -> int:
@@ -36,7 +36,8 @@ def main(arguments: list[str]) -> int:
         return _follow(job)
     try:
         with (
-            FileLock(job.folder / ALIVE, timeout=LOCK_SECONDS),
+            FileLock(job.folder / LOCK, timeout=LOCK_SECONDS),
+            queue.signed(job.folder / ALIVE),
             queue.ticket(job.folder.parent, device, job.name),
         ):
             return _run(job) if _my_turn(job, device) else 0

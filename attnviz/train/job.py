@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -25,7 +26,8 @@ RESUMABLE = ("paused", "stopped", "failed", "interrupted", "cancelled")
 FILE = "job.json"
 LOG = "log"
 REQUEST = "request"  # a file that says "pause" or "cancel"
-ALIVE = "alive.lock"
+LOCK = "work.lock"  # held by the one process that works on the job
+ALIVE = "alive.json"  # says which that is
 STARTING_SECONDS = 30  # Python has to start before the process can hold its lock
 
 
@@ -91,14 +93,14 @@ class Job:
         steps = events.of_kind(happened, "step")
         last: Event = states[-1] if states else {"state": "queued", "sentence": "", "time": 0.0}
         done = max((e["step"] for e in happened), default=0)
-        loss = steps[-1]["loss"] if steps else None
+        loss = steps[-1].get("loss") if steps else None
         state: State = last["state"]
-        sentence, ahead = last.get("sentence", ""), None
+        sentence, ahead = last.get("sentence") or "", None
         if state in LIVE and not self.is_alive:
             again = events.of_kind(self.events(), "state")
             if again and again[-1] != last:  # it ended while we looked
                 return self.status
-            if time.time() - last["time"] > STARTING_SECONDS or state == "running":
+            if abs(time.time() - last["time"]) > STARTING_SECONDS or state == "running":
                 state = "interrupted"
                 sentence = (
                     "The process ended without a word: it was killed, or the machine ran out of "
@@ -116,8 +118,8 @@ class Job:
     @property
     def checkpoint(self) -> Path | None:
         """The newest complete checkpoint: a folder that `attnviz.load` opens, or an adapter."""
-        found = sorted((self.folder / "checkpoint").glob("step-*"))
-        return found[-1] if found else None
+        found = [p for p in (self.folder / "checkpoint").glob("step-*") if p.is_dir()]
+        return max(found, default=None)
 
     @property
     def model(self) -> Path | None:
@@ -130,7 +132,8 @@ class Job:
 
     def snapshots(self) -> tuple[Path, ...]:
         """The kept attention of the probe, in the order of steps; see `snapshots.read`."""
-        return tuple(sorted((self.folder / "snapshots").glob("step-*.safetensors")))
+        found = (self.folder / "snapshots").glob("step-*.safetensors")
+        return tuple(sorted(p for p in found if re.fullmatch(r"step-\d{1,9}\.safetensors", p.name)))
 
     def cancel(self) -> None:
         """Ends it for good; the process writes a last checkpoint first."""
@@ -185,7 +188,7 @@ class Job:
 
     def _is_starting(self) -> bool:
         states = events.of_kind(self.events(), "state")
-        return bool(states) and time.time() - states[-1]["time"] < STARTING_SECONDS
+        return bool(states) and abs(time.time() - states[-1]["time"]) < STARTING_SECONDS
 
 
 def write(path: Path, text: str) -> None:
@@ -199,5 +202,5 @@ def requested(folder: Path) -> str:
     """What somebody asked of the job: "pause", "cancel" or ""."""
     try:
         return (folder / REQUEST).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+    except (OSError, UnicodeDecodeError):  # nobody asked, or not in words
         return ""

@@ -63,9 +63,22 @@ def create(settings: JobSettings, data: bytes | None = None) -> Job:
 
 
 def all() -> tuple[Job, ...]:
-    """Every job, the newest first."""
-    found = sorted(folder().glob(f"*/{FILE}"), reverse=True)
-    return tuple(Job(path.parent) for path in found)
+    """Every job, the newest first; also one whose settings are gone, so that it can be deleted.
+
+    Raises:
+        AttnVizError: the jobs folder cannot be read.
+    """
+    root = folder()
+    try:
+        found = [path for path in root.iterdir() if path.is_dir() and path.name[:1] != "."]
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise AttnVizError(
+            f"The jobs folder {root} cannot be read ({error.strerror}).",
+            "Point ATTNVIZ_JOBS at a folder of yours.",
+        ) from error
+    return tuple(Job(path) for path in sorted(found, reverse=True))
 
 
 def find(name: str) -> Job:
@@ -84,11 +97,20 @@ def delete(job: Job) -> None:
     """Removes a job's folder with all that it learned.
 
     Raises:
-        AttnVizError: it is at work.
+        AttnVizError: it is at work, or its files cannot be removed.
     """
     if job.is_alive:
         raise AttnVizError("The job is at work.", "Cancel it first.")
-    shutil.rmtree(job.folder)
+    try:
+        if job.folder.is_symlink():  # what it leads to is not ours
+            job.folder.unlink()
+        else:
+            shutil.rmtree(job.folder)
+    except OSError as error:
+        raise AttnVizError(
+            f"The job {job.name} cannot be deleted ({error.strerror}).",
+            f"Remove {job.folder} by hand.",
+        ) from error
 
 
 def _resolved(device: str) -> str:

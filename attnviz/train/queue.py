@@ -1,35 +1,33 @@
 """The line for a device: one job runs, the others wait and can tell their place.
 
-A ticket is a file whose name begins with the time it was drawn, locked by the process that holds
-it as long as it lives. The first living ticket may run. A killed process's lock falls with it, and
-whoever looks next clears its ticket away.
+A ticket is a file whose name begins with the time it was drawn, and which names the process that
+holds it. The first ticket of a living process may run; whoever looks next clears the others away.
+
+To look is to read: nobody who asks whether a process lives takes a lock for it, so that any number
+may ask at once and none of them is taken for the process itself.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+import psutil
+from filelock import FileLock
 
 LOCK_SECONDS = 30  # looking at a line takes milliseconds; longer means a stuck disk
-
-
-@dataclass(frozen=True)
-class Ticket:
-    """A place in the line of one device. path: the file that stands for it."""
-
-    path: Path
-    lock: FileLock
+SAME_START = 2.0  # seconds between two readings of one process's start: clocks are set
+MAX_BYTES = 1024
 
 
 @contextmanager
-def ticket(root: Path, device: str, name: str) -> Iterator[Ticket]:
-    """Draws a ticket, and gives it back at the end.
+def ticket(root: Path, device: str, name: str) -> Iterator[Path]:
+    """Draws a ticket (the file's path), and gives it back at the end.
 
     Args:
         root: the folder of all jobs. device: e.g. "cpu" or "cuda:0". name: the job's.
@@ -37,15 +35,13 @@ def ticket(root: Path, device: str, name: str) -> Iterator[Ticket]:
     folder = _line(root, device)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{time.time_ns():020d}-{name}.ticket"
-    held = FileLock(path)
     with _looking(folder):
-        held.acquire(timeout=LOCK_SECONDS)
+        sign(path)
     try:
-        yield Ticket(path, held)
+        yield path
     finally:
         with _looking(folder):
             path.unlink(missing_ok=True)
-            held.release()
 
 
 def ahead(root: Path, device: str, name: str) -> int | None:
@@ -64,17 +60,36 @@ def ahead(root: Path, device: str, name: str) -> int | None:
     return names.index(name) if name in names else None
 
 
-def is_held(path: Path) -> bool:
-    """Whether a living process holds the lock at ``path``."""
-    if not path.exists():
-        return False
-    probe = FileLock(path)
+@contextmanager
+def signed(path: Path) -> Iterator[None]:
+    """The file at ``path`` says for as long that this process lives."""
+    sign(path)
     try:
-        probe.acquire(blocking=False)
-    except Timeout:
-        return True
-    probe.release()
-    return False
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def sign(path: Path) -> None:
+    """Writes into the file at ``path`` which process this is."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft.write_text(json.dumps({"pid": os.getpid(), "started": psutil.Process().create_time()}))
+    os.replace(draft, path)
+
+
+def is_held(path: Path) -> bool:
+    """Whether the process that signed the file at ``path`` lives; a number is given out again, so
+    it also has to have started when that one did."""
+    try:
+        with path.open("rb") as file:
+            said = json.loads(file.read(MAX_BYTES))
+        process = psutil.Process(int(said["pid"]))
+        same = abs(process.create_time() - float(said["started"])) < SAME_START
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return False  # nobody has signed it, or nobody's hand
+    except psutil.Error:
+        return False
 
 
 def _line(root: Path, device: str) -> Path:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from attnviz.errors import AttnVizError
+from attnviz.models import bounded_json
 
 Decay = Literal["linear", "cosine", "constant"]
 Objective = Literal["causal", "masked", "classify", "seq2seq"]
 Method = Literal["lora", "last", "full"]
 
+MAX_BYTES = 16 * 2**20  # of job.json: a task may hold a person's own text
+MAX_VALUES = 2**21  # counted by commas, and the text has its own
 MAX_STEPS = 1_000_000
 LOGS = 400  # points of a loss curve: more cannot be told apart on a screen
 
@@ -173,15 +178,15 @@ class JobSettings:
             AttnVizError: no such JSON, or a value that cannot be.
         """
         try:
-            values = json.loads(text)
+            values = bounded_json.parse(text.encode(errors="replace"), MAX_VALUES)
             work = dict(values["work"])
             kind = work.pop("kind")
-        except (ValueError, KeyError, TypeError) as error:
+            schedule, limits = dict(values.get("schedule", {})), dict(values.get("limits", {}))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise AttnVizError(f"This is no training job: {error}.", "Submit it again.") from error
         if kind not in ("task", "finetune"):
             raise AttnVizError(f"A job's work cannot be {kind!r}.", "It is task or finetune.")
-        schedule = dict(values.get("schedule", {}))
-        if schedule.get("snapshot_steps") is not None:
+        if isinstance(schedule.get("snapshot_steps"), list):
             schedule["snapshot_steps"] = tuple(schedule["snapshot_steps"])
         work_type: type = TaskWork if kind == "task" else FinetuneWork
         rest = {k: v for k, v in values.items() if k not in ("work", "schedule", "limits")}
@@ -191,7 +196,7 @@ class JobSettings:
                 **rest,
                 "work": _make(work_type, work),
                 "schedule": _make(Schedule, schedule),
-                "limits": _make(Limits, values.get("limits", {})),
+                "limits": _make(Limits, limits),
             },
         )
 
@@ -203,9 +208,20 @@ def read(path: Path) -> JobSettings:
         AttnVizError: it cannot be read or is no training job.
     """
     try:
-        return JobSettings.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise AttnVizError(f"{path} cannot be read: {error}.", "Check the path.") from error
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise AttnVizError(f"{path.name} is too big to be a job's settings.")
+        return JobSettings.from_json(raw.decode("utf-8"))
+    except OSError as error:
+        raise AttnVizError(
+            f"The settings of the job {path.parent.name} cannot be read ({error.strerror}).",
+            "Check the path.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise AttnVizError(
+            f"The settings of the job {path.parent.name} are not text.", "Submit it again."
+        ) from error
 
 
 def with_limits(settings: JobSettings, limits: Limits) -> JobSettings:
@@ -219,7 +235,27 @@ def _make(kind: type, values: Mapping[str, Any]) -> Any:
         raise AttnVizError(
             f"A job has no setting {unknown[0]!r}.", f"Those of {kind.__name__}: {sorted(known)}."
         )
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        if not _fits(value, hints[name]):
+            raise AttnVizError(
+                f"{name} cannot be {str(value)[:80]!r} in a job's settings.", "Submit it again."
+            )
     try:
         return kind(**values)
     except TypeError as error:
         raise AttnVizError(f"The job's settings are incomplete: {error}.") from error
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from JSON is of the type that a field has."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in parts
+    if origin in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(item, parts[0]) for item in value)
+    if hint is float:
+        return type(value) in (int, float) and abs(value) < math.inf
+    return type(value) is hint if hint in (int, str) else isinstance(value, origin or hint)

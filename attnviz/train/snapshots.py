@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from attnviz.errors import AttnVizError
+from attnviz.models import limits
 from attnviz.models.tokens import Token
 from attnviz.trace import Prediction, Trace
 from attnviz.trace.compute import Pattern, Products, Recorded
@@ -100,10 +101,13 @@ def read(path: Path) -> Snapshot:
         AttnVizError: it is no snapshot, or damaged.
     """
     try:
+        limits.require_memory(path.stat().st_size, f"The snapshot {path.name}")
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["snapshot"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         layers = header["layers"]
+        if not layers:
+            raise ValueError("it holds no layers")
         calls = [_call(about, tensors) for about in layers]
         trace = Trace(
             calls=calls,
@@ -115,7 +119,9 @@ def read(path: Path) -> Snapshot:
         )
         predictions = tuple(Prediction(**p) for p in header["predictions"])
         return Snapshot(header["step"], trace, predictions)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except AttnVizError:
+        raise
+    except Exception as error:  # a damaged file may hold anything under any name
         raise AttnVizError(
             f"The snapshot {path.name} cannot be read: {error}.", "Choose another step."
         ) from error

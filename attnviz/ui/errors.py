@@ -20,8 +20,15 @@ def sentence(error: BaseException) -> str:
     """The error as a person reads it. What nobody foresaw goes to the log under a reference."""
     if isinstance(error, AttnVizError):
         return str(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's own
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's own, and what it says on the CPU
+        or "can't allocate memory" in str(error)[:1000]
+    ):
         return "There is not enough memory for this. Use a shorter text or a smaller model."
+    if isinstance(error, OSError) and error.strerror:
+        where = f" {str(error.filename)[:200]}" if error.filename else ""
+        return f"A file or folder cannot be used:{where} ({error.strerror})."
     reference = secrets.token_hex(3)
     log.error("reference %s", reference, exc_info=error)
     return f"Something went wrong inside attnviz. The server's log has it under {reference}."

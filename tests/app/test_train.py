@@ -19,6 +19,7 @@ from attnviz.train.run import run
 from attnviz.train.settings import TaskWork
 from attnviz.train.tasks import TASKS, find
 from attnviz.train.tasks.task import settings_for
+from tests.unit.train.damaged import DAMAGES, sound
 
 ROOT = Path(__file__).parents[2]
 APP = """
@@ -281,3 +282,25 @@ def test_fine_tuning_asks_for_data_and_names_its_mistakes(app: AppTest) -> None:
         "Download the model",
         "Download the adapter",
     }
+
+
+def test_damaged_jobs_leave_the_page_and_each_other_alone(app: AppTest, tmp_path: Path) -> None:
+    root = tmp_path / "jobs"
+    intact = Job(sound(root / "20990101-000000-sound"))
+    for i, damage in enumerate(DAMAGES.values()):
+        damage(sound(root / f"20200101-{i:06d}-damaged"))
+    app.run()
+    assert not app.exception
+    assert any(b.label == "Start" for b in app.button)
+    assert any("damaged" in b.label and "cancelled" in b.label for b in app.button)  # the sound one
+    for job in jobs.all():
+        if job.name == intact.name:
+            continue
+        app.query_params["job"] = job.name
+        app.run()
+        assert not app.exception, job.name
+        assert all("inside attnviz" not in error.value for error in app.error), job.name
+        app.button(key="delete").click().run()
+        assert not app.exception, job.name
+        assert not job.folder.exists()
+    assert [job.name for job in jobs.all()] == [intact.name]

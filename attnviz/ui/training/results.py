@@ -143,7 +143,7 @@ def _expected(job: Job) -> str:
 def _example(job: Job) -> dict[str, str]:
     """The probe as Explore's link takes it: a small task's model reads no other words."""
     known = of_kind(job.events(), "probe")
-    said = {name: known[0][name] for name in ("text", "target") if known and known[0][name]}
+    said = {n: known[0][n] for n in ("text", "target") if known and known[0].get(n)}
     return said if sum(map(len, said.values())) <= LINKED else {}
 
 

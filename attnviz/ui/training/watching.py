@@ -53,11 +53,15 @@ def in_a_line(job: Job) -> str:
     when = f"{found[2]}.{found[1]}. {found[3]}:{found[4]}" if found else job.name
     try:
         return as_text(f"{job.settings.title} · {when} · {job.status.state}")
-    except AttnVizError:  # its settings cannot be read; opened, the page says why
+    except (AttnVizError, OSError):  # it cannot be read; opened, the page says why
         return as_text(job.name)
 
 
 def _view(job: Job, was_live: bool) -> None:
+    attempt(lambda: _now(job, was_live))  # what a damaged job cannot show is told in its place
+
+
+def _now(job: Job, was_live: bool) -> None:
     happened = job.events()
     status = job.status_from(happened)
     if status.is_live != was_live:
@@ -79,7 +83,7 @@ def _depth(job: Job) -> int:
     paths = job.snapshots()
     try:
         return len(opened(str(paths[0]), paths[0].stat().st_mtime).trace.layers) if paths else 0
-    except (AttnVizError, FileNotFoundError):
+    except (AttnVizError, OSError):
         return 0
 
 
@@ -108,9 +112,12 @@ def _words(status: Status, happened: tuple[Event, ...]) -> str:
         last = steps[-1]
         if status.loss is not None:
             words += f" · loss {status.loss:.4g}"
-        reads_images = any(e["text"] is None for e in of_kind(happened, "probe"))
+        reads_images = any(e.get("text") is None for e in of_kind(happened, "probe"))
         unit = "images/s" if reads_images else "tokens/s"
-        words += f" · {last['tokens_per_second']:,.0f} {unit} · {last['memory'] / 2**20:,.0f} MB"
+        if (rate := last.get("tokens_per_second")) is not None:
+            words += f" · {rate:,.0f} {unit}"
+        if (memory := last.get("memory")) is not None:
+            words += f" · {memory / 2**20:,.0f} MB"
     if looks := of_kind(happened, "evaluation"):
         words += f" · {looks[-1]['accuracy']:.1%} right on held-out data"
     return words
@@ -135,12 +142,12 @@ def _buttons(job: Job, status: Status) -> None:
 
 def done(action: Callable[[], None]) -> bool:
     """Whether the action succeeded; if not, why is shown."""
-    try:
+
+    def succeeded() -> bool:
         action()
-    except AttnVizError as error:
-        show(error)
-        return False
-    return True
+        return True
+
+    return bool(attempt(succeeded))
 
 
 def curves(happened: tuple[Event, ...]) -> None:
@@ -150,10 +157,10 @@ def curves(happened: tuple[Event, ...]) -> None:
         st.caption("The loss appears with the first steps.")
         return
     x = np.array([e["step"] for e in steps])
-    loss = np.array([np.nan if e["loss"] is None else e["loss"] for e in steps], dtype=float)
+    loss = np.array([_or_nan(e.get("loss")) for e in steps], dtype=float)
     held_out = np.full(len(x), np.nan)
     for e in looks:
-        held_out[np.searchsorted(x, e["step"]).clip(max=len(x) - 1)] = e["loss"]
+        held_out[np.searchsorted(x, e["step"]).clip(max=len(x) - 1)] = _or_nan(e.get("loss"))
     chart = charts.lines(
         {"training": loss, "held out": held_out}, x=x, x_title="step", y_title="loss, in nats"
     )
@@ -173,6 +180,10 @@ def curves(happened: tuple[Event, ...]) -> None:
         )
         newest = f"{looks[-1]['accuracy']:.1%}"
         _draw(chart, 260, "accuracy", f"Right on held-out data; the newest is {newest}")
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value
 
 
 def _draw(chart: alt.Chart, height: int, key: str, alt: str) -> None:
@@ -209,7 +220,10 @@ def heads(job: Job) -> None:
     snapshot = attempt(lambda: opened(str(path), path.stat().st_mtime))
     if snapshot is None:
         return
-    trace = snapshot.trace
+    attempt(lambda: _drawn(snapshot.trace))
+
+
+def _drawn(trace: Trace) -> None:
     selected = canvas_state("train_grid").selected or (len(trace.layers) - 1, 0)
     remember = models.remembering(trace, models.no_report)
     grid = replace(remember(("grid",), lambda: grid_payload(trace)), selected=selected)
