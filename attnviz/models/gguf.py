@@ -11,17 +11,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import psutil
 from filelock import FileLock, Timeout
 
 from attnviz.errors import AttnVizError
-from attnviz.models import folder, limits
+from attnviz.models import child, folder, limits
 from attnviz.models.cache import cache_folder
 from attnviz.models.gguf_header import Header, read_header
 
@@ -32,7 +30,6 @@ BASE_MEMORY = 2 * limits.GIB  # the vocabulary as Python objects, and room to wo
 BASE_SECONDS = 300
 BYTES_PER_SECOND = 500_000  # far slower than any disk or processor in use
 ABANDONED_SECONDS = 24 * 3600
-POLL_SECONDS = 0.1
 
 
 def converted(source: Path) -> Path:
@@ -131,74 +128,15 @@ def _alone(source: Path, empty: Path) -> Path:
 
 
 def _run(source: Path, target: Path, budget: int, seconds: int, log: Path) -> None:
-    """The conversion as a child process, watched from here, ended past its limits."""
-    here = Path(__file__).resolve().parents[2]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(here), *filter(None, [os.environ.get("PYTHONPATH")])]),
-        "PYTHONIOENCODING": "utf-8",
-        "CUDA_VISIBLE_DEVICES": "",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "MALLOC_ARENA_MAX": "2",  # else each thread reserves address space, which is limited here
-    }
-    command = [sys.executable, "-m", "attnviz.models.gguf", str(source.absolute()), str(target)]
-    command += [str(budget), str(seconds)]
-    deadline = time.monotonic() + seconds
-    with log.open("wb") as output:
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
-        )
-        try:
-            while child.poll() is None:
-                if time.monotonic() > deadline:
-                    raise _over_limits(source, f"more than {seconds:,} seconds")
-                if _resident(child.pid) > budget + BASE_MEMORY:
-                    raise _over_limits(source, f"more than {limits.readable(budget)} of memory")
-                time.sleep(POLL_SECONDS)
-        finally:
-            child.kill()
-            child.wait()
-    if child.returncode != 0:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        reason = lines[-1].strip()[:300] if lines else "the reader ended without a word"
-        if child.returncode < 0:
-            reason = f"the reader was ended by signal {-child.returncode}"
-        raise AttnVizError(
-            f"{source.name} could not be read as a model: {reason.rstrip('.')}.",
-            "Choose another file, or the model's safetensors.",
-        )
-
-
-def _resident(pid: int) -> int:
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:  # it has just ended
-        return 0
-
-
-def _over_limits(source: Path, what: str) -> AttnVizError:
-    return AttnVizError(
-        f"Reading {source.name} was stopped: it took {what}.",
-        "The file may be damaged; download it again, or use the model's safetensors.",
+    """The conversion as a child process, ended past its limits."""
+    child.run(
+        "attnviz.models.gguf",
+        [str(source.absolute()), str(target)],
+        subject=source.name,
+        memory=budget,
+        seconds=seconds,
+        log=log,
     )
-
-
-def _limit_this_process(budget: int, seconds: int) -> None:
-    """Let the operating system enforce the limits too, where it can (not on Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return
-    address_space = int(psutil.Process().memory_info().vms) + budget
-    for kind, most in ((resource.RLIMIT_AS, address_space), (resource.RLIMIT_CPU, seconds)):
-        hard = resource.getrlimit(kind)[1]
-        try:
-            resource.setrlimit(
-                kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
-            )
-        except (ValueError, OSError):  # macOS takes no limit on the address space
-            continue
 
 
 def _write(source: Path, target: Path) -> None:
@@ -250,7 +188,7 @@ def _main() -> int:
     import torch  # noqa: F401  before the limits, which are about the file and not the libraries
     import transformers  # noqa: F401
 
-    _limit_this_process(budget=int(sys.argv[3]), seconds=int(sys.argv[4]))
+    child.limit_this_process(memory=int(sys.argv[3]), seconds=int(sys.argv[4]))
     try:
         _write(source, target)
     except MemoryError:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
-import torch
 
 from attnviz.errors import AttnVizError
+
+if TYPE_CHECKING:
+    import torch  # takes seconds, and not every process that has limits needs it
 
 GIB = 2**30
 
@@ -30,6 +32,8 @@ def available_memory(device: torch.device | None = None) -> int:
     In a container the smaller of the machine's free memory and what the cgroup still grants.
     """
     if device is not None and device.type == "cuda":
+        import torch
+
         return int(torch.cuda.mem_get_info(device)[0])
     free = int(psutil.virtual_memory().available)
     granted = _cgroup_memory()

@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from attnviz import nn  # noqa: F401  tells transformers of the model types of our own
 from attnviz.errors import AttnVizError
-from attnviz.models import catalog, gguf, hub, limits, shell
+from attnviz.models import catalog, gguf, hub, limits, shell, tokenizer_check
 from attnviz.models.checkpoint import Checkpoint
 from attnviz.models.devices import resolve_device, resolve_dtype
 from attnviz.models.folder import Folder, Stamp, inspect, stamp
@@ -345,6 +345,7 @@ def _tokenizer(path: Path, config: PreTrainedConfig) -> tuple[Any | None, tuple[
         reads_text = hasattr(config.get_text_config(), "vocab_size")
         return None, (NO_TOKENIZER,) if reads_text else ()
     try:
+        tokenizer_check.check(path)
         with reading():
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 path, config=config, local_files_only=True, trust_remote_code=False

@@ -268,3 +268,28 @@ def test_a_config_of_nonsense_is_one_sentence(gpt2_folder: Path) -> None:
     with pytest.raises(AttnVizError, match="configuration of 'tiny-gpt2'") as caught:
         load(str(gpt2_folder), device="cpu")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{not json", b"[1]", b"null", b"\xff\xfe", b'{"title": 7, "description": [1]}', None],
+)
+def test_a_damaged_entry_is_listed_by_its_folders_name(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTNVIZ_MODELS", str(tmp_path))
+    for name in ("damaged", "sound"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "entry.json").write_text('{"title": "Mine", "description": "Two."}')
+    about = tmp_path / "damaged" / "entry.json"
+    if content is None:
+        about.unlink()
+        about.symlink_to(about)
+    else:
+        about.write_bytes(content)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    found = {e.name: (e.title, e.description) for e in catalog.installed()}
+    assert found["damaged"] == ("damaged", "")
+    assert found["sound"] == ("Mine", "Two.")
+    assert "loop" not in found
