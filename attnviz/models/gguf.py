@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from attnviz.errors import AttnVizError
-from attnviz.models import child, folder, limits
+from attnviz.models import child, folder, limits, tokenizer_check
 from attnviz.models.cache import cache_folder
 from attnviz.models.gguf_header import Header, read_header
 
@@ -172,6 +172,7 @@ def _write(source: Path, target: Path) -> None:
     if header.pre_tokenizer == "smollm":
         _split_digits(tokenizer)
     tokenizer.save_pretrained(target)
+    tokenizer_check.try_out(target)  # once, here: it is not asked again when the model is loaded
 
 
 def _split_digits(tokenizer: object) -> None:

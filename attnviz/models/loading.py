@@ -70,9 +70,25 @@ def load(
     Raises:
         AttnVizError: there is no such model, it is unsafe, damaged, of an unknown type, or too big.
     """
+    try:
+        return _load(name.strip(), device, dtype, revision)
+    except OSError as error:
+        raise AttnVizError(
+            f"The files of '{name[:200]}' cannot be read ({error.strerror or error}).",
+            "Check the folder's rights, or the disk.",
+        ) from error
+    except (RecursionError, OverflowError) as error:
+        raise AttnVizError(
+            f"The files of '{name[:200]}' hold what cannot be: {_sentence(error)}",
+            "Download them again, or choose another model.",
+        ) from error
+
+
+def _load(name: str, device: str, dtype: str, revision: str | None) -> Checkpoint:
     place = resolve_device(device)
-    path, label, sha, notes = _find(name.strip(), revision)
-    if path.suffix == ".gguf" and path.is_file():
+    path, label, sha, notes = _find(name, revision)
+    converted = path.suffix == ".gguf" and path.is_file()
+    if converted:  # a process with limits has read it, and tried out its tokenizer
         path = gguf.converted(path)
         sha = path.name
     before = stamp(path)
@@ -80,7 +96,7 @@ def load(
     number_format = resolve_dtype(dtype, place, found.dtype)
     with _loading, _quiet():
         module, load_notes = _build(found, place, number_format, label)
-        tokenizer, tokenizer_notes = _tokenizer(found.path, module.config)
+        tokenizer, tokenizer_notes = _tokenizer(found.path, module.config, tried=converted)
         processor, processor_notes = _processor(found.path)
     if stamp(path) != before:  # what was read first and last may be of two models
         raise AttnVizError(
@@ -340,12 +356,15 @@ def _take_generation_settings(module: PreTrainedModel, path: Path) -> None:
         module.generation_config = settings
 
 
-def _tokenizer(path: Path, config: PreTrainedConfig) -> tuple[Any | None, tuple[str, ...]]:
+def _tokenizer(
+    path: Path, config: PreTrainedConfig, tried: bool
+) -> tuple[Any | None, tuple[str, ...]]:
     if not any((path / name).is_file() for name in TOKENIZER_FILES):
         reads_text = hasattr(config.get_text_config(), "vocab_size")
         return None, (NO_TOKENIZER,) if reads_text else ()
     try:
-        tokenizer_check.check(path)
+        if not tried:
+            tokenizer_check.check(path)
         with reading():
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 path, config=config, local_files_only=True, trust_remote_code=False

@@ -62,7 +62,12 @@ def check(folder: Path) -> None:
         )
 
 
-def _try_out(folder: Path) -> None:
+def try_out(folder: Path) -> None:
+    """Open the tokenizer and use it, in this process.
+
+    Raises:
+        Exception: what its reader says, or what is wrong with it.
+    """
     for name in SETTINGS:
         if (folder / name).is_file():
             _check_settings(folder / name)
@@ -150,7 +155,7 @@ def _main() -> int:
 
     child.limit_this_process(memory=int(sys.argv[2]), seconds=int(sys.argv[3]))
     try:
-        _try_out(Path(sys.argv[1]))
+        try_out(Path(sys.argv[1]))
     except MemoryError:
         print("\nit needs more memory than its size allows", file=sys.stderr)
         return 1

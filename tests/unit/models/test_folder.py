@@ -335,3 +335,30 @@ def test_files_that_change_while_they_are_read_are_refused(
     monkeypatch.setattr(loading, "_processor", meanwhile)
     with pytest.raises(AttnVizError, match="changed while they were read"):
         load(str(copy), device="cpu")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_file_that_cannot_be_read_is_a_sentence(gpt2_folder: Path, name: str) -> None:
+    """Reading a process's own memory from its start fails, whoever asks."""
+    (gpt2_folder / name).unlink()
+    (gpt2_folder / name).symlink_to("/proc/self/mem")
+    with pytest.raises(AttnVizError, match=r"cannot be read \(Input/output error\)|not a safetens"):
+        load(str(gpt2_folder), device="cpu")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("kind", ["loop", "folder", "pipe"])
+def test_what_is_no_file_is_not_waited_for(gpt2_folder: Path, name: str, kind: str) -> None:
+    path = gpt2_folder / name
+    path.unlink(missing_ok=True)
+    if kind == "loop":
+        path.symlink_to(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    if name == "tokenizer.json":
+        assert load(str(gpt2_folder), device="cpu").tokenizer is None
+    else:
+        with pytest.raises(AttnVizError, match=r"has no config|no weights"):
+            load(str(gpt2_folder), device="cpu")
