@@ -39,7 +39,9 @@ def document(rows: Sequence[Row]) -> str:
         "",
         f"**{whole.types} types** in {len(rows)} classes, {whole.with_attention} with softmax "
         f"attention: **{whole.exact:.1%} exact, {whole.shown:.1%} exact or dense**, the rest "
-        f"refused. No weight differs by more than {TOLERANCE:.0e}.",
+        f"refused. No weight differs by more than {TOLERANCE:.0e} where the table was made. "
+        "Differences below that are rounding, which other processors do otherwise; `python -m "
+        "benchmarks.precision` compares in float64, where it all but vanishes.",
         "",
         "- *exact*: recomputed from Q, K, V and the score modifiers.",
         "- *dense*: the module's own weights, because it computes attention in code of its own.",

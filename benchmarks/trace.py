@@ -18,10 +18,11 @@ from collections.abc import Callable
 
 import psutil
 import torch
+from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import attnviz
-from attnviz.trace import AttentionMap
+from attnviz.trace import AttentionMap, Trace
 from attnviz.trace.compute import Products
 from attnviz.trace.rules import ScoreRules, causal
 from benchmarks.figure import Figure, in_child, show
@@ -135,18 +136,27 @@ def _overview() -> Figure:
     )
 
 
+def long_overview(n: int) -> Callable[[], Tensor]:
+    """What computes the 512-pixel overview of one causal head of n random queries and keys."""
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, 1, n, 64, generator=g) for _ in range(3))
+    a = AttentionMap(Products(q, k, v, ScoreRules(64**-0.5, terms=(causal(n),))), 0)
+    a.overview(64).sum()  # threads and kernels are there before the clock starts
+    return lambda: a.overview(512)
+
+
+def traced(n: int) -> Callable[[], Trace]:
+    """What traces a text of n random tokens."""
+    model, ids = attnviz.wrap(_model()), _ids(n)
+    return lambda: model.trace(inputs={"input_ids": ids})
+
+
 def _child(way: str, n: int) -> dict[str, float]:
     """One pass in a process of its own: its seconds, peak bytes over before, and bytes kept."""
     run: Callable[[], object]
     kept = 0
     if way == "overview":
-        g = torch.Generator().manual_seed(0)
-        q, k, v = (torch.randn(1, 1, n, 64, generator=g) for _ in range(3))
-        a = AttentionMap(Products(q, k, v, ScoreRules(64**-0.5, terms=(causal(n),))), 0)
-        a.overview(64).sum()  # threads and kernels are there before the clock starts
-
-        def run() -> object:
-            return a.overview(512)
+        run = long_overview(n)
     else:
         module = _model("eager" if way == "eager" else "sdpa")
         model = attnviz.wrap(module)

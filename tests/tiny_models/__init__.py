@@ -69,11 +69,14 @@ def _types() -> tuple[TinyType, ...]:
 TYPES: tuple[TinyType, ...] = _types()
 
 
-def build(tiny: TinyType, attn_implementation: str | None = None) -> tuple[PreTrainedModel, Inputs]:
+def build(
+    tiny: TinyType, attn_implementation: str | None = None, dtype: torch.dtype = torch.float32
+) -> tuple[PreTrainedModel, Inputs]:
     """The tiny model in evaluation mode, and inputs for it.
 
     Args:
         attn_implementation: None for the type's default; the weights are the same for all.
+        dtype: what the float32 weights and inputs are cast to.
     """
     kind: type[PreTrainedModel] = getattr(transformers, tiny.class_name)
     config_kind = CONFIG_MAPPING[tiny.model_type]
@@ -89,4 +92,8 @@ def build(tiny: TinyType, attn_implementation: str | None = None) -> tuple[PreTr
     torch.manual_seed(0)
     module = kind._from_config(config, **options).eval()
     draw_weights(module)
-    return module, inputs_for(module, tiny.model_type, tiny.task)
+    inputs = inputs_for(module, tiny.model_type, tiny.task)
+    if dtype != torch.float32:
+        module = module.to(dtype)
+        inputs = {k: t.to(dtype) if t.is_floating_point() else t for k, t in inputs.items()}
+    return module, inputs

@@ -131,7 +131,7 @@ def _compared(trace: Trace, truth: Truth) -> _Comparison:
             found.problems.append(f"{place} is {layer.source} without a reason")
         if layer.source == "refused":
             continue
-        weights = _weights(trace, layer.index)
+        weights = weights_of(trace, layer.index)
         near = [(_distance(weights, t), k in ("", layer.kind), i) for i, (k, t) in enumerate(left)]
         fits = [(error, i) for error, of_kind, i in near if error <= TOLERANCE and of_kind]
         # a layer that attends over two inputs at once is returned in two parts
@@ -186,8 +186,8 @@ def _misplaced(trace: Trace, softmaxes: list[tuple[str, Tensor]]) -> list[str]:
     return problems
 
 
-def _weights(trace: Trace, index: int) -> Tensor:
-    """(items, H, n_q, n_k): all weights of a layer."""
+def weights_of(trace: Trace, index: int) -> Tensor:
+    """(items, H, n_q, n_k): all weights of a layer, in the trace."""
     layer = trace.layers[index]
     heads = range(layer.n_heads)
     return torch.stack(
