@@ -18,11 +18,7 @@ from attnviz.analysis import overviews
 from attnviz.analysis.reading import Reading, row_entropy
 from attnviz.analysis.spread import spread
 from attnviz.trace import Trace
-from attnviz.trace.compute import Edited, Pattern, Products, Recorded
-from attnviz.trace.rules import DenseTerm, IntervalMask, RelativeBias
 from attnviz.trace.structure import Kind
-
-_MASKED = -1e30  # a score below this was masked, whatever number the model used for it
 
 
 @dataclass(frozen=True)
@@ -127,56 +123,17 @@ def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int =
     held = trace.recorded(layer, item)
     _, H, n_q, n_k = held.shape
     heads = slice(0, H) if head is None else slice(head, head + 1)
-    chosen = range(H) if head is None else (head,)
-    maps = [trace.attention(layer, h, item=item) for h in chosen]
+    trace.attention(layer, heads.start, item=item)  # says so if there is no such head
     received = torch.zeros(n_k, dtype=torch.float64)
     entropy, sent = torch.zeros(n_q, dtype=torch.float64), torch.zeros(n_q, dtype=torch.float64)
-    seen = _seen_in_intervals(held, item)
-    counting = seen is None and _shows_mask(held, heads)
-    if counting:
-        seen = torch.zeros(n_k, dtype=torch.float64)
     own = trace.layers[layer].kind != "cross"  # queries and keys are the same tokens
     for block in overviews.blocks(held, heads, item):
         w, rows, keys = block.weights, block.rows, slice(block.lo, block.hi)
         received[keys] += w.sum(dim=1).mean(dim=0).double().cpu()
         entropy[rows] = row_entropy(w).mean(dim=0).double().cpu()
-        if counting and seen is not None:
-            for a in maps:
-                allowed = a.scores(rows, keys) > -torch.inf  # (r, c)
-                seen[keys] += allowed.sum(dim=0).double().cpu() / len(maps)
         if own:
             p = torch.arange(rows.start, rows.stop, device=w.device) + n_k - n_q
             itself = p[:, None] == torch.arange(block.lo, block.hi, device=w.device)  # (r, c)
             others = w.masked_fill(itself, 0.0).sum(dim=2)  # 1 - w[i, i] would lose digits
             sent[rows] = others.mean(dim=0).double().cpu()
-    return TokenMetric(received, seen, sent if own else None, entropy)
-
-
-def _seen_in_intervals(held: Recorded, item: int) -> Tensor | None:
-    """(n_k,) how many queries may look at each key, where the rules alone say it; else None."""
-    if not isinstance(held, Products):
-        return None
-    _, _, n_q, n_k = held.shape
-    lo, hi = torch.zeros(n_q, dtype=torch.int64), torch.full((n_q,), n_k)
-    for term in held.rules.terms:
-        if isinstance(term, IntervalMask) and term.fill < _MASKED:
-            b = min(item, len(term.lo) - 1)
-            lo, hi = torch.maximum(lo, term.lo[b].cpu()), torch.minimum(hi, term.hi[b].cpu())
-        elif isinstance(term, DenseTerm | RelativeBias):
-            values = term.values if isinstance(term, DenseTerm) else term.by_distance
-            if float(values.min()) < _MASKED:
-                return None  # it masks, cell by cell
-    lo = lo.clamp(max=n_k)
-    hi = torch.maximum(lo, hi)
-    changes = lo.bincount(minlength=n_k + 1) - hi.bincount(minlength=n_k + 1)
-    return changes.cumsum(0)[:n_k].double()
-
-
-def _shows_mask(held: Recorded, heads: slice) -> bool:
-    """Whether its scores are known, and are what its weights were made from."""
-    if isinstance(held, Pattern):
-        return held.made_of is not None
-    if isinstance(held, Edited):
-        chosen = range(heads.start, heads.stop)
-        return all(c.pattern is None for c in held.changes if c.head in chosen)
-    return True
+    return TokenMetric(received, held.seen(item, heads), sent if own else None, entropy)

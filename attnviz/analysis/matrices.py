@@ -135,8 +135,8 @@ def pairs(
     masked = None
     if quantity == "scores":
         masked = np.isneginf(values)
-    elif side == 1 and a.scaling is not None:  # a dense layer may keep its scores to itself
-        masked = np.isneginf(_numpy(a.scores(*at)))
+    elif side == 1 and (hidden := a.masked(*at)) is not None:
+        masked = hidden.cpu().numpy()
     return Matrix(
         values,
         _named(trace.row_tokens(layer, item), r, side),

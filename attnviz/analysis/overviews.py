@@ -83,10 +83,11 @@ def side_for(n_q: int, n_k: int, size: int) -> int:
 
 
 def canvas_for(layer: Recorded, side: int) -> Tensor:
-    """(H, R, C) zeros for ``pool_into``."""
+    """(H, R, C) for ``pool_into``: what is the largest of no weight."""
     _, H, n_q, n_k = layer.shape
     held = layer.q if layer.q is not None else layer.values  # type: ignore[union-attr]
-    return torch.zeros(H, -(-n_q // side), -(-n_k // side), device=held.device)
+    none = -torch.inf if layer.signed else 0.0  # keys that no block has weigh 0
+    return torch.full((H, -(-n_q // side), -(-n_k // side)), none, device=held.device)
 
 
 def pool_into(out: Tensor, block: Block, side: int) -> None:
@@ -116,10 +117,9 @@ def picture(
     side = side_for(n_q, n_k, size)
     heads = slice(head, head + 1)
     out = canvas_for(held, side)[:1]
-    row_max, col_max = out.new_zeros(n_q), out.new_zeros(n_k)
     if quantity == "scores":
-        for t in (out, row_max, col_max):
-            t.fill_(-torch.inf)
+        out.fill_(-torch.inf)
+    row_max, col_max = (out.new_full((n,), float(out[0, 0, 0])) for n in (n_q, n_k))
     for block in (
         _score_blocks(trace, layer, head, side, item)
         if quantity == "scores"

@@ -5,7 +5,21 @@
 
 An edit names a layer (its index in ``trace.layers``) and a head; it acts while the model runs, so
 everything behind it changes too, and the trace shows the edited layer as it was after the edit.
-Several edits of one layer act one after the other.
+
+Several edits of one head act one after the other, at two places. ``BlockEdge``, ``Temperature`` and
+``SetPattern`` change its weights; ``ScaleHead``, ``AblateHead`` and ``PatchHead`` its output, which
+comes behind them. So ``ScaleHead`` then ``SetPattern`` gives the factor times the pattern @ V, as
+the other order does, and a head whose output was ablated or patched keeps that output whatever
+becomes of its weights.
+
+Until a pattern is set, weights are changed by way of the scores: what is masked stays masked, and a
+sink's share, or its gate on the output, follows. From then on the weights themselves are changed
+and each row keeps its sum: ``BlockEdge`` takes an edge away and scales the row's others up,
+``Temperature`` raises weights to 1 / temperature. A gate stays as the scores before the pattern
+made it.
+
+What an edit leaves alone keeps its bits: other heads, other rows of a blocked edge, and everything
+where it changes nothing (a temperature or factor of 1, an edge that had no weight).
 """
 
 from __future__ import annotations
@@ -17,7 +31,8 @@ import torch
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
-from attnviz.trace.compute import Edited, HeadChange, Products
+from attnviz.trace.compute import Products
+from attnviz.trace.edited import Edited, HeadChange
 
 __all__ = ["AblateHead", "BlockEdge", "PatchHead", "ScaleHead", "SetPattern", "Temperature"]
 
@@ -64,7 +79,10 @@ class ScaleHead:
 
 @dataclass(frozen=True)
 class BlockEdge:
-    """Lets a query not look at a key; the row's other weights share what becomes free."""
+    """Lets a query not look at a key; the row's other weights share what becomes free.
+
+    A row with no other weight becomes zeros.
+    """
 
     layer: int
     head: int
@@ -85,7 +103,10 @@ class BlockEdge:
 
 @dataclass(frozen=True)
 class Temperature:
-    """Divides a head's scores by a temperature: below 1 sharper, above 1 flatter."""
+    """Divides a head's scores by a temperature: below 1 sharper, above 1 flatter.
+
+    A sink's score stays. Of a pattern that was set, it takes weights ** (1 / temperature).
+    """
 
     layer: int
     head: int
@@ -98,12 +119,18 @@ class Temperature:
             raise AttnVizError(
                 f"A temperature of {self.temperature} is not possible.", "Use one above 0."
             )
+        pattern = layer.pattern(self.head) if isinstance(layer, Edited) else None
+        if pattern is not None and bool((pattern < 0).any()):
+            raise AttnVizError(
+                "A pattern with negative weights has no temperature.",
+                "Set the weights that it should have, or the temperature first.",
+            )
         return HeadChange(self.head, temperature=float(self.temperature))
 
 
 @dataclass(frozen=True, eq=False)
 class SetPattern:
-    """Gives a head weights of one's own.
+    """Gives a head weights of one's own; from then on no scores lead to them.
 
     Attributes:
         weights: (n_q, n_k); rows need not sum to 1.

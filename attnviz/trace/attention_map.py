@@ -13,9 +13,6 @@ from attnviz.trace.compute import Pattern, Recorded, outputs, row_blocks
 
 Reduce = Literal["max", "mean"]
 
-# Scores at or below this were masked, whatever number the model used for it.
-_MASKED = -1e30
-
 _ALL = slice(None)
 
 
@@ -59,11 +56,28 @@ class AttentionMap:
         """(r, c): scaled, biased, masked scores; -inf where masked.
 
         Raises:
-            AttnVizError: a dense layer whose scores stay inside its module.
+            AttnVizError: a dense layer whose scores stay inside its module, or a head whose
+                weights were set by hand.
         """
         r, c = _bounds(rows, self.n_q), _bounds(cols, self.n_k)
         s = self._layer.scores(self._item, self._heads, r, c)[0]
-        return s.masked_fill(s <= _MASKED, -torch.inf)
+        hidden = self.masked(r, c)
+        return s if hidden is None else s.masked_fill(hidden, -torch.inf)
+
+    def masked(self, rows: slice = _ALL, cols: slice = _ALL) -> Tensor | None:
+        """(r, c), True where a key is masked: it has no weight in a row that sees some key.
+
+        None where no key is, or where it is not known: a dense layer may keep its scores to itself,
+        and weights that were set by hand have no mask.
+        """
+        r, c = _bounds(rows, self.n_q), _bounds(cols, self.n_k)
+        parts = []
+        for block in _within(r, self.n_k):
+            hidden = self._layer.masked(self._item, self._heads, block, c)
+            if hidden is None:
+                return None
+            parts.append(hidden[0].expand(block.stop - block.start, -1))
+        return torch.cat(parts) if parts else None
 
     def weights(self, rows: slice = _ALL, cols: slice = _ALL) -> Tensor:
         """(r, c): weights, the softmax taken over each whole row."""
@@ -151,7 +165,8 @@ def _pool(w: Tensor, side: int, reduce: Reduce) -> Tensor:
     """(ceil(r / side), ceil(c / side)) maxima or sums of squares."""
     r, c = w.shape
     if r % side or c % side:
-        w = F.pad(w, (0, -c % side, 0, -r % side))  # weights are >= 0: zeros change neither
+        nothing = -torch.inf if reduce == "max" else 0.0
+        w = F.pad(w, (0, -c % side, 0, -r % side), value=nothing)
     cells = w.view(w.shape[0] // side, side, w.shape[1] // side, side)  # (R, side, C, side)
     if reduce == "max":
         return cells.amax(dim=3).amax(dim=1)

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
 from attnviz.trace.rules import ScoreRules
+from attnviz.trace.terms import masked_from
+
+if TYPE_CHECKING:
+    from attnviz.trace.edited import Edited
+
+# Weights below this are nothing beside 1 in float32.
+NOTHING = 2.0**-24
 
 # Cells of scores held at once: 2 million float32 cells are 8 MB.
 CELLS = 1 << 21
@@ -45,16 +54,33 @@ class Products:
 
     def scores(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
         """(h, r, c): scaled, biased and masked scores of a tile (masked cells keep the fill)."""
-        q = _wide(self.q[item, heads, rows])
-        k = _wide(self.k[item, self.kv_heads(heads), cols])
-        s = _by_group(q, k.transpose(-1, -2))  # (h, r, c)
-        if self.rules.scaling != 1.0:
-            s *= self.rules.scaling
-        if self.rules.softcap is not None:
-            s = self.rules.softcap * torch.tanh(s / self.rules.softcap)
-        for term in self.rules.terms:
-            term.add_to(s, item, heads, rows, cols)
-        return s
+        q = wide(self.q[item, heads, rows])
+        k = wide(self.k[item, self.kv_heads(heads), cols])
+        return self.rules.apply(_by_group(q, k.transpose(-1, -2)), item, heads, rows, cols)
+
+    def masked(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
+        """(h or 1, r or 1, c), True where a key is masked; None if none is.
+
+        A masked key has no weight beside a visible one. Where a mild fill (-100) does not see to
+        that whatever the scores, a key that has some is not masked after all.
+        """
+        hidden = self.rules.masks(item, heads, rows, cols)
+        if hidden is None or self.rules.is_certain:
+            return hidden
+        blind = self.rules.blind(item, heads, rows, self.shape[3])
+        w = self.weights(item, heads, rows, 0, self.shape[3])[:, :, cols]
+        return hidden & (w < NOTHING) if blind is None else hidden & ((w < NOTHING) | blind)
+
+    def seen(self, item: int, heads: slice) -> Tensor | None:
+        """(n_k,) float64: how many queries may look at each key, the mean of these heads."""
+        _, _, n_q, n_k = self.shape
+        ranges = self.rules.ranges(item, n_q, n_k) if self.rules.is_certain else None
+        if ranges is None:
+            return count_seen(self, item, heads)
+        lo = ranges[0].clamp(max=n_k)
+        hi = torch.maximum(lo, ranges[1])
+        changes = lo.bincount(minlength=n_k + 1) - hi.bincount(minlength=n_k + 1)
+        return changes.cumsum(0)[:n_k].double()
 
     def weights(self, item: int, heads: slice, rows: slice, lo: int, hi: int) -> Tensor:
         """(h, r, hi - lo): the softmax over the whole row, of keys outside of which it is 0."""
@@ -69,17 +95,29 @@ class Products:
             return _softmax(s)[..., :-1]
         return _softmax(s)
 
-    def finish(self, out: Tensor, item: int, heads: slice, rows: slice) -> Tensor:
-        """What the layer makes of weights @ values, (h, r, d_v): nothing, or a sink's gate."""
+    def finish(
+        self, out: Tensor, item: int, heads: slice, rows: slice, scores: Tensor | None = None
+    ) -> Tensor:
+        """What the layer makes of weights @ values, (h, r, d_v): nothing, or a sink's gate.
+
+        Args:
+            scores: (h, r, n_k) that the gate is made from; by default the layer's own.
+        """
         sink = self.rules.sink_scores(item, heads, rows)
         if sink is None or not self.rules.sink_gates_output:
             return out
-        s = self.scores(item, heads, rows, slice(0, self.shape[3]))
-        return out * torch.sigmoid(torch.logsumexp(s, dim=-1, keepdim=True) - sink)
+        if scores is None:
+            scores = self.scores(item, heads, rows, slice(0, self.shape[3]))
+        return out * torch.sigmoid(torch.logsumexp(scores, dim=-1, keepdim=True) - sink)
 
     def key_range(self, item: int, rows: slice) -> tuple[int, int]:
         """Keys outside of which these rows have no weight."""
         return self.rules.key_range(item, rows, self.shape[3])
+
+    @property
+    def signed(self) -> bool:
+        """Whether a weight may be negative; then no key is left out of ``key_range``."""
+        return False
 
     @property
     def nbytes(self) -> int:
@@ -123,11 +161,46 @@ class Pattern:
                 "The scores of this layer stay inside its module.",
                 "Look at its weights: they are the module's own.",
             )
-        return _wide(self.made_of[item, heads, rows, cols])
+        return wide(self.made_of[item, heads, rows, cols])
 
     def weights(self, item: int, heads: slice, rows: slice, lo: int, hi: int) -> Tensor:
         """(h, r, hi - lo) weights of whole rows."""
-        return _wide(self.values[item, heads, rows, lo:hi])
+        return wide(self.values[item, heads, rows, lo:hi])
+
+    def masked(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
+        """(h, r, c), True where a key is masked: read from the scores; None if they are not known.
+
+        A masked score lies far below its row's largest (see `masked_from`) and has no weight. In a
+        row without a visible key all of them are near the lowest number of their format.
+        """
+        if self.made_of is None:
+            return None
+        tile = wide(self.made_of[item, heads, rows, cols])
+        hidden = tile <= torch.finfo(self.made_of.dtype).min / 2
+        if self._masked_from is not None:
+            top = wide(self.made_of[item, heads, rows]).amax(dim=-1, keepdim=True)
+            no_weight = self.weights(item, heads, rows, cols.start, cols.stop) < NOTHING
+            hidden |= (tile - top <= self._masked_from) & no_weight
+        return hidden
+
+    @cached_property
+    def _masked_from(self) -> float | None:
+        """How far below its row's largest a score is masked."""
+        assert self.made_of is not None
+        below = [
+            wide(scores) - wide(scores).amax(dim=-1, keepdim=True)
+            for scores in self.made_of.flatten(0, 1)  # (n_q, n_k) each
+        ]
+        return masked_from(torch.stack(below).nan_to_num(nan=0.0, neginf=-torch.inf))
+
+    def seen(self, item: int, heads: slice) -> Tensor | None:
+        """(n_k,) float64: how many queries may look at each key, the mean of these heads."""
+        return None if self.made_of is None else count_seen(self, item, heads)
+
+    @property
+    def signed(self) -> bool:
+        """Whether a weight may be negative: they are whatever the module made."""
+        return True
 
     def finish(self, out: Tensor, item: int, heads: slice, rows: slice) -> Tensor:
         """A dense layer's output is weights @ values."""
@@ -144,110 +217,7 @@ class Pattern:
         return sum(t.nbytes for t in held if t is not None)
 
 
-@dataclass(frozen=True)
-class HeadChange:
-    """What an intervention changes of one head.
-
-    Attributes:
-        temperature: the scores are divided by it.
-        blocked: (query, key) pairs that get no weight.
-        pattern: (n_q, n_k) weights instead of the head's own.
-        factor: on the head's output.
-        output: (B or 1, n_q or 1, d_v) instead of the head's output.
-    """
-
-    head: int
-    temperature: float = 1.0
-    blocked: tuple[tuple[int, int], ...] = ()
-    pattern: Tensor | None = None
-    factor: float = 1.0
-    output: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Edited:
-    """A layer as it was after interventions; answers what `Products` answers."""
-
-    base: Products
-    changes: tuple[HeadChange, ...]
-
-    @property
-    def q(self) -> Tensor:
-        """(B, H, n_q, d_head)."""
-        return self.base.q
-
-    @property
-    def k(self) -> Tensor:
-        """(B, H_kv, n_k, d_head)."""
-        return self.base.k
-
-    @property
-    def v(self) -> Tensor:
-        """(B, H_kv, n_k, d_v)."""
-        return self.base.v
-
-    @property
-    def rules(self) -> ScoreRules:
-        """The rules of the layer before the interventions."""
-        return self.base.rules
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(B, H, n_q, n_k)."""
-        return self.base.shape
-
-    def kv_heads(self, heads: slice) -> slice:
-        """The key/value heads that serve these query heads."""
-        return self.base.kv_heads(heads)
-
-    def scores(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
-        """(h, r, c): scores of a tile as the interventions left them."""
-        s = self.base.scores(item, heads, rows, cols)
-        for change, i in self._of(heads):
-            if change.temperature != 1.0:
-                s[i] /= change.temperature
-            for query, key in change.blocked:
-                if rows.start <= query < rows.stop and cols.start <= key < cols.stop:
-                    s[i, query - rows.start, key - cols.start] = -torch.inf
-        return s
-
-    def weights(self, item: int, heads: slice, rows: slice, lo: int, hi: int) -> Tensor:
-        """(h, r, hi - lo) weights of whole rows."""
-        s = self.scores(item, heads, rows, slice(lo, hi))
-        w = self.base.softmax(s, item, heads, rows)
-        for change, i in self._of(heads):
-            if change.pattern is not None:
-                w[i] = change.pattern[rows, lo:hi].to(w)
-        return w
-
-    def finish(self, out: Tensor, item: int, heads: slice, rows: slice) -> Tensor:
-        """What the interventions make of weights @ values, (h, r, d_v)."""
-        out = self.base.finish(out, item, heads, rows)
-        for change, i in self._of(heads):
-            if change.output is not None:
-                new = change.output[min(item, len(change.output) - 1)]
-                out[i] = (new if len(new) == 1 else new[rows]).to(out)
-            out[i] *= change.factor
-        return out
-
-    def key_range(self, item: int, rows: slice) -> tuple[int, int]:
-        """Keys outside of which these rows have no weight."""
-        if any(c.pattern is not None for c in self.changes):
-            return 0, self.shape[3]
-        return self.base.key_range(item, rows)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return self.base.nbytes
-
-    def _of(self, heads: slice) -> Iterator[tuple[HeadChange, int]]:
-        for change in self.changes:
-            if heads.start <= change.head < heads.stop:
-                yield change, change.head - heads.start
-
-
-Recorded = Products | Pattern | Edited
+Recorded: TypeAlias = "Products | Pattern | Edited"
 
 
 def row_blocks(n_q: int, n_k: int, heads: int = 1) -> Iterator[slice]:
@@ -296,7 +266,21 @@ def _operands(layer: Recorded, item: int, heads: slice, rows: slice) -> tuple[Te
         )
     lo, hi = layer.key_range(item, rows)
     w = layer.weights(item, heads, rows, lo, hi)
-    return w, _wide(layer.v[item, layer.kv_heads(heads), lo:hi])
+    return w, wide(layer.v[item, layer.kv_heads(heads), lo:hi])
+
+
+def count_seen(layer: Recorded, item: int, heads: slice) -> Tensor:
+    """(n_k,) float64: how many queries may look at each key, the mean of these heads."""
+    _, _, n_q, n_k = layer.shape
+    h = heads.stop - heads.start
+    seen = torch.zeros(n_k, dtype=torch.float64)
+    for rows in row_blocks(n_q, n_k, h):
+        hidden = layer.masked(item, heads, rows, slice(0, n_k))
+        r = rows.stop - rows.start
+        seen += r
+        if hidden is not None:
+            seen -= hidden.expand(h, r, n_k).sum(dim=1).double().mean(dim=0).cpu()
+    return seen
 
 
 def _by_group(a: Tensor, b: Tensor) -> Tensor:
@@ -317,6 +301,6 @@ def _softmax(scores: Tensor) -> Tensor:
     return e.div_(total.masked_fill_(total == 0.0, 1.0))
 
 
-def _wide(t: Tensor) -> Tensor:
+def wide(t: Tensor) -> Tensor:
     """Half precision is widened: a view of numbers must not add rounding of its own."""
     return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t

@@ -57,14 +57,18 @@ class Rounding:
 
         Args:
             explicit: it ran transformers' step-by-step attention, whose softmax is in float32 even
-                where everything else is in float64.
+                where everything else is in float64, and whose scores are in half precision where
+                everything else is (fused kernels keep them in float32).
         """
         info = torch.finfo(dtype)
         least = 4 * info.tiny * info.eps if info.bits == 16 else info.tiny
         if explicit and dtype == torch.float64:
             return cls(1e-6, _PER_SCORE[torch.float32], least)
         relative = _RELATIVE.get(dtype, 1e-5)
-        return cls(relative, _PER_SCORE.get(dtype, _PER_SCORE[torch.float32]), least)
+        per_score = _PER_SCORE.get(dtype, _PER_SCORE[torch.float32])
+        if explicit and info.bits == 16:
+            per_score = info.eps
+        return cls(relative, per_score, least)
 
 
 @dataclass(frozen=True)

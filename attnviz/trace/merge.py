@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from attnviz.errors import AttnVizError
 from attnviz.trace.compute import Pattern, Products
 from attnviz.trace.recorder import Call
-from attnviz.trace.rules import IntervalMask, ScoreRules, Term, mask_term, relative_or_dense
+from attnviz.trace.rules import IntervalMask, ScoreRules, Term
 from attnviz.trace.structure import Kind
+from attnviz.trace.terms import mask_term, relative_or_dense
 
 
 @dataclass(frozen=True)

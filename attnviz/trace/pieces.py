@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from attnviz.trace.compute import Edited, HeadChange, Products, Recorded
+from attnviz.trace.compute import Products, Recorded
+from attnviz.trace.edited import Edited, HeadChange
 
 if TYPE_CHECKING:
     from attnviz.trace.recorder import Call

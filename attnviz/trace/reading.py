@@ -14,11 +14,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from attnviz.trace.compute import Edited, Pattern, Products, Recorded
+from attnviz.trace.compute import Pattern, Products, Recorded
+from attnviz.trace.edited import Edited
 from attnviz.trace.fidelity import UNCHECKED, Check, Checks, Rounding, compare, compare_rows, sample
 from attnviz.trace.masks import UnreadableMask, block_mask_term, padding_term, window_term
 from attnviz.trace.probe import Asked, Dispatch, ask, signs_like, values_like
-from attnviz.trace.rules import ScoreRules, Term, causal, mask_term, once, relative_or_dense
+from attnviz.trace.rules import ScoreRules, Term, causal
+from attnviz.trace.terms import mask_term, once, relative_or_dense
 
 Source = Literal["exact", "dense", "refused"]
 
@@ -110,6 +112,7 @@ class Reader:
             softcap=options.get("softcap"),
             # a copy: the model's own may be trained on
             sinks=sinks.detach().clone() if isinstance(sinks, Tensor) else None,
+            masked_in=call.query.dtype if call.is_explicit and call.query.itemsize == 2 else None,
         )
         for masks in self._masks(call, n_q, n_k):
             kept = tuple(t for t in (*terms, *masks) if t is not None)

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from transformers.modeling_utils import AttentionInterface
 
 from attnviz.errors import AttnVizError
-from attnviz.trace.compute import Edited, HeadChange, Products, Recorded, outputs, row_blocks
+from attnviz.trace.compute import Products, Recorded
+from attnviz.trace.edited import Edited, HeadChange, applied
 from attnviz.trace.fidelity import UNCHECKED, Checks
 from attnviz.trace.pieces import belongs_to, settled
 from attnviz.trace.probe import Asked, AttentionFunction, Dispatch
@@ -221,27 +222,12 @@ class Recorder:
         layer: Recorded | None = found.layer
         for edit in self.edits:
             if edit.layer == index and isinstance(layer, Products | Edited):
-                layer, output = _applied(edit.change(layer, output), layer, output)
+                layer, output = applied(edit.change(layer, output), layer, output)
         own = output if layer is not None else None
         self.add(
             call.module, layer, own, found.source, found.reason, checks=found.checks, asked=asked
         )
         return output, weights
-
-
-def _applied(change: HeadChange, layer: Products | Edited, output: Tensor) -> tuple[Edited, Tensor]:
-    """The layer and its output (B, n_q, H, d_v) after a change; other heads keep their bits."""
-    if isinstance(layer, Products):
-        edited = Edited(layer, (change,))
-    else:
-        edited = Edited(layer.base, (*layer.changes, change))
-    B, _, n_q, n_k = edited.shape
-    output = output.clone()
-    head = slice(change.head, change.head + 1)
-    for item in range(B):
-        for rows in row_blocks(n_q, n_k):
-            output[item, rows, change.head] = outputs(edited, item, head, rows)[0].to(output)
-    return edited, output
 
 
 # How transformers' attention functions name what may be passed to them by position.

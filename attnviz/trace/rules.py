@@ -1,25 +1,69 @@
 """What happens to q @ k.T on its way to the softmax, kept small.
 
-A model hands its attention a mask and a bias that are often ``n_q x n_k`` tensors. Nearly all of
-them say something short: "keys lo..hi of each row" or "a number per distance". Both are
-recognised here and checked cell by cell, so that what is kept is O(n) and still exact. Anything
-else is kept as it came.
+What is masked is a fact that a term carries. Models mask with -inf, the lowest number of their
+format, -1e9, -1e4 or -100, and some add a bias to the same tensor (ALiBi), so no reader of scores
+could tell from a number alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-# Cells looked at in one go while a mask or bias is being recognised: bounds the scratch memory.
-_CELLS = 1 << 22
+# No score makes up for this: exp gives an exact 0 for such a key beside any visible one.
+CERTAIN = -1e30
+
+
+class Term:
+    """Something added to the scores: it answers for what it masks, holds and is made of.
+
+    Subclasses are frozen dataclasses of tensors and numbers, ``form`` their name in files.
+    """
+
+    form: ClassVar[str]
+    forms: ClassVar[dict[str, type[Term]]] = {}
+
+    def __init_subclass__(cls, form: str) -> None:
+        cls.form = form
+        Term.forms[form] = cls
+
+    def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
+        """Adds to a tile of scores, (h, r, c), in place."""
+        raise NotImplementedError
+
+    def masks(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
+        """(h or 1, r or 1, c), True where a key is masked; None if it masks nothing at all."""
+        return None
+
+    def ranges(self, item: int) -> tuple[Tensor, Tensor] | None:
+        """(n_q,) each: row i sees keys ``lo[i] <= j < hi[i]``; None if it masks in another way."""
+        return None
+
+    @property
+    def masking(self) -> bool:
+        """Whether it masks anything."""
+        return False
+
+    @property
+    def lowest(self) -> float:
+        """The smallest penalty of a masked key: -inf leaves nothing to attend to in a row."""
+        return -torch.inf
+
+    def parts(self) -> dict[str, Any]:
+        """What it is made of, by name: ``Term.forms[term.form](**term.parts())`` is its like."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors held."""
+        return sum(t.nbytes for t in self.parts().values() if isinstance(t, Tensor))
 
 
 @dataclass(frozen=True)
-class IntervalMask:
+class IntervalMask(Term, form="interval"):
     """Row i of item b may look at keys ``lo[b, i] <= j < hi[b, i]``; the rest gets ``fill``.
 
     Attributes:
@@ -34,8 +78,7 @@ class IntervalMask:
 
     def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
         """Adds to a tile of scores, (h, r, c), in place."""
-        b = min(item, len(self.lo) - 1)
-        lo, hi = self.lo[b, rows], self.hi[b, rows]
+        lo, hi = (t[rows] for t in self.ranges(item))
         # only columns that some row may not see need a look
         seen_from = min(max(int(lo.max()), cols.start), cols.stop)
         seen_to = max(min(int(hi.min()), cols.stop), cols.start)
@@ -44,8 +87,7 @@ class IntervalMask:
             parts = [(cols.start, cols.stop)]
         for start, stop in parts:
             if start < stop:
-                j = torch.arange(start, stop, device=lo.device)
-                hidden = (j < lo[:, None]) | (j >= hi[:, None])  # (r, c)
+                hidden = _outside(lo, hi, start, stop)  # (r, c)
                 tile = scores[:, :, start - cols.start : stop - cols.start]
                 if self.fill == -torch.inf:
                     tile.masked_fill_(hidden, self.fill)
@@ -54,51 +96,105 @@ class IntervalMask:
                         hidden, self.fill
                     )
 
-    def span(self, item: int, rows: slice) -> tuple[int, int]:
-        """The keys that any of these rows may look at, as one range (empty rows need them all)."""
+    def masks(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
+        """(1, r, c), True where a key is masked."""
+        lo, hi = self.ranges(item)
+        return _outside(lo[rows], hi[rows], cols.start, cols.stop)[None]
+
+    def ranges(self, item: int) -> tuple[Tensor, Tensor]:
+        """(n_q,) each: row i sees keys ``lo[i] <= j < hi[i]``."""
         b = min(item, len(self.lo) - 1)
-        lo, hi = self.lo[b, rows], self.hi[b, rows]
-        if self.fill != -torch.inf and bool((lo >= hi).any()):
-            return 0, 1 << 62
-        return int(lo.min()), int(hi.max())
+        return self.lo[b], self.hi[b]
+
+    @property
+    def masking(self) -> bool:
+        """It does."""
+        return True
+
+    @property
+    def lowest(self) -> float:
+        """The fill."""
+        return self.fill
 
 
 @dataclass(frozen=True)
-class DenseTerm:
-    """A term kept as the tensor it is: (B or 1, H or 1, n_q or 1, n_k), added to the scores."""
+class DenseTerm(Term, form="dense"):
+    """A term kept as the tensor it is: (B or 1, H or 1, n_q or 1, n_k), added to the scores.
+
+    Attributes:
+        masked_from: cells at or below it are masked; None if there are none.
+    """
 
     values: Tensor
+    masked_from: float | None = None
 
     def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
         """Adds to a tile of scores, (h, r, c), in place."""
+        scores += self._tile(item, heads, rows, cols)
+
+    def masks(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
+        """(h or 1, r or 1, c), True where a key is masked; None if it masks nothing at all."""
+        if self.masked_from is None:
+            return None
+        return self._tile(item, heads, rows, cols) <= self.masked_from
+
+    @property
+    def masking(self) -> bool:
+        """Whether it masks anything."""
+        return self.masked_from is not None
+
+    @property
+    def lowest(self) -> float:
+        """A masked cell has this or less."""
+        return -torch.inf if self.masked_from is None else self.masked_from
+
+    def _tile(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
         t = self.values[min(item, self.values.shape[0] - 1)]
         t = t if t.shape[0] == 1 else t[heads]
         t = t if t.shape[1] == 1 else t[:, rows]
-        scores += t[:, :, cols]
+        return t[:, :, cols]
 
 
 @dataclass(frozen=True)
-class RelativeBias:
+class RelativeBias(Term, form="relative"):
     """A number per head and distance: score (i, j) gets ``by_distance[b, h, j - i + n_q - 1]``.
 
     Attributes:
         by_distance: (B or 1, H or 1, n_q + n_k - 1).
         n_q: rows, which fixes where distance 0 lies.
+        masked_from: distances whose number is at or below it are masked; None if there are none.
     """
 
     by_distance: Tensor
     n_q: int
+    masked_from: float | None = None
 
     def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
         """Adds to a tile of scores, (h, r, c), in place."""
+        scores += self._tile(item, heads, rows, cols)
+
+    def masks(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
+        """(h or 1, r, c), True where a key is masked; None if it masks nothing at all."""
+        if self.masked_from is None:
+            return None
+        return self._tile(item, heads, rows, cols) <= self.masked_from
+
+    @property
+    def masking(self) -> bool:
+        """Whether it masks anything."""
+        return self.masked_from is not None
+
+    @property
+    def lowest(self) -> float:
+        """A masked cell has this or less."""
+        return -torch.inf if self.masked_from is None else self.masked_from
+
+    def _tile(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
         f = self.by_distance[min(item, self.by_distance.shape[0] - 1)]
         f = f if f.shape[0] == 1 else f[heads]
         i = torch.arange(rows.start, rows.stop, device=f.device)
         j = torch.arange(cols.start, cols.stop, device=f.device)
-        scores += f[:, j[None, :] - i[:, None] + self.n_q - 1]
-
-
-Term = IntervalMask | DenseTerm | RelativeBias
+        return f[:, j[None, :] - i[:, None] + self.n_q - 1]
 
 
 @dataclass(frozen=True)
@@ -114,6 +210,8 @@ class ScoreRules:
         terms: masks and biases, each added to the scores.
         sinks: None, or the sinks' scores, (H,) or (B, H, n_q, 1) (gpt-oss).
         sink_gates_output: the sink scales a row's output and not its weights (Granite SWA).
+        masked_in: number format in which the model adds its masks, where that is half precision:
+            a row without a visible key attends by what that leaves of its scores.
     """
 
     scaling: float
@@ -121,6 +219,21 @@ class ScoreRules:
     terms: tuple[Term, ...] = ()
     sinks: Tensor | None = None
     sink_gates_output: bool = False
+    masked_in: torch.dtype | None = None
+
+    def apply(self, s: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
+        """(h, r, c) scores from a tile of q @ k.T, which is overwritten."""
+        if self.scaling != 1.0:
+            s *= self.scaling
+        if self.softcap is not None:
+            s = self.softcap * torch.tanh(s / self.softcap)
+        coarse = self.masked_in
+        hidden = None if coarse is None else self.masks(item, heads, rows, cols)
+        if hidden is not None:
+            s = torch.where(hidden, s.to(coarse).to(s.dtype), s)
+        for term in self.terms:
+            term.add_to(s, item, heads, rows, cols)
+        return s if hidden is None else torch.where(hidden, s.to(coarse).to(s.dtype), s)
 
     def sink_scores(self, item: int, heads: slice, rows: slice) -> Tensor | None:
         """(h, r or 1, 1) scores of the sink, or None."""
@@ -131,26 +244,61 @@ class ScoreRules:
             return s if s.shape[1] == 1 else s[:, rows]
         return self.sinks.reshape(-1)[heads, None, None]
 
+    def masks(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
+        """(h or 1, r or 1, c), True where a key is masked; None if no term masks anything."""
+        found = None
+        for term in self._masking:
+            hidden = term.masks(item, heads, rows, cols)
+            if hidden is not None:
+                found = hidden if found is None else found | hidden
+        return found
+
+    def ranges(self, item: int, n_q: int, n_k: int) -> tuple[Tensor, Tensor] | None:
+        """(n_q,) each, on the CPU: keys ``lo[i] <= j < hi[i]`` are seen; None if it is no range.
+
+        A row that sees nothing has ``lo >= hi``.
+        """
+        lo, hi = torch.zeros(n_q, dtype=torch.int64), torch.full((n_q,), n_k)
+        for term in self._masking:
+            seen = term.ranges(item)
+            if seen is None:
+                return None
+            lo, hi = torch.maximum(lo, seen[0].cpu()), torch.minimum(hi, seen[1].cpu())
+        return lo, hi
+
+    def blind(self, item: int, heads: slice, rows: slice, n_k: int) -> Tensor | None:
+        """(h or 1, r or 1, 1), True for rows that see no key at all; None if no term masks."""
+        hidden = self.masks(item, heads, rows, slice(0, n_k))
+        return None if hidden is None else hidden.all(dim=-1, keepdim=True)
+
     def key_range(self, item: int, rows: slice, n_k: int) -> tuple[int, int]:
-        """A range of keys outside of which these rows' weights are all zero."""
-        lo, hi = 0, n_k
-        for term in self.terms:
-            if isinstance(term, IntervalMask):
-                first, last = term.span(item, rows)
-                if last > n_k:
-                    return 0, n_k
-                if term.fill < -1e30:
-                    lo, hi = max(lo, first), min(hi, last)
-        return (lo, hi) if lo < hi else (0, n_k)
+        """A range of keys outside of which these rows' weights are all exactly zero."""
+        seen = [t.ranges(item) for t in self._masking if t.lowest <= CERTAIN]
+        known = [(lo[rows], hi[rows]) for lo, hi in (s for s in seen if s is not None)]
+        if not known:
+            return 0, n_k
+        lo, hi = known[0]
+        for other_lo, other_hi in known[1:]:
+            lo, hi = torch.maximum(lo, other_lo), torch.minimum(hi, other_hi)
+        filled = any(t.lowest > -torch.inf for t in self._masking)
+        if filled and (len(known) < len(seen) or bool((lo >= hi).any())):
+            return 0, n_k  # a row that sees nothing attends by what its fills leave of the scores
+        first, last = max(0, int(lo.min())), min(n_k, int(hi.max()))
+        return (first, last) if first < last else (0, n_k)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether a masked key has no weight beside a visible one, whatever the scores."""
+        return all(term.lowest <= CERTAIN for term in self._masking)
+
+    @property
+    def _masking(self) -> list[Term]:
+        return [term for term in self.terms if term.masking]
 
     @property
     def nbytes(self) -> int:
         """Bytes of the tensors held."""
-        total = 0
-        for term in self.terms:
-            for value in vars(term).values():
-                total += value.nbytes if isinstance(value, Tensor) else 0
-        return total
+        return sum(term.nbytes for term in self.terms)
 
 
 def causal(n_q: int, offset: int = 0, device: torch.device | str = "cpu") -> IntervalMask:
@@ -159,93 +307,7 @@ def causal(n_q: int, offset: int = 0, device: torch.device | str = "cpu") -> Int
     return IntervalMask(torch.zeros_like(hi), hi, -torch.inf)
 
 
-def mask_term(mask: Tensor) -> Term | None:
-    """The shortest exact form of an attention mask, (B or 1, H or 1, n_q or 1, n_k).
-
-    A bool mask is True where a key may be seen; a float mask is added to the scores.
-    None when it masks nothing.
-    """
-    fill = -torch.inf if mask.dtype == torch.bool else _fill(mask)
-    if fill is None:
-        return relative_or_dense(mask)
-    if fill == 0.0:
-        return None
-    found = _intervals(_one_head(mask), fill)
-    if found is not None:
-        return found
-    if mask.dtype == torch.bool:
-        mask = torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, fill)
-    return DenseTerm(mask)
-
-
-def relative_or_dense(bias: Tensor) -> Term:
-    """The shortest exact form of an additive bias, (B or 1, H or 1, n_q or 1, n_k)."""
-    n_q, n_k = bias.shape[-2:]
-    if n_q < 2 or n_k < 2:
-        return DenseTerm(bias)
-    step = max(1, _CELLS // (n_k * bias.shape[0] * bias.shape[1]))
-    for i in range(0, n_q - 1, step):
-        stop = min(i + step, n_q - 1)
-        if not torch.equal(bias[:, :, i:stop, :-1], bias[:, :, i + 1 : stop + 1, 1:]):
-            return DenseTerm(bias)
-    # column 0 downwards holds the distances -(n_q-1) .. 0, row 0 the distances 1 .. n_k-1
-    by_distance = torch.cat([bias[:, :, :, 0].flip(-1), bias[:, :, 0, 1:]], dim=-1)
-    return RelativeBias(by_distance.contiguous(), n_q)
-
-
-def once(make: Callable[[Tensor], Term | None]) -> Callable[[Tensor], Term | None]:
-    """``make`` with its answers kept per tensor: layers share masks, the work is done once.
-
-    The tensors are held too, so that an address cannot be given to another one meanwhile.
-    """
-    seen: dict[tuple[object, ...], tuple[Tensor, Term | None]] = {}
-
-    def cached(tensor: Tensor) -> Term | None:
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor._version)
-        if key not in seen:
-            seen[key] = (tensor, make(tensor))
-        return seen[key][1]
-
-    return cached
-
-
-def _one_head(mask: Tensor) -> Tensor:
-    """Drops a head dimension that is only an expansion."""
-    return mask[:, :1] if mask.shape[1] > 1 and mask.stride(1) == 0 else mask
-
-
-def _fill(mask: Tensor) -> float | None:
-    """The one number that a float mask adds where it adds anything; None if there are several."""
-    low = float(mask.min())
-    if low == 0.0:
-        return 0.0 if float(mask.max()) == 0.0 else None
-    if low > -1e4:  # a gentle number is a bias, not a mask
-        return None
-    flat = _one_head(mask)
-    step = max(1, _CELLS // max(1, flat.shape[-1] * flat.shape[0] * flat.shape[1]))
-    for i in range(0, flat.shape[2], step):
-        part = flat[:, :, i : i + step]
-        if not bool(((part == low) | (part == 0.0)).all()):
-            return None
-    return low
-
-
-def _intervals(mask: Tensor, fill: float) -> IntervalMask | None:
-    """The mask as one range of keys a row, if it is that for every head and row."""
-    B, H, n_q, n_k = mask.shape
-    if H > 1:
-        return None
-    lo = torch.empty(B, n_q, dtype=torch.int64, device=mask.device)
-    hi = torch.empty_like(lo)
-    step = max(1, _CELLS // (n_k * B))
-    for i in range(0, n_q, step):
-        part = mask[:, 0, i : i + step]  # (B, r, n_k)
-        allowed = (part if part.dtype == torch.bool else part == 0.0).to(torch.uint8)
-        count = allowed.sum(-1, dtype=torch.int64)
-        first = allowed.argmax(-1)
-        last = n_k - allowed.flip(-1).argmax(-1)
-        last = torch.where(count == 0, first, last)
-        if not torch.equal(last - first, count):
-            return None
-        lo[:, i : i + step], hi[:, i : i + step] = first, last
-    return IntervalMask(lo, hi, fill)
+def _outside(lo: Tensor, hi: Tensor, start: int, stop: int) -> Tensor:
+    """(r, stop - start), True where a key lies outside of its row's range."""
+    j = torch.arange(start, stop, device=lo.device)
+    return (j < lo[:, None]) | (j >= hi[:, None])

@@ -25,7 +25,8 @@ from attnviz.trace.fidelity import Checks, Rounding, compare, compare_rows, ever
 from attnviz.trace.passage import ADD, CAST, JOIN, RESHAPE, TAKE, Passage, Product, by_head
 from attnviz.trace.probe import values_like
 from attnviz.trace.recorder import Recorder
-from attnviz.trace.rules import ScoreRules, Term, causal, mask_term
+from attnviz.trace.rules import ScoreRules, Term, causal
+from attnviz.trace.terms import mask_term
 from attnviz.trace.torch_module import read
 
 # Operations after which they are still the layer's weights, but no longer a plain softmax.

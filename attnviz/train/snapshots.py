@@ -28,10 +28,13 @@ from attnviz.models.tokens import Token
 from attnviz.trace import Prediction, Trace
 from attnviz.trace.compute import Pattern, Products, Recorded
 from attnviz.trace.recorder import Call
-from attnviz.trace.rules import DenseTerm, IntervalMask, RelativeBias, ScoreRules, Term
+from attnviz.trace.rules import ScoreRules, Term
 
 TOP = 8  # predictions kept
 FORMAT = "1"
+
+# Number formats that masks are added in, as they are written.
+_FORMATS = {None: None} | {str(t): t for t in (torch.float16, torch.bfloat16)}
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,7 @@ def _pack(
         "softcap": rules.softcap,
         "sinks": keep(f"{prefix}.sinks", rules.sinks),
         "sink_gates_output": rules.sink_gates_output,
+        "masked_in": None if rules.masked_in is None else str(rules.masked_in),
         "terms": [_pack_term(t, f"{prefix}.term{i}", keep) for i, t in enumerate(rules.terms)],
     }
 
@@ -160,14 +164,14 @@ def _pack(
 def _pack_term(
     term: Term, prefix: str, keep: Callable[[str, Tensor | None], str | None]
 ) -> dict[str, Any]:
-    if isinstance(term, IntervalMask):
-        fill = "-inf" if term.fill == -torch.inf else term.fill  # JSON has no infinity
-        lo, hi = keep(f"{prefix}.lo", term.lo), keep(f"{prefix}.hi", term.hi)
-        return {"form": "interval", "lo": lo, "hi": hi, "fill": fill}
-    if isinstance(term, RelativeBias):
-        by_distance = keep(f"{prefix}.by_distance", term.by_distance)
-        return {"form": "relative", "by_distance": by_distance, "n_q": term.n_q}
-    return {"form": "dense", "values": keep(f"{prefix}.values", term.values)}
+    kept: dict[str, Any] = {"form": term.form}
+    for name, part in term.parts().items():
+        if isinstance(part, Tensor):
+            part = keep(f"{prefix}.{name}", part)
+        elif part == -torch.inf:
+            part = "-inf"  # JSON has no infinity
+        kept[name] = part
+    return kept
 
 
 def _call(about: dict[str, Any], tensors: dict[str, Tensor]) -> Call:
@@ -192,13 +196,14 @@ def _unpack(kept: dict[str, Any] | None, tensors: dict[str, Tensor]) -> Recorded
         tuple(_unpack_term(term, tensors) for term in kept["terms"]),
         tensor(kept["sinks"]),
         kept["sink_gates_output"],
+        _FORMATS[kept.get("masked_in")],
     )
     return Products(tensors[kept["q"]], tensors[kept["k"]], tensors[kept["v"]], rules)
 
 
 def _unpack_term(kept: dict[str, Any], tensors: dict[str, Tensor]) -> Term:
-    if kept["form"] == "interval":
-        return IntervalMask(tensors[kept["lo"]], tensors[kept["hi"]], float(kept["fill"]))
-    if kept["form"] == "relative":
-        return RelativeBias(tensors[kept["by_distance"]], kept["n_q"])
-    return DenseTerm(tensors[kept["values"]])
+    parts = {name: part for name, part in kept.items() if name != "form"}
+    for name, part in parts.items():
+        if isinstance(part, str):
+            parts[name] = -torch.inf if part == "-inf" else tensors[part]
+    return Term.forms[kept["form"]](**parts)

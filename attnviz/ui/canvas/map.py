@@ -223,11 +223,10 @@ def _sheet(
         fixed = Fixed.over(values)
         return Sheet(fixed.encode(values), fixed, *covers, side)
     a = trace.attention(layer, head, item=item)
-    masked = None
-    if side == 1 and a.scaling is not None:  # a dense layer may keep its scores to itself
-        masked = np.isneginf(_numpy(a.scores(rows, cols)))
+    hidden = a.masked(rows, cols) if side == 1 else None
     codec = Significant()
-    return Sheet(codec.encode(values, masked), codec, *covers, side)
+    codes = codec.encode(values, None if hidden is None else hidden.cpu().numpy())
+    return Sheet(codes, codec, *covers, side)
 
 
 def _numpy(t: Tensor) -> np.ndarray:

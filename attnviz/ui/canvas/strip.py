@@ -198,10 +198,10 @@ def _around(
 def _weights(a: AttentionMap, rows: slice, cols: slice) -> np.ndarray:
     """Codes of one row or one column."""
     w = _numpy(a.weights(rows, cols)).ravel()
-    if a.scaling is None:  # a dense layer may keep its scores to itself
+    hidden = a.masked(rows, cols)
+    if hidden is None:
         return Significant().encode(w)
-    hidden = np.isneginf(_numpy(a.scores(rows, cols))).ravel() & (w == 0)
-    return Significant().encode(w, hidden)
+    return Significant().encode(w, hidden.cpu().numpy().ravel() & (w == 0))
 
 
 def _spread(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from attnviz.trace import compute
 from attnviz.trace.attention_map import AttentionMap
 from attnviz.trace.compute import Products
-from attnviz.trace.rules import ScoreRules, causal, mask_term, relative_or_dense
+from attnviz.trace.rules import ScoreRules, causal
+from attnviz.trace.terms import mask_term, relative_or_dense
 
 
 def products(n_q: int, n_k: int, rules: ScoreRules, H: int = 4, H_kv: int = 2) -> Products:

@@ -6,17 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnviz.trace.rules import (
-    DenseTerm,
-    IntervalMask,
-    RelativeBias,
-    ScoreRules,
-    Term,
-    causal,
-    mask_term,
-    once,
-    relative_or_dense,
-)
+from attnviz.trace.rules import DenseTerm, IntervalMask, RelativeBias, ScoreRules, Term, causal
+from attnviz.trace.terms import mask_term, once, relative_or_dense
 
 
 def written_out(term: Term | None, item: int, H: int, n_q: int, n_k: int) -> torch.Tensor:
