@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,8 @@ from attnviz.models.checkpoint import Checkpoint
 from attnviz.models.images import as_rgb
 from attnviz.models.tokens import Token, decode_tokens, encode
 from attnviz.trace.labels import Labels, Texts, patches_of
+
+_TEXTS = ("input_ids", "decoder_input_ids")
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def labels(checkpoint: Checkpoint, prepared: Prepared, n_patches: int | None) ->
     grid = patches_of(checkpoint.module, pixels, n_patches) if n_patches else ()
     n_images = math.prod(pixels.shape[:-3]) if pixels is not None and pixels.ndim > 3 else 0
     decode = partial(_decoded, checkpoint.tokenizer)
-    ids = (_flat(prepared.tensors.get(name)) for name in ("input_ids", "decoder_input_ids"))
+    ids = (_ids(checkpoint, prepared.tensors, name) for name in _TEXTS)
     source, target = (
         Texts(first, rows, decode)
         for first, rows in zip((prepared.tokens, prepared.target_tokens), ids, strict=True)
@@ -113,37 +116,50 @@ def _ready(checkpoint: Checkpoint, inputs: dict[str, Tensor]) -> Prepared:
     tensors = {
         k: v.to(checkpoint.device) if isinstance(v, Tensor) else v for k, v in inputs.items()
     }
-    config = checkpoint.module.config
-    ids = _flat(tensors.get("input_ids"))
-    target_ids = _flat(tensors.get("decoder_input_ids")) if _has_decoder(checkpoint) else None
-    batch = _batch(tensors, ids)
-    if getattr(config, "model_type", "").startswith("musicgen"):  # a row for each codebook
-        batch, ids, target_ids = max(1, batch // config.num_codebooks), None, None
+    ids, target_ids = (_ids(checkpoint, tensors, name) for name in _TEXTS)
     tokens, target = (
         () if rows is None else tokens_of(checkpoint, rows[0].tolist())
         for rows in (ids, target_ids)
     )
-    return Prepared(tensors, tokens, target, batch)
+    return Prepared(tensors, tokens, target, _batch(checkpoint, tensors, ids))
 
 
-def _batch(tensors: dict[str, Tensor], ids: Tensor | None) -> int:
+def _batch(checkpoint: Checkpoint, tensors: dict[str, Tensor], ids: Tensor | None) -> int:
     """How many items the model is given."""
     if ids is not None:
         return len(ids)
-    named = ("inputs_embeds", "attention_mask", "decoder_input_ids", "pixel_values")
-    found = next((tensors[n] for n in named if isinstance(tensors.get(n), Tensor)), None)
-    if found is None:
-        found = next((t for t in tensors.values() if isinstance(t, Tensor)), None)
-    if found is None or not found.ndim:
+    given = {k: v for k, v in tensors.items() if isinstance(v, Tensor) and v.ndim}
+    if not given:
         raise AttnVizError("The inputs hold no tensor.", 'Give some, such as {"input_ids": ids}.')
-    return found.shape[0]
+    named = ("input_ids", "inputs_embeds", "attention_mask", "decoder_input_ids", "pixel_values")
+    name = next((n for n in named if n in given), next(iter(given)))
+    return max(1, len(given[name]) // _codebooks(checkpoint, name))
 
 
-def _flat(ids: Tensor | None) -> Tensor | None:
-    """(items, n) ids; each choice of a multiple-choice question is an item."""
-    if ids is None or ids.ndim < 2 or not len(ids):
+def _ids(checkpoint: Checkpoint, tensors: dict[str, Tensor], name: str) -> Tensor | None:
+    """(items, n): the text in an input, each choice of a multiple choice an item.
+
+    None where there is none, or where the ids are codes of sound.
+    """
+    ids = tensors.get(name)
+    if ids is None or ids.ndim < 2 or not len(ids) or _codebooks(checkpoint, name) > 1:
         return None
-    return ids.reshape(-1, ids.shape[-1])
+    if name == "decoder_input_ids" and not _has_decoder(checkpoint):
+        return None
+    if ids.ndim == 2:
+        return ids
+    chooses = re.search("MultipleChoice|DoubleHeads", type(checkpoint.module).__name__)
+    return ids.flatten(0, -2) if chooses else None  # others have a column for each codebook
+
+
+def _codebooks(checkpoint: Checkpoint, name: str) -> int:
+    """How many rows of ids one item has: MusicGen's has one for each codebook."""
+    config = checkpoint.module.config
+    if not config.model_type.startswith("musicgen"):
+        return 1
+    if name == "decoder_input_ids":
+        config = getattr(config, "decoder", config)
+    return int(getattr(config, "num_codebooks", 1)) if name.endswith("input_ids") else 1
 
 
 def _has_decoder(checkpoint: Checkpoint) -> bool:

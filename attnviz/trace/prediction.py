@@ -20,7 +20,7 @@ from attnviz.trace.structure import is_causal_lm
 Task = Literal["next", "fill", "class", "label", "value", "none"]
 
 _CLASS = re.compile(r"(Sequence|Image|Audio|Video)Classification|NextSentence|MultipleChoice")
-_LABEL = re.compile(r"(Token|AudioFrame)Classification")
+_LABEL = re.compile(r"(Token|AudioFrame)Classification|ForCTC")
 _FILL = re.compile(r"MaskedLM|PreTraining")  # vision models are pretrained too, without words
 NO_HEAD = "Its checkpoint has no language-model head."
 
@@ -129,6 +129,8 @@ def head_of(
     first = logits[0] if logits.ndim > 1 else logits
     if _CLASS.search(name) or _LABEL.search(name):
         labels = {} if "MultipleChoice" in name else dict(config.id2label or {})
+        if "ForCTC" in name:  # a letter for each frame
+            return Head("label", tokenizer), first
         kind = getattr(config, "problem_type", None)
         if kind == "regression" or (logits.shape[-1] == 1 and not _LABEL.search(name)):
             return Head("value"), first

@@ -21,7 +21,8 @@ Reads = Literal["text", "image", "other"]
 _ATTENTION = re.compile(r"attention|attn|MLA$", re.IGNORECASE)
 _UNSEEN = "it has no softmax over keys that could be seen (sparse, hashed or linear attention)"
 _CROSS = re.compile(
-    r"cross|encoder_attn|encdecattention|encoder_decoder_attention|\wPerceiverAttention",
+    r"cross|encoder_attn|encdecattention|encoder_decoder_attention|\wPerceiverAttention"
+    r"|^visual_attention$",  # LXMERT's, between words and regions
     re.IGNORECASE,
 )
 # Modules whose positions are learned slots, whatever went in.

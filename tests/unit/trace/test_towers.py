@@ -361,3 +361,30 @@ def test_stages_in_lists_of_lists_have_streams() -> None:
     module, given = tiny("longcat_flash/LongcatFlashForCausalLM")
     truth = hidden_states(module, given).hidden_states
     assert torch.equal(attnviz.wrap(module).trace(inputs=given).residual(1, item=1), truth[1][1])
+
+
+def test_codes_of_sound_are_no_text() -> None:
+    module, given = tiny("musicgen/MusicgenForCausalLM")  # (B * codebooks, n) ids
+    codebooks = module.config.num_codebooks
+    assert len(given["input_ids"]) == 2 * codebooks
+    trace = attnviz.wrap(module).trace(inputs=given)
+    assert trace.layers[0].n_items == 2 and trace.tokens == ()
+    truth = hidden_states(module, given).hidden_states
+    assert torch.equal(trace.residual(1, item=1), truth[1][1])
+    # as many positions as rows of codes: still no sequence that comes first
+    given = {"input_ids": given["input_ids"][:, : 2 * codebooks]}
+    truth = hidden_states(module, given).hidden_states
+    assert torch.equal(attnviz.wrap(module).trace(inputs=given).residual(1, item=1), truth[1][1])
+
+
+def test_each_choice_is_an_item() -> None:
+    config = hf.BertConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64,
+        vocab_size=99,
+    )  # fmt: skip
+    given = {"input_ids": ids(2, 3, 9)}
+    trace = attnviz.wrap(drawn(hf.BertForMultipleChoice(config))).trace(inputs=given)
+    assert trace.layers[0].n_items == 6
+    assert written(trace.row_tokens(0, item=4)) == words(given["input_ids"][1, 1])
+    assert trace.residual(0, item=4).shape == (9, 32)
+    assert trace.task == "class" and len(trace.predictions()) == 3
