@@ -10,6 +10,8 @@ from playwright.sync_api import Page
 
 from benchmarks.server import serve
 
+LONGEST_TIMER_MS = 500  # of the canvas: TELL_AFTER in js/asking.js
+
 # The component's root, of the first canvas on the page; `attnviz` on it is the running instance.
 FIND = """
     const host = document.querySelector('[data-testid="stBidiComponentIsolated"]');
@@ -39,6 +41,16 @@ class CanvasOn:
         """Let what was asked for be painted."""
         frame = "await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));"
         self.run(frame + frame)
+
+    def until(self, code: str, argument: object = None) -> None:
+        """Wait until this JavaScript, as for ``run``, returns something true."""
+        names = "const stage = root.attnviz.stage, mode = root.attnviz.mode;"
+        self.page.wait_for_function(f"(argument) => {{ {FIND} {names} {code} }}", arg=argument)
+
+    def timers_run_out(self) -> None:
+        """Let the canvas do what it put off: a longer timer set after its timers fires last."""
+        self.run(f"await new Promise((done) => setTimeout(done, {LONGEST_TIMER_MS + 50}));")
+        self.settle()
 
     def box(self) -> tuple[float, float]:
         """Where the canvas begins on the page."""

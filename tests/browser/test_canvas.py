@@ -106,9 +106,11 @@ def test_past_1024_tokens_the_overview_is_exact_and_so_are_the_tiles(look):
         < 3 * (view["rows"][1] - view["rows"][0]) * (view["cols"][1] - view["cols"][0]) * 2 + 4096
     )
     # moving inside what has come asks for nothing; a hover never does
+    asked = canvas.run("return mode.asking.last;")
     for dx in (5, -5, 3):
         canvas.run("mode.pan(argument, argument);", dx)
-    canvas.page.wait_for_timeout(700)
+    canvas.timers_run_out()
+    assert canvas.run("return mode.asking.last;") == asked
     assert canvas.said()["runs"] == said["runs"]
 
 
@@ -118,8 +120,9 @@ def test_tile_requests_are_few_and_bounded(look):
     wheel(canvas, 1000, 500, 10)
     for _ in range(30):  # one long drag, without a rest
         canvas.run("mode.pan(-40, -40);")
-    canvas.wait_for("said.view !== null")
-    canvas.page.wait_for_timeout(800)
+    canvas.timers_run_out()
+    shown = canvas.run("const v = mode.view.visible(); return JSON.stringify([v.rows, v.cols]);")
+    canvas.wait_for(f"JSON.stringify(said.view) === {shown!r}")
     said = canvas.said()
     assert said["runs"] - runs <= 3
     assert said["bytes"] <= 2 * 1024 * 1024 + 8192
@@ -511,9 +514,7 @@ def test_a_long_text_draws_what_is_on_screen(look):
     assert first[0] < 60 and first[2] < first[1] and first[3]
     canvas.point(300, 300)
     canvas.page.mouse.wheel(0, 6000)
-    canvas.page.wait_for_timeout(300)
-    canvas.settle()
-    assert canvas.run("return mode._window(mode.rows.length)[0];") > 200
+    canvas.until("return mode._window(mode.rows.length)[0] > 200;")
 
 
 def test_heads_are_hidden_by_their_chips_and_svg_holds_text(look):
@@ -637,9 +638,8 @@ def test_dark_theme_sharpness_and_size(look, visit, mode):
     assert sum(corner[:3]) < 120, background
     width = canvas.run("return stage.width;")
     canvas.page.set_viewport_size({"width": 700, "height": 800})
-    canvas.page.wait_for_timeout(300)
+    canvas.until("return stage.width < argument;", width)
     canvas.settle()
-    assert canvas.run("return stage.width;") < width
     ratio = canvas.run("return [stage.picture.width / stage.width, window.devicePixelRatio];")
     assert ratio[0] == pytest.approx(ratio[1], abs=0.01)
 

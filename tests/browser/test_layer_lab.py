@@ -24,7 +24,9 @@ def chart(page: Page, words: str) -> Locator:
 
 def tooltip(page: Page) -> dict[str, str]:
     """What hovering says, empty where it says nothing."""
-    page.wait_for_timeout(60)
+    page.evaluate(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
     tip = page.locator("#vg-tooltip-element.visible")
     if not tip.count():
         return {}

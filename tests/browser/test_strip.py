@@ -144,7 +144,8 @@ def test_a_click_focuses_a_token_and_another_lets_go(look):
     choose(canvas, "sent")
     dark = canvas.run(DARKNESS, list(range(n)))
     assert dark[:at] == [None] * at and None not in dark[at:]
-    canvas.page.wait_for_timeout(400)  # else it would be a double click
+    # else it would be a double click
+    canvas.until("return performance.now() - mode.clicked.at > 400;")
     click(canvas, at)
     canvas.wait_for("said.token === null")
     assert canvas.run("return [mode.focus, mode.known];") == [None, None]
@@ -157,8 +158,12 @@ def test_a_double_click_is_one_click(look):
     x, y = middle(canvas, 5)
     canvas.page.mouse.dblclick(left + x, top + y)
     canvas.wait_for("said.token !== null")
-    canvas.page.wait_for_timeout(400)
-    assert canvas.said()["token"] == ["row", 5] and canvas.said()["runs"] == runs + 1
+    assert canvas.said()["token"] == ["row", 5]
+    # what is said next comes after all that was said before
+    canvas.until("return performance.now() - mode.clicked.at > 400;")
+    click(canvas, 5)
+    canvas.wait_for("said.token === null")
+    assert canvas.said()["runs"] == runs + 2
 
 
 def test_keys_walk_focus_and_let_go(look):
@@ -226,8 +231,10 @@ def test_a_text_the_head_does_not_look_at_cannot_be_focused(look):
     target = canvas.run("return mode.sections[1].start;")
     click(canvas, target + 2)
     assert canvas.tip()[""] == "this head does not look at this text"
-    canvas.page.wait_for_timeout(300)
-    assert canvas.said()["token"] is None and canvas.said()["runs"] == runs
+    # nothing was said: what is said next is the first
+    click(canvas, 2)
+    canvas.wait_for("said.token !== null")
+    assert canvas.said()["token"][1] == 2 and canvas.said()["runs"] == runs + 1
 
 
 def test_it_takes_the_height_it_needs_and_wraps_anew(look):
@@ -241,8 +248,9 @@ def test_it_takes_the_height_it_needs_and_wraps_anew(look):
     canvas = look("n=64&height=500")
     wide = canvas.run(height)
     assert wide[0] < 300 and wide[2] == pytest.approx(wide[3], abs=1)
+    before = canvas.run("return stage.width;")
     canvas.page.set_viewport_size({"width": 900, "height": 800})
-    canvas.page.wait_for_timeout(300)
+    canvas.until("return stage.width < argument;", before)
     canvas.settle()
     narrow = canvas.run(height)
     assert (
