@@ -7,6 +7,8 @@ import gc
 from collections.abc import Callable
 from functools import cache
 
+import torch
+
 from attnviz.models import limits
 
 LEAST = 64 << 20  # a few pages' worth, however little is free
@@ -45,8 +47,10 @@ def give_back() -> None:
     """Return freed memory to the system.
 
     glibc keeps what was freed for later, in pieces between what is still in use, and a server's
-    size would stay at its peak. Elsewhere nothing is done.
+    size would stay at its peak; torch does the same with a GPU's. Other C libraries are let be.
     """
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
     trim = _malloc_trim()
     if trim is not None:
         trim(0)
