@@ -6,9 +6,13 @@ and is kept in step with it here.
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
+from typing import Any, Literal
 from urllib.parse import quote
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 # Servers and chat programs cut addresses off at 8 KB; the rest of the view needs some of it.
 LINK_BYTES = 6_000
@@ -72,3 +76,36 @@ def linked_index(label: str, n: int, *, key: str, help: str = "") -> int:
     if st.session_state.get(key, 0) >= n:  # a smaller model than before
         st.session_state[key] = n - 1
     return st.slider(label, 0, n - 1, key=key, help=help or None, bind="query-params")
+
+
+def linked_integer(
+    where: Any,
+    label: str,
+    low: int,
+    high: int,
+    *,
+    key: str,
+    empty: bool = False,
+    **options: Any,
+) -> Any:
+    """A box for an integer that is in the link: ``low`` at first, or None where it may be empty.
+
+    Args:
+        where: the place for it, or ``st`` itself. options: more of ``st.number_input``'s.
+    """
+    bind: Literal["query-params"] | None = "query-params"
+    if _is_endless(st.query_params.get(key, "")):
+        # Streamlit reads "inf" and 1e400 in a link as numbers, and fails where it makes integers of
+        # them. This run's box leaves the link alone, and the next one finds nothing in it.
+        bind = None
+        with suppress(StreamlitAPIException):  # it belongs to the box that was there before
+            del st.query_params[key]
+    value = None if empty else "min"
+    return where.number_input(label, low, high, value, key=key, bind=bind, **options)
+
+
+def _is_endless(text: str) -> bool:
+    try:
+        return math.isinf(float(text))
+    except ValueError:
+        return False

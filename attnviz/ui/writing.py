@@ -15,6 +15,7 @@ from attnviz.ui.cache import Key
 from attnviz.ui.live import Live, Progress
 from attnviz.ui.models import ModelChoice, Question, Sampling
 from attnviz.ui.rows import Watched
+from attnviz.ui.state import linked_integer
 
 if TYPE_CHECKING:
     from attnviz.trace.generation import Generation
@@ -198,16 +199,16 @@ def _settings() -> Sampling:
         help="0 takes the likeliest token each time; more flattens the odds.",
     )  # fmt: skip
     greedy = temperature == 0
-    top_k = st.number_input(
-        "Top k", 0, 1000, 0, key="draw_top_k", bind="query-params", disabled=greedy,
+    top_k = linked_integer(
+        st, "Top k", 0, 1000, key="draw_top_k", disabled=greedy,
         help="Draw among the k likeliest tokens; 0 among all.",
     )  # fmt: skip
     top_p = st.slider(
         "Top p", 0.05, 1.0, 1.0, 0.05, key="draw_top_p", bind="query-params", disabled=greedy,
         help="Draw among the likeliest tokens that make up this probability.",
     )  # fmt: skip
-    seed = st.number_input(
-        "Seed", 0, 2**31 - 1, 0, key="draw_seed", bind="query-params", disabled=greedy,
+    seed = linked_integer(
+        st, "Seed", 0, 2**31 - 1, key="draw_seed", disabled=greedy,
         help="The same seed draws the same tokens.",
     )  # fmt: skip
     tokens = st.slider("Tokens at a time", 1, 256, 20, key="draw_tokens", bind="query-params")

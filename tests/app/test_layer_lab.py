@@ -314,3 +314,20 @@ def test_copy_as_code_computes_the_view(app: AppTest) -> None:
     (drawn,) = matrix(pictures(app)["Weights A"][1])
     assert np.array_equal(drawn, names["steps"].weights[0, 2].numpy())
     assert "steps.weights[0, 2]" in app.code[0].value
+
+
+@pytest.mark.parametrize("key", ["layers", "layer_lab", "seed", "n_kv_heads", "d_head"])
+@pytest.mark.parametrize("value", ["inf", "-inf", "1e400", "nan"])
+def test_a_number_in_a_link_that_is_none_is_passed_over(key: str, value: str) -> None:
+    app = AppTest.from_file(ROOT / "pages" / "layer_lab.py", default_timeout=120)
+    app.query_params[key] = value
+    app.run()
+    assert not app.exception
+    assert not app.warning
+    box = app.number_input(key=key)
+    assert box.value == {"layers": 1, "layer_lab": 0, "seed": 0}.get(key)
+    assert key not in app.query_params
+    if key != "layer_lab":  # of one layer none other can be shown
+        box.set_value(2).run()
+        assert not app.exception
+        assert app.number_input(key=key).value == 2

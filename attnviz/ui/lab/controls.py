@@ -13,6 +13,7 @@ from attnviz.analysis.lab import Architecture, Lab, Part, tokenise
 from attnviz.nn import AttentionConfig
 from attnviz.nn.config import Activation, Mask, Norm, NormKind, Positions
 from attnviz.ui.lab.text import TEXT
+from attnviz.ui.state import linked_integer
 
 # What is shown until there is something to keep: the view that all controls' defaults make.
 FIRST: Final = Lab(
@@ -87,26 +88,26 @@ def _shape() -> dict[str, Any]:
         "Heads", 1, 16, 4, key="n_heads", help="How many patterns attend side by side.", **_linked
     )
     left, right = st.columns(2)
-    kv_heads = left.number_input(
+    kv_heads = linked_integer(
+        left,
         "KV heads",
         1,
         16,
-        None,
         key="n_kv_heads",
+        empty=True,
         placeholder="heads",
         help="Heads of keys and values, as many as heads if empty. Fewer is grouped-query "
         "attention, and 1 is multi-query attention.",
-        **_linked,
     )
-    d_head = right.number_input(
+    d_head = linked_integer(
+        right,
         "d_head",
         1,
         32,
-        None,
         key="d_head",
+        empty=True,
         placeholder="auto",
         help="Width of one head, d_model / heads if empty.",
-        **_linked,
     )
     return {"d_model": d_model, "n_heads": n_heads, "n_kv_heads": kv_heads, "d_head": d_head}
 
@@ -150,13 +151,13 @@ def _stack() -> dict[str, Any]:
             **_linked,
         )
     left, right = st.columns(2)
-    layers = left.number_input(
-        "Layers", 1, 12, 1, key="layers", help="How many layers are stacked.", **_linked
+    layers = linked_integer(
+        left, "Layers", 1, 12, key="layers", help="How many layers are stacked."
     )
     if st.session_state.get("layer_lab", 0) >= layers:
         st.session_state["layer_lab"] = layers - 1
-    shown = right.number_input(
-        "Layer shown", 0, layers - 1, key="layer_lab", help="From 0, nearest the text.", **_linked
+    shown = linked_integer(
+        right, "Layer shown", 0, layers - 1, key="layer_lab", help="From 0, nearest the text."
     )
     return stack | {"layers": layers, "layer": shown}
 
@@ -304,8 +305,8 @@ def _around() -> dict[str, Any]:
 
 
 def _weights() -> dict[str, Any]:
-    seed = st.number_input(
-        "Seed", 0, 9999, 0, key="seed", help="Decides all weights and token vectors.", **_linked
+    seed = linked_integer(
+        st, "Seed", 0, 9999, key="seed", help="Decides all weights and token vectors."
     )
     bias = st.toggle(
         "Bias", key="bias", help="Every linear map adds a vector, random here.", **_linked
