@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import altair as alt
@@ -187,36 +188,43 @@ def _table(
             f"{shape[1]} row and {shape[2]} column labels do not fit values of shape "
             f"{values.shape[1:]}" + ("" if masked is None else f" masked by {masked.shape[1:]}")
         )
-    panel, row, column = (index.ravel().astype(np.int32) for index in np.indices(shape))
+    places = _places(shape, tuple(rows), tuple(cols))
     flat = values.ravel()
     hidden = np.isneginf(flat)
     if masked is not None:
         hidden = hidden | masked.ravel()
     shown = np.char.mod("%.7g", flat)
-    outlined = _is_cell(picked, panel, row, column)
+    outlined = np.zeros(shape, dtype=bool)
+    if picked is not None and all(0 <= i < n for i, n in zip(picked, shape, strict=True)):
+        outlined[picked] = True
     table = pa.table(
         {
-            "panel": panel,
-            "row": row,
-            "column": column,
+            **places,
             "value": pa.array(flat, mask=~np.isfinite(flat)),
             "hatched": ~np.isfinite(flat) | hidden,
-            "picked": outlined,
-            "row label": pa.array(positioned(rows)).take(pa.array(row)),
-            "column label": pa.array(positioned(cols)).take(pa.array(column)),
+            "picked": outlined.ravel(),
             "shown": np.where(hidden, "masked", shown),
         }
     )
-    # Cells are drawn in this order: the picked one last, so that no neighbour covers its outline.
-    return table.take(pa.array(np.argsort(outlined, kind="stable")))
-
-
-def _is_cell(
-    picked: tuple[int, int, int] | None, panel: np.ndarray, row: np.ndarray, column: np.ndarray
-) -> np.ndarray:
     if picked is None:
-        return np.zeros(panel.shape, dtype=bool)
-    return (panel == picked[0]) & (row == picked[1]) & (column == picked[2])
+        return table
+    # Cells are drawn in this order: the picked one last, so that no neighbour covers its outline.
+    return table.take(pa.array(np.argsort(outlined.ravel(), kind="stable")))
+
+
+@lru_cache(maxsize=16)  # a page has about as many; a large one takes 2 MB
+def _places(
+    shape: tuple[int, int, int], rows: tuple[str, ...], cols: tuple[str, ...]
+) -> dict[str, pa.Array]:
+    """Where each cell is. Kept, since all of a page's pictures change and hardly any of it does."""
+    panel, row, column = (pa.array(i.ravel().astype(np.int32)) for i in np.indices(shape))
+    return {
+        "panel": panel,
+        "row": row,
+        "column": column,
+        "row label": pa.array(positioned(rows)).take(row),
+        "column label": pa.array(positioned(cols)).take(column),
+    }
 
 
 def _marks(
