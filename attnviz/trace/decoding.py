@@ -59,11 +59,12 @@ def overrides_generate(module: PreTrainedModel) -> bool:
 
 
 def ends_of(module: PreTrainedModel) -> Collection[int]:
-    """Ids of the tokens that end a text."""
-    ends = module.generation_config.eos_token_id  # type: ignore[union-attr]
-    if ends is None:
-        return ()
-    return ends if isinstance(ends, list) else [ends]
+    """Ids of the tokens that end a text, for whichever part of the model writes it."""
+    found: set[int] = set()
+    for part in module.modules() if overrides_generate(module) else [module]:
+        ends = getattr(getattr(part, "generation_config", None), "eos_token_id", None)
+        found |= set(ends if isinstance(ends, list) else [ends]) - {None}
+    return found
 
 
 def choosing(

@@ -174,6 +174,12 @@ def generate(
                 "max_new_tokens": writing.n_passes,
             },
         )
+    asked = given.get("decoder_input_ids" if encdec else "input_ids")
+    if n_after and (asked is None or writing.ids[: writing.n_first] != asked[0].tolist()):
+        raise AttnVizError(
+            f"{model.name} changes what it is given, so it cannot go on after what was written.",
+            "Let it write all at once.",
+        )
     start = writing.n_first - n_after
     ids = [*writing.ids, *unread]
     if not run.fits(ids):

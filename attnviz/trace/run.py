@@ -52,6 +52,7 @@ class Run:
     ) -> None:
         self.passes = Passes(self._kind)
         self._model = model
+        self._kinds: dict[int, Kind] = {}  # of the attention modules
         self._recorder = recorder
         self._seen = seen  # of the pass that runs
         # what each run of a block in a pass received, and what each tower gave, pass by pass
@@ -184,7 +185,11 @@ class Run:
                 passes.append(t)
 
     def _kind(self, attention: nn.Module) -> Kind:
-        return kind_of(self._model.module, self._model.name_of(attention), attention)
+        found = self._kinds.get(id(attention))
+        if found is None:
+            found = kind_of(self._model.module, self._model.name_of(attention), attention)
+            self._kinds[id(attention)] = found
+        return found
 
 
 def _below(passes: Sequence[Tensor | None]) -> Tensor | None:

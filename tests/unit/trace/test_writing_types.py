@@ -10,10 +10,13 @@ import pytest
 import torch
 import transformers
 from transformers import PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 import attnviz
 from attnviz import AttnVizError
 from tests.tiny_models import TYPES, TinyType, build
+from tests.tiny_models.configs import tiny_config
+from tests.tiny_models.weights import draw_weights
 
 N = 4  # tokens written
 # What transformers' own generate can't do with these inputs or sizes, with a cache or at all.
@@ -34,6 +37,78 @@ REFUSED = {
     "prophetnet/ProphetNetForCausalLM",
     "prophetnet/ProphetNetForConditionalGeneration",
     "xlnet/XLNetLMHeadModel",
+}
+
+
+def text(image_tokens: int) -> dict[str, torch.Tensor]:
+    """Seven words, after the places that an image takes."""
+    words = torch.randint(6, 50, (1, 7), generator=torch.Generator().manual_seed(0))
+    ids = torch.cat([torch.full((1, image_tokens), PLACE), words], dim=1)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def image(*shape: int) -> torch.Tensor:
+    return torch.randn(1, *shape, generator=torch.Generator().manual_seed(1))
+
+
+PLACE = 70  # the token that an image takes the place of
+IMAGE = image(3, 32, 32)
+ROTATION = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
+# What reads images beside text: a type's overrides, and its inputs.
+PICTURES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "qwen2_vl": (
+        "Qwen2VLForConditionalGeneration",
+        {"text_config": {"rope_parameters": ROTATION}},
+        text(0),
+    ),
+    "qwen2_5_vl": (
+        "Qwen2_5_VLForConditionalGeneration",
+        {"text_config": {"rope_parameters": ROTATION}},
+        text(0),
+    ),
+    "qwen3_vl": ("Qwen3VLForConditionalGeneration", {}, text(0)),
+    "qwen3_5": ("Qwen3_5ForConditionalGeneration", {}, text(0)),
+    "git": ("GitForCausalLM", {}, {**text(0), "pixel_values": IMAGE}),
+    "blip": ("BlipForConditionalGeneration", {}, {**text(0), "pixel_values": IMAGE}),
+    "blip-2": (
+        "Blip2ForConditionalGeneration",
+        {"image_token_index": PLACE, "num_query_tokens": 4},
+        {**text(4), "pixel_values": IMAGE},
+    ),
+    "instructblip": (
+        "InstructBlipForConditionalGeneration",
+        {"image_token_index": PLACE, "num_query_tokens": 4},
+        {**text(4), "pixel_values": IMAGE, "qformer_input_ids": text(0)["input_ids"]},
+    ),
+    "kosmos-2": (
+        "Kosmos2ForConditionalGeneration",
+        {"latent_query_num": 4},
+        {
+            **text(4),
+            "pixel_values": IMAGE,
+            "image_embeds_position_mask": (text(4)["input_ids"] == PLACE).long(),
+        },
+    ),
+    "mllama": (
+        "MllamaForConditionalGeneration",
+        {
+            "image_token_index": PLACE,
+            "text_config": {"num_hidden_layers": 3, "cross_attention_layers": [1]},
+            "vision_config": {
+                "max_num_tiles": 1,
+                "supported_aspect_ratios": [[1, 1]],
+                "intermediate_layers_indices": [0],
+                "vision_output_dim": 64,
+            },
+        },
+        {
+            **text(1),
+            "pixel_values": image(1, 1, 3, 32, 32),
+            "aspect_ratio_ids": torch.ones(1, 1, dtype=torch.long),
+            "aspect_ratio_mask": torch.ones(1, 1, 1, dtype=torch.long),
+            "cross_attention_mask": torch.ones(1, 8, 1, 1, dtype=torch.long),
+        },
+    ),
 }
 
 
@@ -58,9 +133,10 @@ WRITING = [tiny for tiny in TYPES if writes(tiny) and tiny.name not in CANNOT]
 
 def endless(module: PreTrainedModel) -> PreTrainedModel:
     """The model, with a cache and without an end."""
-    module.generation_config.eos_token_id = None
-    module.generation_config.forced_eos_token_id = None
-    module.generation_config.use_cache = True
+    for part in module.modules():
+        config = getattr(part, "generation_config", None)
+        if config is not None:
+            config.update(eos_token_id=None, forced_eos_token_id=None, use_cache=True)
     return module
 
 
@@ -103,13 +179,13 @@ def assert_true_to_transformers(module: PreTrainedModel, given: dict[str, Any]) 
     receipts = trace.fidelity()
     shown = [x for x in trace.layers if x.source != "refused"]
     assert all(receipts[x.index].passed for x in shown)
-    given = {**given, "input_ids": torch.tensor([text])} if extra else dict(given)
-    if not extra:
-        given["decoder_input_ids"] = torch.tensor([text])
-    for k, v in given.items():
-        if extra and v.ndim == 2 and k != "input_ids" and v.shape[1] == written.start:
-            given[k] = torch.cat([v, v[:, -1:].expand(-1, len(text) - v.shape[1])], dim=1)
-    at_once = model.trace(inputs=given, keep=keep)
+    name = "input_ids" if extra else "decoder_input_ids"
+    whole = {**given, name: torch.tensor([text])}
+    for k, v in given.items():  # masks and such go on as they end
+        if extra and k != name and v.ndim > 1 and v.shape[1] == given[name].shape[1]:
+            more = [v[:, -1:]] * (len(text) - v.shape[1])
+            whole[k] = torch.cat([v, *more], dim=1)
+    at_once = model.trace(inputs=whole, keep=keep)
     assert [(x.kind, x.n_q, x.n_k) for x in at_once.layers] == [
         (x.kind, x.n_q, x.n_k) for x in trace.layers
     ]
@@ -133,3 +209,42 @@ def test_a_type_writes_as_transformers_does(tiny: TinyType) -> None:
             attnviz.wrap(module).generate(inputs=given, max_new_tokens=N)
     else:
         assert_true_to_transformers(module, given)
+
+
+@pytest.mark.parametrize("model_type", PICTURES)
+def test_what_sees_images_writes_as_transformers_does(model_type: str) -> None:
+    assert_true_to_transformers(*seeing(model_type))
+
+
+@pytest.mark.parametrize("model_type", sorted(set(PICTURES) - {"blip"}))
+def test_what_sees_images_can_be_gone_on_with(model_type: str) -> None:
+    module, given = seeing(model_type)
+    model = attnviz.wrap(module)
+    at_once = model.generate(inputs=given, max_new_tokens=N)
+    ids = [t.id for t in at_once.tokens]
+    for n in range(1, N + 1):
+        rest = model.generate(inputs=given, after=ids[:n], max_new_tokens=N - n)
+        assert [t.id for t in rest.tokens] == ids
+        assert rest.trace.tokens == at_once.trace.tokens and rest.start == at_once.start
+        assert rest.trace.logits is not None and at_once.trace.logits is not None
+        # read at once and one by one: rounding
+        torch.testing.assert_close(rest.trace.logits, at_once.trace.logits, rtol=1e-3, atol=1e-3)
+
+
+def test_what_changes_its_input_is_not_gone_on_with() -> None:
+    module, given = seeing("blip")  # it takes the last token away, for its tokenizer's end
+    model = attnviz.wrap(module)
+    written = model.generate(inputs=given, max_new_tokens=2)
+    with pytest.raises(AttnVizError, match="cannot go on"):
+        model.generate(inputs=given, after=[t.id for t in written.tokens], max_new_tokens=2)
+
+
+def seeing(model_type: str) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A tiny model that sees, and its inputs."""
+    name, overrides, given = PICTURES[model_type]
+    config = tiny_config(CONFIG_MAPPING[model_type], overrides)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = getattr(transformers, name)._from_config(config).eval()
+    draw_weights(module)
+    return endless(module), dict(given)
