@@ -20,6 +20,8 @@ from attnviz.models.safetensors_header import StoredTensor, header_bytes, read_h
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".joblib")
 MAX_JSON = 16 * 2**20  # the index of the largest sharded models is a few MB
+MAX_SIDE = 128 * 2**20  # the tokenizers of the largest vocabularies take some 30 MB
+SIDE = (".json", ".txt", ".model", ".jinja", ".tiktoken")
 MAX_PARTS = 2_000  # weight files
 
 # What a config could use to have other code or files used than the ones checked here.
@@ -79,6 +81,7 @@ def inspect(path: Path) -> Folder:
     """
     if not (path / "config.json").is_file():
         raise _no_model(path)
+    _check_side_files(path)
     raw = read_json(path / "config.json")
     weights = _weight_files(path)
     tensors = [tensor for file in weights for tensor in read_header(file)]
@@ -99,14 +102,24 @@ def inspect(path: Path) -> Folder:
     )
 
 
+def _check_side_files(path: Path) -> None:
+    """Refuse settings and vocabularies of a size that their readers have no bound for."""
+    for file in path.iterdir():
+        most = MAX_JSON if file.suffix == ".json" and file.name != "tokenizer.json" else MAX_SIDE
+        if file.suffix in SIDE and file.is_file() and file.stat().st_size > most:
+            raise _too_big(file)
+
+
+def _too_big(path: Path) -> AttnVizError:
+    return AttnVizError(f"{path.name} is too big to be what its name says.", "Download it again.")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in `path`, or `AttnVizError` where there is none or it is too big."""
     with path.open("rb") as file:
         raw = file.read(MAX_JSON + 1)
     if len(raw) > MAX_JSON:
-        raise AttnVizError(
-            f"{path.name} is too big to be what its name says.", "Download it again."
-        )
+        raise _too_big(path)
     try:
         value = bounded_json.parse(raw)
     except ValueError as error:

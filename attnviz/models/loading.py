@@ -25,10 +25,10 @@ from transformers.utils import logging as transformers_logging
 
 from attnviz import nn  # noqa: F401  tells transformers of the model types of our own
 from attnviz.errors import AttnVizError
-from attnviz.models import catalog, gguf, hub, limits, shell, tokenizer_check
+from attnviz.models import catalog, gguf, hub, limits, shell, sizes, tokenizer_check
 from attnviz.models.checkpoint import Checkpoint
 from attnviz.models.devices import resolve_device, resolve_dtype
-from attnviz.models.folder import Folder, Stamp, inspect, stamp
+from attnviz.models.folder import Folder, Stamp, inspect, read_json, stamp
 from attnviz.models.tokens import reading
 
 TOKENIZER_FILES = (
@@ -350,6 +350,7 @@ def _take_generation_settings(module: PreTrainedModel, path: Path) -> None:
     """The checkpoint's own end tokens and the like, where it brings them and they are sound."""
     if module.can_generate() and (path / "generation_config.json").is_file():
         try:
+            read_json(path / "generation_config.json")  # within bounds; its reader has none
             settings = GenerationConfig.from_pretrained(path, local_files_only=True)
         except Exception:  # those derived from the config remain
             return
@@ -381,6 +382,9 @@ def _processor(path: Path) -> tuple[Any | None, tuple[str, ...]]:
     if not any((path / name).is_file() for name in PROCESSOR_FILES):
         return None, ()
     try:
+        for name in PROCESSOR_FILES:
+            if (path / name).is_file():
+                sizes.check_picture(read_json(path / name))
         processor = transformers.AutoImageProcessor.from_pretrained(
             path, local_files_only=True, trust_remote_code=False
         )

@@ -20,6 +20,10 @@ MAX_EXPERTS = 16_384
 MAX_LABELS = 2**17  # ImageNet's 22,000 classes are the most in use
 MAX_POSITIONS = 2**24  # a rotary model stores nothing per position; Llama 4 declares ten million
 MAX_SIZE = 2**27
+MAX_EDGE = 8_192  # pixels of a picture's side
+PIXELS = ("longest_edge", "min_pixels", "max_pixels")
+EDGES = ("height", "width", "shortest_edge", "size", *PIXELS)
+MAX_PIXELS = 2**26  # Qwen2-VL takes up to 13 million
 MIN_SIZE = 2**20  # small checkpoints may still name big numbers, such as a vocabulary
 
 _SUMMED = re.compile(r"^(num|n)_|depths?$|repeats|attention_types")  # counts, where lists
@@ -62,9 +66,27 @@ def check(config: dict[str, Any], n_tensors: int, n_elements: int) -> None:
             raise _impossible(f"says {key[:80]} is {value:,}")
 
 
-def _impossible(what: str) -> AttnVizError:
+def check_picture(settings: dict[str, Any]) -> None:
+    """Refuse an image processor's settings that would enlarge a picture past all memory.
+
+    Raises:
+        AttnVizError: the number that is too big, by name.
+    """
+    places = [settings, *(settings.get(name) for name in ("size", "crop_size"))]
+    for place in places:
+        named = place if isinstance(place, dict) else {"size": place}
+        for name in EDGES:
+            value = named.get(name)
+            # a longest edge, and what stands beside it, may be meant as pixels in all
+            area = name in PIXELS or "longest_edge" in named
+            most = MAX_PIXELS if area else MAX_EDGE
+            if isinstance(value, int) and value > most:
+                raise _impossible(f"says {name} is {value:,}", "The image processor")
+
+
+def _impossible(what: str, subject: str = "config.json") -> AttnVizError:
     return AttnVizError(
-        f"config.json {what}, which cannot be right for these weights.",
+        f"{subject} {what}, which cannot be right for these weights.",
         "Download it again, or choose another model.",
     )
 

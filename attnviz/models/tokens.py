@@ -201,7 +201,10 @@ def longest_input(
         return None
     if config.model_type in _PADDED_POSITIONS:
         positions -= (config.pad_token_id or 0) + 1
-    return min(positions, tokenizer.model_max_length) if tokenizer is not None else positions
+    most = getattr(tokenizer, "model_max_length", None)
+    if not isinstance(most, (int, float)) or not most > 0:  # its settings may say anything
+        return positions
+    return int(min(positions, most))
 
 
 def _check_text(text: str) -> None:

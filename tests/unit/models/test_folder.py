@@ -362,3 +362,16 @@ def test_what_is_no_file_is_not_waited_for(gpt2_folder: Path, name: str, kind: s
     else:
         with pytest.raises(AttnVizError, match=r"has no config|no weights"):
             load(str(gpt2_folder), device="cpu")
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", "vocab.txt", "notes.json"])
+def test_what_lies_beside_the_config_is_bounded_too(gpt2_folder: Path, name: str) -> None:
+    with (gpt2_folder / name).open("wb") as file:
+        file.truncate(2**28)
+    with pytest.raises(AttnVizError, match=f"{name} is too big"):
+        load(str(gpt2_folder), device="cpu")
+
+
+def test_generation_settings_of_noise_are_left_out(gpt2_folder: Path) -> None:
+    (gpt2_folder / "generation_config.json").write_bytes(b"[" * 2**20)
+    assert load(str(gpt2_folder), device="cpu").module.generation_config is not None

@@ -289,3 +289,13 @@ def _panicking() -> Tokenizer:
     broken = json.loads(sound.to_str())
     broken["pre_tokenizer"] = {"type": "FixedLength", "length": 0}
     return Tokenizer.from_str(json.dumps(broken))
+
+
+@pytest.mark.parametrize("most", ["many", None, [7], -1, 0, float("nan")])
+def test_a_tokenizers_longest_input_that_is_no_number_is_passed_over(
+    most: object, minilm: Checkpoint
+) -> None:
+    class Settings:
+        model_max_length = most
+
+    assert longest_input(minilm.module, Settings()) == longest_input(minilm.module)  # type: ignore[arg-type]
