@@ -116,6 +116,15 @@ class Recorder:
         finally:
             _ACTIVE.reset(token)
 
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        """Does not record what this thread runs inside the block."""
+        token = _ACTIVE.set(None)
+        try:
+            yield
+        finally:
+            _ACTIVE.reset(token)
+
     def is_active(self) -> bool:
         """Whether the running thread records with this recorder."""
         return _ACTIVE.get() is self
@@ -149,15 +158,20 @@ class Recorder:
         call = Call(module, layer, own, source, reason, windows, -1, checks, asked, run)
         self._open.append(call)
 
-    def settle(self, length: int | None = None) -> None:
+    def settle(
+        self, length: int | None = None, read: Callable[[Call], Call] = lambda call: call
+    ) -> None:
         """Makes layers of the calls of a block that has ended.
 
         Args:
-            length: how many positions entered the block.
+            length: how many positions entered the block. read: tries a refused call in another way.
         """
         self.before_settling()
         calls, self._open = self._open, []
         for call in settled(calls, length):
+            if call.source == "refused" and self._witness is None:
+                with self._paused():
+                    call = read(call)
             index = self._index(call.module)
             self._ran[id(call.module)] = self._ran.get(id(call.module), 0) + 1
             self._check_edited(index, call)

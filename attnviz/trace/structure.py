@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
+from attnviz.trace import sparse
 from attnviz.trace.layout import laid_out
-from attnviz.trace.recorder import Recorder
+from attnviz.trace.recorder import Call, Recorder
 
 Kind = Literal["encoder", "decoder", "cross"]
 Reads = Literal["text", "image", "other"]
@@ -95,6 +97,35 @@ def towers(stream: Stream, layers: Sequence[tuple[str, Sequence[int]]] = ()) -> 
             reason = f"its blocks take {n} positions and their attention has {n_q} queries"
         found.append(Tower(name, kind, () if reason else points, reason))
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A block that runs now.
+
+    Attributes:
+        before: how many calls had been seen. length: its positions. args, kwargs: what it was
+            given. chance: the state of the random numbers.
+    """
+
+    block: Block
+    before: int
+    length: int | None
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    chance: Tensor
+
+    def read(self, call: Call, gave: Any) -> Call:
+        """A refused call inside it, read by running it again; see `attnviz.trace.sparse`."""
+        given = (*self.args, *self.kwargs.values())
+        cached = any(isinstance(x, Cache) for x in given)
+        return sparse.read(call, _hidden(self.args, self.kwargs), cached, self._again, gave)
+
+    def _again(self) -> Any:
+        """Runs it once more, without its hooks, and leaves the random numbers as they were."""
+        with torch.random.fork_rng(devices=[]):
+            torch.random.set_rng_state(self.chance)
+            return self.block.module.forward(*self.args, **self.kwargs)
 
 
 def side(module: PreTrainedModel, name: str) -> Kind:
@@ -184,7 +215,7 @@ def blocks(module: PreTrainedModel) -> list[Block]:
             label = f"{path}.{i}"
             if isinstance(member, nn.ModuleList):  # a stage, which has a stream of its own
                 stack(member, label)
-            else:
+            elif member is not None:
                 found.append(Block(label, member, side(module, label), path))
 
     visit(module, "")
@@ -210,7 +241,7 @@ def stream_of(
         keep: whether the tensors are kept, or only the order of the blocks.
     """
     stream = Stream()
-    running: list[tuple[Block, int, int | None]] = []  # a block, calls before it, its positions
+    running: list[_Running] = []
     handles = []
     found = blocks(module)
     last = {b.tower: b for b in found}
@@ -235,13 +266,14 @@ def stream_of(
             if kwargs is None or not recorder.is_active():
                 return
             recorder.settle()
-            hidden = kwargs.get("hidden_states", args[0] if args else None)
+            hidden = _hidden(args, kwargs)
             length, entered = None, None
             if isinstance(hidden, Tensor) and hidden.ndim > 2:
                 length = hidden.shape[1:-1].numel()
                 # a copy: some models add to the stream in place
                 entered = kept(block, hidden.detach().clone()) if keep else None
-            running.append((block, recorder.n_calls, length))
+            chance = torch.random.get_rng_state()
+            running.append(_Running(block, recorder.n_calls, length, args, kwargs, chance))
             stream.blocks.append(block)
             stream.entered.append(entered)
 
@@ -250,12 +282,13 @@ def stream_of(
     def leave(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if not recorder.is_active() or not running:
             return
-        block, before, length = running.pop()
+        now = running.pop()
+        block = now.block
         recorder.before_settling()
-        unseen = attention_inside(block.module)[:1] if recorder.n_calls == before else []
+        unseen = attention_inside(block.module)[:1] if recorder.n_calls == now.before else []
         for _name, attention in unseen:
             recorder.add(attention, None, None, "refused", _UNSEEN)
-        recorder.settle(length)
+        recorder.settle(now.length, lambda call: now.read(call, output))
         hidden = output[0] if isinstance(output, tuple | list) else output
         if keep and block is last[block.tower] and isinstance(hidden, Tensor):
             left = kept(block, hidden.detach())
@@ -270,6 +303,11 @@ def stream_of(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The stream among what a block is given."""
+    return kwargs.get("hidden_states", args[0] if args else None)
 
 
 def _holds_attention(module: nn.Module | None) -> bool:

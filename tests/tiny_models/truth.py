@@ -56,6 +56,48 @@ def eager_truth(tiny: TinyType) -> Truth:
     return Truth(returned, [(names.get(id(part), ""), w) for part, w in seen.results])
 
 
+def swayed(tiny: TinyType, path: str, heads: int) -> Tensor:
+    """(B, H, n_q, n_k): how far an attention module's output moves when one key's values move by 1.
+
+    Those are its weights, whatever their layout: measured key by key. A module that projects values
+    of its own after the text's has them as further keys.
+    """
+    module, inputs = build(tiny, "eager")
+    linear = {n: m for n, m in module.named_modules() if isinstance(m, nn.Linear)}
+    names = [f"{path}.{name}" for name in ("value", "v", "v_proj")]
+    values = next(m for n, m in linear.items() if n in names)
+    parent, last = path.rpartition(".")[0], ("o", "output", "dense", "out_proj")
+    near = [m for n, m in linear.items() if n.startswith(f"{path}.") and n.endswith(last)]
+    near += [m for n, m in linear.items() if n.startswith(f"{parent}.") and n.endswith(last)]
+    B, n = inputs["input_ids"].shape
+    outputs: list[Tensor] = []
+    calls: list[Tensor] = []  # (n, ...): 1 at the key whose values move, one a projection
+
+    def moved(_: nn.Module, __: Any, out: Tensor) -> Tensor:
+        axis = 1 if out.shape[0] == B else 0
+        keys = torch.zeros(out.shape[axis])
+        calls.append(keys)
+        before = sum(len(c) for c in calls[:-1])
+        if before <= key < before + len(keys):
+            keys[key - before] = 1.0
+        return out + keys.view((1, -1, 1) if axis == 1 else (-1, 1, 1))
+
+    def taken(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if args[0].shape[1] == n:
+            outputs.append(args[0].clone())
+
+    values.register_forward_hook(moved)
+    near[0].register_forward_pre_hook(taken)
+    key = -1
+    run(module, inputs)
+    n_k = sum(len(c) for c in calls)
+    for key in range(n_k):  # noqa: B007 - `moved` reads it
+        calls.clear()
+        run(module, inputs)
+    columns = [(out - outputs[0]).unflatten(-1, (heads, -1)).mean(-1) for out in outputs[1:]]
+    return torch.stack(columns, dim=-1).transpose(1, 2)  # (B, n_q, H, n_k) to (B, H, n_q, n_k)
+
+
 def eager_weights(tiny: TinyType) -> dict[str, list[Tensor]]:
     """The weights that the eager model returns: kind ("" if not told) to (B, H, n_q, n_k)."""
     return eager_truth(tiny).returned
