@@ -33,7 +33,13 @@ _JOINS = regex.compile("[\u200c\u200d\U000e0020-\U000e007f]")  # parts of letter
 _PADDED_POSITIONS = frozenset(
     {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "xmod", "esm"}
     | {"data2vec-text", "ibert", "longformer", "mpnet", "layoutlmv3", "markuplm", "lilt"}
+    | {"luke"}
 )
+# What configs call the number of positions; the first that is there counts.
+_POSITIONS = (
+    "max_position_embeddings", "max_encoder_position_embeddings", "max_target_positions",
+    "max_seq_len",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -196,11 +202,13 @@ def longest_input(
 ) -> int | None:
     """How many tokens the model was built to read; None where positions set no bound."""
     config = module.config.get_text_config()
-    positions = getattr(config, "max_position_embeddings", None)
+    sizes = (getattr(config, name, None) for name in _POSITIONS)
+    positions = next((n for n in sizes if n is not None), None)
     if not isinstance(positions, int) or positions <= 0:
         return None
     if config.model_type in _PADDED_POSITIONS:
-        positions -= (config.pad_token_id or 0) + 1
+        padding = 1 if config.model_type == "mpnet" else config.pad_token_id or 0
+        positions -= padding + 1
     most = getattr(tokenizer, "model_max_length", None)
     if not isinstance(most, (int, float)) or not most > 0:  # its settings may say anything
         return positions

@@ -31,6 +31,7 @@ from attnviz.models.tokens import (
     patches,
     visible,
 )
+from tests.tiny_models import TYPES, build
 
 FACEPALM = "🤦🏽‍♀️"
 FAMILY = "👨‍👩‍👧"
@@ -246,6 +247,27 @@ def test_positions_kept_for_padding_hold_no_tokens() -> None:
     model(torch.full((1, most), 3))
     with pytest.raises((IndexError, RuntimeError)):
         model(torch.full((1, most + 1), 3))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "led/LEDForConditionalGeneration",
+        "mpt/MptForCausalLM",
+        "whisper/WhisperForCausalLM",
+        "luke/LukeForMaskedLM",
+        "mpnet/MPNetForMaskedLM",
+    ],
+)
+def test_the_longest_input_runs_and_the_next_does_not(name: str) -> None:
+    module, given = build(next(t for t in TYPES if t.name == name))
+    most = longest_input(module)
+    assert most is not None
+    read = {k: v[:1] for k, v in given.items() if k not in ("input_ids", "attention_mask")}
+    with torch.no_grad():
+        module(input_ids=torch.full((1, most), 7), **read)
+        with pytest.raises((IndexError, RuntimeError)):
+            module(input_ids=torch.full((1, most + 1), 7), **read)
 
 
 def test_no_tokenizer_is_said(minilm: Checkpoint) -> None:
