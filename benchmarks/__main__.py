@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.figure import show
 
-NAMES = ("trace", "contention", "canvas", "lab_rerun", "training", "memory_walk")
+NAMES = ("trace", "grid", "contention", "canvas", "lab_rerun", "training", "memory_walk")
 
 for name in sys.argv[1:] or NAMES:
     benchmark = importlib.import_module(f"benchmarks.{name}")

@@ -138,7 +138,5 @@ with trust:
         trace, layer, lambda: models.fidelity(choice, question, trace, layer.index, report)
     )
 with overview:
-    pictures = attempt(lambda: models.grid(trace, report))
-    if pictures is not None:
-        heads.grid(pictures, seen, layer, head)
+    attempt(lambda: heads.grid(seen, layer, head, report))
 waiting.empty()

@@ -95,20 +95,27 @@ def survey(
         A layer's index, its (H, <= size, <= size) thumbnails, its heads' metrics.
     """
     for layer in trace.layers:
-        if layer.source == "refused":
-            continue
-        reading = Reading(trace, layer.index, size, item)
-        for strip in spread(reading.read, reading.strips()):
-            reading.add(strip)
-        means = reading.means()
-        columns: dict[str, Any] = {
-            name: means.get(name, [None] * layer.n_heads) for name in METRICS
-        }
-        found = tuple(
-            HeadMetric(layer.index, h, layer.kind, **{name: columns[name][h] for name in METRICS})
-            for h in range(layer.n_heads)
-        )
-        yield layer.index, reading.thumbnails, found
+        if layer.source != "refused":
+            yield layer.index, *survey_layer(trace, layer.index, size, item)
+
+
+def survey_layer(
+    trace: Trace, layer: int, size: int = 64, item: int = 0
+) -> tuple[Tensor, tuple[HeadMetric, ...]]:
+    """One layer's (H, <= size, <= size) thumbnails and its heads' metrics.
+
+    Raises:
+        AttnVizError: no such layer, or one that was refused.
+    """
+    reading = Reading(trace, layer, size, item)
+    for strip in spread(reading.read, reading.strips()):
+        reading.add(strip)
+    kind, n = trace.layers[layer].kind, len(reading.thumbnails)
+    means: dict[str, Any] = dict.fromkeys(METRICS, [None] * n) | reading.means()
+    found = (
+        HeadMetric(layer, h, kind, **{name: means[name][h] for name in METRICS}) for h in range(n)
+    )
+    return reading.thumbnails, tuple(found)
 
 
 def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int = 0) -> TokenMetric:

@@ -6,9 +6,11 @@ Both are read-only: many people look at one model and one trace at once.
 from __future__ import annotations
 
 import hashlib
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import streamlit as st
@@ -18,7 +20,7 @@ from attnviz.errors import AttnVizError
 from attnviz.models import limits
 from attnviz.ui import memory
 from attnviz.ui.cache import Cache, Key
-from attnviz.ui.canvas import GridPayload, grid_payload
+from attnviz.ui.canvas import GridLayer, GridPayload, grid_layer, grid_of
 from attnviz.ui.canvas.remember import Remember
 from attnviz.ui.executor import Executor, Job, Report
 
@@ -265,11 +267,27 @@ def fidelity(
     return shared().work.run((*key, "receipt", layer), action, shared().values, report)
 
 
-def grid(made: Trace, report: Report) -> GridPayload:
-    """All heads of a trace as thumbnails with their numbers."""
-    return shared().work.run(
-        (*_KEYS[made], "grid"), lambda job: grid_payload(made), shared().values, report
-    )
+def grid(made: Trace, report: Report, seconds: float = 0.0) -> GridPayload:
+    """All heads of a trace as thumbnails with their numbers, as far as they were read.
+
+    Each layer is work of its own, which is kept, and between two of them others have their turn.
+
+    Args:
+        seconds: no layer is begun later than this.
+    """
+    work, values = shared().work, shared().values
+    until = time.monotonic() + seconds
+    found: list[GridLayer] = []
+    for layer in made.layers:
+        key = (*_KEYS[made], "grid", layer.index)
+        if layer.source != "refused" and (time.monotonic() < until or key in values):
+            read = partial(_grid_layer, made, layer.index)
+            found.append(work.run(key, read, values, report))
+    return grid_of(made, found)
+
+
+def _grid_layer(made: Trace, layer: int, job: Job) -> GridLayer:
+    return grid_layer(made, layer)
 
 
 def check_length(model: Model, question: Question, limit: int | None = None) -> int:

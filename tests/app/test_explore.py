@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 import attnviz
 from attnviz.errors import AttnVizError
-from attnviz.ui import one_head
+from attnviz.ui import heads, one_head
 from attnviz.ui.canvas import wire
 from attnviz.ui.canvas.numbers import codec_of
 from attnviz.ui.models import Question, check_length
@@ -375,3 +375,25 @@ def test_of_a_long_text_the_receipt_is_there_at_once_and_complete_on_request() -
     app.slider(key="head").set_value(3).run()  # another head of the layer: its rows stay checked
     assert "Recomputed from Q, K and V, in all" in captions(app)
     assert not [one for one in app.button if one.key == "check_all_rows"]
+
+
+def test_a_grid_is_filled_in_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a long text: in the time there is for it only a layer or so is read."""
+
+    def ends(app: AppTest) -> bool:
+        return "Heads as CSV" in [button.label for button in app.get("download_button")]
+
+    monkeypatch.setattr(heads, "MOMENT", 1e-4)
+    app = opened(text="Its grid is read little by little.")
+    seen: list[int] = []
+    while not (done := ends(app)) and len(seen) < 40:
+        shows_a_head(app)
+        _, (grid, arrays), *_ = canvases(app)
+        seen.append(int(np.isfinite(arrays["values"][:, 0]).sum()))
+        assert len(grid["layers"]) == 30 and len(arrays["values"]) == 270
+        assert "layers" in captions(app)
+        app.run()
+    assert done and seen == sorted(seen) and 0 < seen[-1] < 270
+    assert all(n % 9 == 0 for n in seen)
+    (_, arrays) = canvases(app)[1]
+    assert np.isfinite(arrays["values"][:, 0]).all()

@@ -14,6 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 
 import attnviz
 from attnviz.trace.model import Model
+from attnviz.ui.canvas import grid_payload
 from attnviz.ui.canvas.numbers import as_shown
 from tests.browser.colours import contrast, ground, luminance
 from tests.conftest import Visit
@@ -318,3 +319,39 @@ def test_a_model_writes_until_it_is_stopped(visit: Begin) -> None:
     page.get_by_role("button", name="Clear").click()
     one.idle()
     assert len(strip.names()) == 5
+
+
+def test_the_grid_of_a_long_text_grows_in_place(visit: Begin, model: Model) -> None:
+    """What is filled in is the same picture all along; a head can be chosen before the end."""
+    text = " ".join(f"{n} sheep sleep on hill {n * 7 % 11}." for n in range(90))
+    one = visit()
+    one.page.add_init_script("""
+        window.seen = [];
+        const look = () => {
+            const hosts = [...document.querySelectorAll("*")].filter((one) => one.shadowRoot);
+            const found = hosts.map((one) => one.shadowRoot.querySelector("[data-mode=grid]"));
+            const root = found.find(Boolean);
+            const mode = root?.attnviz?.mode;
+            if (mode?.header && window.seen.at(-1)?.id !== mode.header.id)
+                window.seen.push({root, id: mode.header.id, height: root.offsetHeight});
+            requestAnimationFrame(look);
+        };
+        look();
+    """)
+    page = one.open(f"/explore?text={quote(text)}&layer=7&head=3")
+    expect(page.get_by_role("button", name="Heads as CSV")).to_be_visible(timeout=120_000)
+    grid = Canvas(page, "grid")
+    made = grid_payload(model.trace(text))
+    values = grid.run("return mode.heads.map((h) => [...h.numbers]);")
+    expected = [[m.entropy, m.max_weight] for m in made.metrics]
+    names = grid.run("return mode.header.metrics.map((m) => m.key);")
+    at = [names.index(name) for name in ("entropy", "max_weight")]
+    # float32 sums on other threads and processes: some last digits differ
+    assert [[row[i] for i in at] for row in values] == [
+        pytest.approx(x, abs=1e-4) for x in expected
+    ]
+    seen = page.evaluate("window.seen.map((s) => [s.id, s.height, s.root === window.seen[0].root])")
+    counts = [int(id.rsplit("/", 1)[1]) for id, _, _ in seen if id.startswith(seen[-1][0][:-2])]
+    assert counts == sorted(counts) and counts[-1] == 30
+    assert {height for _, height, _ in seen} == {seen[0][1]}
+    assert all(same for _, _, same in seen), seen

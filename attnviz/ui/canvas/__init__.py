@@ -9,7 +9,7 @@ Numbers travel as quantised bytes and are drawn by plain JavaScript modules in `
 
 from attnviz.ui.canvas.bundle import as_html
 from attnviz.ui.canvas.component import canvas, canvas_state
-from attnviz.ui.canvas.grid import GridPayload, grid_payload
+from attnviz.ui.canvas.grid import GridLayer, GridPayload, grid_layer, grid_of, grid_payload
 from attnviz.ui.canvas.lines import LinesPayload, lines_payload
 from attnviz.ui.canvas.map import MapPayload, map_payload
 from attnviz.ui.canvas.matrix import MatrixPayload, matrix_payload
@@ -19,6 +19,7 @@ from attnviz.ui.canvas.strip import StripPayload, strip_payload
 
 __all__ = [
     "CanvasState",
+    "GridLayer",
     "GridPayload",
     "LinesPayload",
     "MapPayload",
@@ -30,6 +31,8 @@ __all__ = [
     "as_html",
     "canvas",
     "canvas_state",
+    "grid_layer",
+    "grid_of",
     "grid_payload",
     "lines_payload",
     "map_payload",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from attnviz.analysis.heads import METRICS, HeadMetric, survey
+from attnviz.analysis.heads import METRICS, HeadMetric, survey_layer
+from attnviz.analysis.overviews import side_for
 from attnviz.trace import AttentionLayer, Trace
 from attnviz.ui.canvas import wire
 from attnviz.ui.canvas.labels import layer_name, trace_id
@@ -16,14 +18,28 @@ THUMBNAIL = 64  # cells a side: what a screen shows of one of 144 heads
 
 
 @dataclass(frozen=True)
+class GridLayer:
+    """All heads of one layer.
+
+    Attributes:
+        index: the layer's. thumbnails: (H, R, C) uint8, the upper byte of 16-bit codes.
+        metrics: one a head.
+    """
+
+    index: int
+    thumbnails: np.ndarray
+    metrics: tuple[HeadMetric, ...]
+
+
+@dataclass(frozen=True)
 class GridPayload:
-    """Thumbnails, layer after layer.
+    """Thumbnails, layer after layer. Layers that are still to come have empty ones.
 
     Attributes:
         layers: the layers shown and refused, in order. titles: their names to a reader.
         thumbnails: one (H, R, C) uint8 array a shown layer: the upper byte of 16-bit codes.
         metrics: every head of the shown layers, in the same order.
-        selected: (layer, head) to be marked.
+        selected: (layer, head) to be marked. size: cells along a thumbnail's longer side.
     """
 
     layers: tuple[AttentionLayer, ...]
@@ -32,20 +48,32 @@ class GridPayload:
     metrics: tuple[HeadMetric, ...]
     selected: tuple[int, int] | None = None
     id: str = ""
+    size: int = THUMBNAIL
+
+    @property
+    def complete(self) -> bool:
+        """Whether no layer is still to come."""
+        return all(x.index in self.thumbnails for x in self.layers if x.source != "refused")
 
     def encode(self, **display: object) -> bytes:
         """The message for the browser. display: how it is shown, such as ``height``."""
-        blocks, at = [], 0
+        blocks: list[dict[str, object]] = []
+        cells, at = [np.zeros(0, np.uint8)], 0
+        values: list[list[float | None]] = []
         for layer, title in zip(self.layers, self.titles, strict=True):
-            block = {"index": layer.index, "kind": layer.kind, "title": title}
+            block: dict[str, object] = {"index": layer.index, "kind": layer.kind, "title": title}
             block |= {"source": layer.source, "reason": layer.reason}
-            small = self.thumbnails.get(layer.index)
-            if small is not None:
-                H, R, C = small.shape
-                block |= {"heads": H, "rows": R, "cols": C, "at": at}
-                at += small.size
             blocks.append(block)
-        flat = [self.thumbnails[x.index].ravel() for x in self.layers if x.index in self.thumbnails]
+            if layer.source == "refused":
+                continue
+            small = self.thumbnails.get(layer.index, self._empty(layer))
+            H, R, C = small.shape
+            block |= {"heads": H, "rows": R, "cols": C, "at": at}
+            at += small.size
+            cells.append(small.ravel())
+            known = [m for m in self.metrics if m.layer == layer.index]
+            values += [[getattr(m, name) for name in METRICS] for m in known]
+            values += [[None] * len(METRICS)] * (H - len(known))
         header = {
             "mode": "grid",
             "id": self.id,
@@ -53,10 +81,14 @@ class GridPayload:
             "metrics": [{"key": k, "title": t, "help": h} for k, (t, h) in METRICS.items()],
             "selected": self.selected,
         }
-        values = [[getattr(m, name) for name in METRICS] for m in self.metrics]
         table = np.array(values, dtype=np.float32).reshape(-1, len(METRICS))  # None becomes nan
-        cells = np.concatenate(flat) if flat else np.zeros(0, np.uint8)
-        return wire.pack({**header, **display}, {"cells": cells, "values": table})
+        arrays: dict[str, np.ndarray] = {"cells": np.concatenate(cells), "values": table}
+        return wire.pack({**header, **display}, arrays)
+
+    def _empty(self, layer: AttentionLayer) -> np.ndarray:
+        """Thumbnails of a layer that is still to come: they keep its place."""
+        side = side_for(layer.n_q, layer.n_k, self.size)
+        return np.zeros((layer.n_heads, -(-layer.n_q // side), -(-layer.n_k // side)), np.uint8)
 
 
 def grid_payload(
@@ -72,13 +104,32 @@ def grid_payload(
         selected: (layer, head) to be marked. size: cells along a thumbnail's longer side.
         item: which text of a batch.
     """
-    codec = Significant()
-    thumbnails: dict[int, np.ndarray] = {}
-    metrics: list[HeadMetric] = []
-    for index, small, found in survey(trace, size, item):
-        codes = codec.encode(small.float().cpu().numpy())
-        thumbnails[index] = (codes >> 8).astype(np.uint8)
-        metrics.extend(found)
-    id = f"{trace_id(trace)}/{size}/{item}"
+    found = [
+        grid_layer(trace, layer.index, size=size, item=item)
+        for layer in trace.layers
+        if layer.source != "refused"
+    ]
+    return grid_of(trace, found, selected=selected, size=size, item=item)
+
+
+def grid_layer(trace: Trace, layer: int, *, size: int = THUMBNAIL, item: int = 0) -> GridLayer:
+    """Every head of one layer that was not refused."""
+    small, metrics = survey_layer(trace, layer, size, item)
+    codes = Significant().encode(small.float().cpu().numpy())
+    return GridLayer(layer, (codes >> 8).astype(np.uint8), metrics)
+
+
+def grid_of(
+    trace: Trace,
+    found: Sequence[GridLayer],
+    *,
+    selected: tuple[int, int] | None = None,
+    size: int = THUMBNAIL,
+    item: int = 0,
+) -> GridPayload:
+    """What there is so far, some layers in their order, with room for the others."""
+    thumbnails = {one.index: one.thumbnails for one in found}
+    metrics = tuple(metric for one in found for metric in one.metrics)
+    id = f"{trace_id(trace)}/{size}/{item}/{len(found)}"
     titles = tuple(layer_name(trace, layer.index) for layer in trace.layers)
-    return GridPayload(trace.layers, titles, thumbnails, tuple(metrics), selected, id)
+    return GridPayload(trace.layers, titles, thumbnails, metrics, selected, id, size)

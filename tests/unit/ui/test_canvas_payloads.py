@@ -17,6 +17,8 @@ from attnviz.ui.canvas import (
     TokenAt,
     View,
     bundle,
+    grid_layer,
+    grid_of,
     grid_payload,
     lines_payload,
     map_payload,
@@ -151,6 +153,21 @@ def test_a_refused_layer_is_named_with_its_reason(trace):
     assert header["layers"][1]["reason"] == "of its own making"
     assert "heads" not in header["layers"][1]
     assert header["layers"][2]["at"] == payload.thumbnails[0].size
+
+
+def test_layers_still_to_come_keep_their_place(trace):
+    whole = grid_payload(trace)
+    there = [grid_layer(trace, 0), grid_layer(trace, 2)]
+    part = grid_of(trace, there)
+    assert whole.complete and not part.complete and part.id != whole.id
+    (header, arrays), (full, all_arrays) = (wire.unpack(x.encode()) for x in (part, whole))
+    assert header["layers"] == full["layers"]
+    n, H = whole.thumbnails[0].size, trace.layers[0].n_heads
+    assert not arrays["cells"][n : 2 * n].any() and np.isnan(arrays["values"][H : 2 * H]).all()
+    for x in (slice(n), slice(2 * n, 3 * n)):
+        np.testing.assert_array_equal(arrays["cells"][x], all_arrays["cells"][x])
+    for x in (slice(H), slice(2 * H, 3 * H)):
+        np.testing.assert_array_equal(arrays["values"][x], all_arrays["values"][x])
 
 
 @pytest.mark.parametrize("heads", [None, [2], [3, 0]])

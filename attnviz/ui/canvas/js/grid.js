@@ -59,7 +59,8 @@ export class GridMode {
       }
     }
     this.label = `${this.heads.length} heads of ${header.layers.length} layers. Arrow keys move, Enter selects.`;
-    this._build();
+    if (this.tools.length) this.filter.shown.textContent = this._leastText();
+    else this._build();
     this.stage.resize();
   }
 
