@@ -14,6 +14,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     Request,
+    expect,
     sync_playwright,
 )
 
@@ -21,6 +22,7 @@ from benchmarks.server import serve
 from tests.browser import chromium
 
 TIMEOUT_MS = 90_000  # two cores, shared with other tests
+expect.set_options(timeout=TIMEOUT_MS)
 
 # Times vary with the machine's load; what a property says does not.
 settings.register_profile("attnviz", deadline=None, derandomize=bool(os.environ.get("CI")))
