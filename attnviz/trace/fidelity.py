@@ -35,6 +35,9 @@ _RELATIVE = {
 # A score is a sum of d_head products. Its rounding grows with |q| |k|, and moves a weight by as
 # much relative to the weight: twice the unit roundoff of the scores' format.
 _PER_SCORE = {torch.float64: 2.0**-52, torch.float32: 2.0**-23}
+# More than this share of a row's scale is not excused: a receipt must be able to fail. Half
+# precision's scores would ask for more where they pass 30; there the layer's own weights are shown.
+_MOST = 0.25
 
 
 @dataclass(frozen=True)
@@ -247,4 +250,4 @@ class _Item:
             return self._rounding.relative
         q = self._layer.q[self._item, :, rows]
         size = torch.linalg.vector_norm(q, dim=-1).float() * self._key_size  # (H, r)
-        return self._rounding.relative + self._rounding.per_score * size
+        return (self._rounding.relative + self._rounding.per_score * size).clamp(max=_MOST)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from attnviz.errors import AttnVizError
 from attnviz.trace.compute import Pattern, Products
 from attnviz.trace.recorder import Call
-from attnviz.trace.rules import IntervalMask, ScoreRules, Term
+from attnviz.trace.rules import IntervalMask, Term
 from attnviz.trace.structure import Kind
 from attnviz.trace.terms import mask_term, relative_or_dense
 
@@ -236,14 +236,8 @@ def _merge_products(passes: Sequence[Pass], grows: bool) -> Products:
     sinks = rules[0].sinks
     if sinks is not None and sinks.ndim == 4 and sinks.shape[2] != 1:
         sinks = torch.cat([r.sinks for r in rules if r.sinks is not None], dim=2)
-    merged = ScoreRules(
-        rules[0].scaling,
-        rules[0].softcap,
-        tuple(t for t in terms if t is not None),
-        sinks,
-        rules[0].sink_gates_output,
-    )
-    return Products(q, k, v, merged)
+    kept = tuple(t for t in terms if t is not None)
+    return Products(q, k, v, replace(rules[0], terms=kept, sinks=sinks))
 
 
 def _as_interval(layer: Products, n_k: int, offset: int) -> IntervalMask | None:

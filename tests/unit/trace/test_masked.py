@@ -94,6 +94,24 @@ def test_half_precision_eager_is_exact_and_its_masks_are_masks(name: str, paddin
         assert torch.equal(seen, allowed.sum(0).double())
 
 
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt_oss"])
+def test_eager_attention_in_float64_is_exact(name: str) -> None:
+    """Its softmax is in float32: the weights are 1e-6 from the eager path's own, not 1e-12."""
+    module = build(name).double()
+    module.set_attn_implementation("eager")
+    if name == "gpt_oss":
+        module.set_experts_implementation("eager")
+    given = inputs(name)
+    trace = attnviz.wrap(module).trace(inputs=given)
+    assert {x.source for x in trace.layers} == {"exact"}
+    with torch.no_grad():
+        truth = module(**given, output_attentions=True).attentions
+    for layer in range(2):
+        for head in range(4):
+            mine = trace.attention(layer, head).weights()
+            torch.testing.assert_close(mine, truth[layer][0, head].double(), rtol=0, atol=5e-6)
+
+
 def test_a_gentle_fill_that_scores_outweigh_is_shown_with_its_weight() -> None:
     """-100 beside a score of 130: the key has all of the weight, so it is not masked."""
     k = torch.zeros(1, 1, 4, 2)
