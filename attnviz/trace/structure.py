@@ -105,7 +105,7 @@ class _Running:
 
     Attributes:
         before: how many calls had been seen. length: its positions. args, kwargs: what it was
-            given. chance: the state of the random numbers.
+            given. chance: the state of the random numbers, of the processor and of the device.
     """
 
     block: Block
@@ -113,7 +113,7 @@ class _Running:
     length: int | None
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    chance: Tensor
+    chance: tuple[Tensor, Tensor | None]
 
     def read(self, call: Call, gave: Any) -> Call:
         """A refused call inside it, read by running it again; see `attnviz.trace.sparse`."""
@@ -123,8 +123,13 @@ class _Running:
 
     def _again(self) -> Any:
         """Runs it once more, without its hooks, and leaves the random numbers as they were."""
-        with torch.random.fork_rng(devices=[]):
-            torch.random.set_rng_state(self.chance)
+        hidden = _hidden(self.args, self.kwargs)
+        ours, the_devices = self.chance
+        devices = [] if the_devices is None else [hidden.device]
+        with torch.random.fork_rng(devices=devices):
+            torch.random.set_rng_state(ours)
+            if the_devices is not None:
+                torch.cuda.set_rng_state(the_devices, hidden.device)
             return self.block.module.forward(*self.args, **self.kwargs)
 
 
@@ -272,7 +277,9 @@ def stream_of(
                 length = hidden.shape[1:-1].numel()
                 # a copy: some models add to the stream in place
                 entered = kept(block, hidden.detach().clone()) if keep else None
-            chance = torch.random.get_rng_state()
+            on_device = isinstance(hidden, Tensor) and hidden.is_cuda
+            device = torch.cuda.get_rng_state(hidden.device) if on_device else None
+            chance = (torch.random.get_rng_state(), device)
             running.append(_Running(block, recorder.n_calls, length, args, kwargs, chance))
             stream.blocks.append(block)
             stream.entered.append(entered)
