@@ -147,6 +147,12 @@ def generate(
             "A text is read from its start, not from a cache.", "Leave past_key_values out."
         )
     encdec = bool(getattr(module.config, "is_encoder_decoder", False))
+    config = module.generation_config
+    if encdec and config.decoder_start_token_id is None and config.bos_token_id is None:
+        raise AttnVizError(
+            f"{model.name} names no token that its decoder begins with.",
+            "Set decoder_start_token_id in its generation_config.json.",
+        )
     ends = ends_of(module)
     n = 0 if after and after[-1] in ends else max_new_tokens
     # of an encoder-decoder's text the last token is not read
@@ -157,7 +163,7 @@ def generate(
     given = _after(module, given, after[: len(after) - len(unread)])
     n_after = len(after) - len(unread)
     # an edit speaks of all positions at once; and some models are saved as having no cache to use
-    cached = not edits and module.generation_config.use_cache is not False
+    cached = not edits and config.use_cache is not False
     how = choosing(module, n_after, temperature, top_k, top_p, seed)
 
     def listen(ids: Tensor) -> bool:

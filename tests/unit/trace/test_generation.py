@@ -567,3 +567,10 @@ def test_a_text_is_not_gone_on_from_a_cache() -> None:
     given: dict[str, Any] = {"input_ids": tokens(1, 4), "past_key_values": cache}
     with pytest.raises(AttnVizError, match="not from a cache"):
         model.generate(inputs=given)
+
+
+def test_a_decoder_that_has_nothing_to_begin_with_is_said() -> None:
+    model = writer("t5")
+    model.module.generation_config.update(decoder_start_token_id=None, bos_token_id=None)
+    with pytest.raises(AttnVizError, match="no token that its decoder begins with"):
+        model.generate(inputs={"input_ids": tokens(1, 4)})
