@@ -21,7 +21,16 @@ from attnviz.models.safetensors_header import StoredTensor, header_bytes, read_h
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".joblib")
 MAX_JSON = 16 * 2**20  # the index of the largest sharded models is a few MB
 MAX_SIDE = 128 * 2**20  # the tokenizers of the largest vocabularies take some 30 MB
-SIDE = (".json", ".txt", ".model", ".jinja", ".tiktoken")
+# What the readers of tokenizers, processors and generation settings open, whole and without bounds.
+VOCABULARIES = (
+    *("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model"),
+    *("vocab.json", "vocab.txt", "merges.txt", "tekken.json", "chat_template.jinja"),
+)
+SETTINGS = (
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
+    *("generation_config.json", "chat_template.json"),
+)
 MAX_PARTS = 2_000  # weight files
 
 # What a config could use to have other code or files used than the ones checked here.
@@ -104,10 +113,10 @@ def inspect(path: Path) -> Folder:
 
 def _check_side_files(path: Path) -> None:
     """Refuse settings and vocabularies of a size that their readers have no bound for."""
-    for file in path.iterdir():
-        most = MAX_JSON if file.suffix == ".json" and file.name != "tokenizer.json" else MAX_SIDE
-        if file.suffix in SIDE and file.is_file() and file.stat().st_size > most:
-            raise _too_big(file)
+    for names, most in ((VOCABULARIES, MAX_SIDE), (SETTINGS, MAX_JSON)):
+        for file in (path / name for name in names):
+            if file.is_file() and file.stat().st_size > most:
+                raise _too_big(file)
 
 
 def _too_big(path: Path) -> AttnVizError:

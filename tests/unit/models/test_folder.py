@@ -364,12 +364,18 @@ def test_what_is_no_file_is_not_waited_for(gpt2_folder: Path, name: str, kind: s
             load(str(gpt2_folder), device="cpu")
 
 
-@pytest.mark.parametrize("name", ["generation_config.json", "vocab.txt", "notes.json"])
+@pytest.mark.parametrize("name", ["generation_config.json", "vocab.txt", "added_tokens.json"])
 def test_what_lies_beside_the_config_is_bounded_too(gpt2_folder: Path, name: str) -> None:
     with (gpt2_folder / name).open("wb") as file:
         file.truncate(2**28)
     with pytest.raises(AttnVizError, match=f"{name} is too big"):
         load(str(gpt2_folder), device="cpu")
+
+
+def test_what_nobody_reads_may_be_as_big_as_it_likes(gpt2_folder: Path) -> None:
+    with (gpt2_folder / "trainer_state.json").open("wb") as file:
+        file.truncate(2**28)
+    load(str(gpt2_folder), device="cpu")
 
 
 def test_generation_settings_of_noise_are_left_out(gpt2_folder: Path) -> None:
