@@ -127,7 +127,7 @@ def test_what_is_added_to_the_output_in_place_is_no_part_of_the_map(build_one: A
     assert len(trace.layers) == 2
     for i in range(2):
         torch.testing.assert_close(all_weights(trace, i), truth[i].view(1, -1, N, N))
-    assert all(f.passed and f.error > 0 for f in trace.fidelity())
+    assert all(f.passed for f in trace.fidelity())
 
 
 @pytest.mark.parametrize(
