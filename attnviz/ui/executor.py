@@ -9,16 +9,12 @@ again within a moment keeps its place.
     cache = Cache()
     trace = executor.run(("gpt2", text), lambda job: model.trace(text), cache, report)
 
-Long work comes in steps, so that it is seen while it grows and ends when nobody wants it:
+Long work has steps, between which it ends when nobody wants it any more:
 
     def action(job):
         for layer in layers:
             job.check()                      # ends here if nobody waits any longer
-            found = (*found, measure(layer))
-            job.publish(found)               # what the waiting pages are shown meanwhile
-        return found
-
-    executor.run(key, action, cache, report, on_partial=draw)
+            measure(layer)
 
 This is not ``st.cache_resource`` with a lock, because a cached function can be asked neither
 "is it there?" (a hit would queue behind other people's work) nor "how long is the queue?", and
@@ -50,11 +46,7 @@ class Abandoned(Exception):
 
 @dataclass(eq=False)
 class Job:
-    """One piece of work and the people waiting for it; its action is given it.
-
-    Attributes:
-        partial: what the action has published so far. version: how often it has.
-    """
+    """One piece of work and the people waiting for it; its action is given it."""
 
     key: Key
     action: Callable[[Job], Any]
@@ -63,11 +55,9 @@ class Job:
     waiters: int = 0
     left_at: float = 0.0  # when the last person turned away
     abandoned: bool = False
-    done: bool = False
+    done: threading.Event = field(default_factory=threading.Event)
     value: Any = None
     error: Exception | None = None
-    partial: Any = None
-    version: int = 0
 
     def wanted(self) -> bool:
         """Whether somebody waits, or has only just left and may come back."""
@@ -83,13 +73,6 @@ class Job:
             self.abandoned = self.abandoned or not self.wanted()
             if self.abandoned:
                 raise Abandoned
-
-    def publish(self, partial: Any) -> None:
-        """Show those who wait what there is so far; it must not be changed afterwards."""
-        with self.changed:
-            self.partial = partial
-            self.version += 1
-            self.changed.notify_all()
 
 
 class Executor:
@@ -122,7 +105,6 @@ class Executor:
         action: Callable[[Job], Any],
         cache: Cache,
         report: Report,
-        on_partial: Callable[[Any], None] | None = None,
     ) -> Any:
         """The value of ``action``, from the cache if it is there, else when its turn has come.
 
@@ -131,7 +113,6 @@ class Executor:
 
         Args:
             action: given its `Job`.
-            on_partial: called from this thread with the newest that the action has published.
 
         Raises:
             AttnVizError: the queue is full.
@@ -144,7 +125,7 @@ class Executor:
                 pass
             job = self._join(key, action, cache)
             try:
-                self._wait(job, report, on_partial)
+                self._wait(job, report)
             finally:
                 self._leave(job)
             if isinstance(job.error, Abandoned):
@@ -153,24 +134,10 @@ class Executor:
                 raise job.error
             return job.value
 
-    def _wait(
-        self, job: Job, report: Report, on_partial: Callable[[Any], None] | None = None
-    ) -> None:
+    def _wait(self, job: Job, report: Report) -> None:
         """Until the job is done."""
-        seen, patience = 0, QUIET_SECONDS
-
-        def has_news() -> bool:
-            return job.done or (on_partial is not None and job.version > seen)
-
-        while True:
-            with self._changed:
-                self._changed.wait_for(has_news, patience)
-                done, version, partial = job.done, job.version, job.partial
-            if done:
-                return
-            if on_partial is not None and version > seen:
-                seen = version
-                on_partial(partial)
+        patience = QUIET_SECONDS
+        while not job.done.wait(patience):
             report(self.ahead_of(job))
             patience = REPORT_SECONDS
 
@@ -244,6 +211,5 @@ class Executor:
             finally:
                 with self._changed:
                     self._running.remove(job)
-                    job.done = True
-                    self._changed.notify_all()
+                job.done.set()
             del job  # a waiting thread must not keep the last value alive

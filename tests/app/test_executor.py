@@ -231,24 +231,6 @@ def test_the_worker_outlives_whatever_its_work_raises(error: BaseException) -> N
     assert Person(executor, "next", lambda job: "fine", cache).finish() == "fine"
 
 
-def test_what_has_been_done_so_far_is_shown_to_those_who_wait() -> None:
-    executor, cache, seen, shown = Executor(), Cache(), threading.Event(), []
-
-    def work(job: Job) -> str:
-        job.publish(["first layer"])
-        assert seen.wait(SOON)
-        job.publish(["first layer", "second layer"])
-        return "all"
-
-    def draw(partial: list[str]) -> None:
-        shown.append(partial)
-        seen.set()
-
-    assert executor.run(("a",), work, cache, quiet, draw) == "all"
-    assert shown[0] == ["first layer"]
-    assert cache.get(("a",)) == "all"
-
-
 def test_work_in_steps_ends_when_nobody_waits_and_begins_anew_for_who_comes_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
