@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from attnviz.trace import sparse
+from attnviz.trace.block_inputs import BlockInputs
 from attnviz.trace.layout import laid_out
 from attnviz.trace.recorder import Call, Recorder
 
@@ -21,6 +22,7 @@ Kind = Literal["encoder", "decoder", "cross"]
 Reads = Literal["text", "image", "other"]
 
 _ATTENTION = re.compile(r"attention|attn|MLA$", re.IGNORECASE)
+_OVERWRITTEN = "some of its blocks write to what enters them, and others do not"
 _UNSEEN = "it has no softmax over keys that could be seen (sparse, hashed or linear attention)"
 _CROSS = re.compile(
     r"cross|encoder_attn|encdecattention|encoder_decoder_attention|\wPerceiverAttention"
@@ -251,6 +253,7 @@ def stream_of(
     found = blocks(module)
     last = {b.tower: b for b in found}
     texts: dict[str, bool] = {}  # whether a tower reads text
+    inputs = BlockInputs()
 
     def kept(block: Block, hidden: Tensor) -> Tensor | None:
         """(B, n, d_model), or None and the reason noted."""
@@ -275,8 +278,7 @@ def stream_of(
             length, entered = None, None
             if isinstance(hidden, Tensor) and hidden.ndim > 2:
                 length = hidden.shape[1:-1].numel()
-                # a copy: some models add to the stream in place
-                entered = kept(block, hidden.detach().clone()) if keep else None
+                entered = kept(block, inputs.taken(block.module, hidden)) if keep else None
             on_device = isinstance(hidden, Tensor) and hidden.is_cuda
             device = torch.cuda.get_rng_state(hidden.device) if on_device else None
             chance = (torch.random.get_rng_state(), device)
@@ -307,6 +309,8 @@ def stream_of(
             pre = block.module.register_forward_pre_hook(enter(block), with_kwargs=True)
             handles += [pre, block.module.register_forward_hook(leave)]
         yield stream
+        if inputs.overwritten():
+            stream.unclear |= {b.tower: _OVERWRITTEN for b in found}
     finally:
         for handle in handles:
             handle.remove()

@@ -156,7 +156,9 @@ def test_a_running_trace_holds_what_it_keeps_and_nothing_else() -> None:
     plain, traced = held
     assert trace.n_residuals() == 3
     one = 4 * n * d
-    kept = one * (3 + 3 + 2)  # Q, K, V and the residual before each of two blocks
+    kept = one * (
+        3 + 3 + 1
+    )  # Q, K, V of two blocks, the first's input; the second's is the model's
     assert kept <= traced - plain < kept + one  # masks and signs, small beside one more matrix
 
 
@@ -172,3 +174,27 @@ def test_a_trace_holds_no_more_memory_than_it_says() -> None:
         a = trace.attention(layer.index, 0)
         parts = {t.untyped_storage().data_ptr(): t.untyped_storage() for t in (a.q, a.k, a.v)}
         assert sum(s.nbytes() for s in parts.values()) <= 1.5 * 3 * 2 * N * 32 * 4
+
+
+@pytest.mark.parametrize("writing", [[], [0, 1], [1]])
+def test_blocks_that_write_to_what_enters_them(writing: list[int]) -> None:
+    """The residual is what entered; where that could not be kept, it is not shown."""
+    module, entered = build("gpt2"), []
+
+    def note(_: nn.Module, args: Any, kwargs: Any) -> None:
+        entered.append((args[0] if args else kwargs["hidden_states"]).clone())
+
+    def write(_: nn.Module, args: Any) -> None:
+        args[0].add_(1)
+
+    for i, block in enumerate(module.transformer.h):
+        block.register_forward_pre_hook(note, with_kwargs=True)
+        if i in writing:
+            block.ln_1.register_forward_pre_hook(write)
+    trace = attnviz.wrap(module).trace(inputs={"input_ids": tokens(1, N)})
+    if writing == [1]:
+        with pytest.raises(AttnVizError, match="write to what enters them"):
+            trace.residual(1)
+        return
+    for i, before in enumerate(entered[:2]):
+        assert torch.equal(trace.residual(i), before[0])
