@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from attnviz.ui.canvas import View, as_html, map_payload
+from attnviz.canvas import View, as_html, map_payload
 from benchmarks import bertviz_page
 from benchmarks.bertviz_page import Shown
 from benchmarks.canvas_page import HEAD, LAYER, THREADS, payload_of, trace_of

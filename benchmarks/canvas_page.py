@@ -13,8 +13,9 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import attnviz
+from attnviz.canvas import grid_payload, lines_payload, map_payload
 from attnviz.trace import Trace
-from attnviz.ui.canvas import canvas, grid_payload, lines_payload, map_payload
+from attnviz.ui.canvas import canvas
 
 THREADS = 1  # of torch; more of them wait for each other where other work shares the machine
 LAYER, HEAD = 0, 5

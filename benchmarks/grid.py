@@ -16,7 +16,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import attnviz
-from attnviz.ui.canvas import grid_layer
+from attnviz.canvas import grid_layer
 from benchmarks.figure import Figure, in_child, show
 
 TITLE = "All 270 heads of a text (SmolLM2-135M's shape)"

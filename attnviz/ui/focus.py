@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
-from attnviz.ui.canvas import TokenAt
+from attnviz.canvas import TokenAt
 
 if TYPE_CHECKING:
     from attnviz.trace.trace import AttentionLayer, Trace

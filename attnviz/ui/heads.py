@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from attnviz.analysis import matrices
+from attnviz.canvas import CanvasState, map_payload
+from attnviz.canvas.labels import layer_name
 from attnviz.ui import models
-from attnviz.ui.canvas import CanvasState, canvas, canvas_state, map_payload
-from attnviz.ui.canvas.labels import layer_name
+from attnviz.ui.canvas import canvas, canvas_state
 from attnviz.ui.errors import attempt
 
 if TYPE_CHECKING:

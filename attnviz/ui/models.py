@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from attnviz.canvas import GridLayer, GridPayload, grid_layer, grid_of
+from attnviz.canvas.remember import Remember
 from attnviz.errors import AttnVizError
 from attnviz.models import limits
 from attnviz.ui import memory
 from attnviz.ui.cache import Cache, Key
-from attnviz.ui.canvas import GridLayer, GridPayload, grid_layer, grid_of
-from attnviz.ui.canvas.remember import Remember
 from attnviz.ui.executor import Executor, Job, Report
 
 if TYPE_CHECKING:

@@ -10,27 +10,26 @@ from typing import TYPE_CHECKING, NamedTuple
 import streamlit as st
 
 from attnviz.analysis import matrices
-from attnviz.ui import focus, models
-from attnviz.ui.canvas import (
+from attnviz.canvas import (
     CanvasState,
     TokenAt,
     View,
-    canvas,
-    canvas_state,
     lines_payload,
     map_payload,
     matrix_payload,
     neuron_payload,
 )
-from attnviz.ui.canvas.bundle import Payload, as_html
-from attnviz.ui.canvas.labels import layer_name, names, trace_id
+from attnviz.canvas.bundle import Payload, as_html
+from attnviz.canvas.labels import layer_name, names, trace_id
+from attnviz.ui import focus, models
+from attnviz.ui.canvas import canvas, canvas_state
 from attnviz.ui.errors import attempt
 
 if TYPE_CHECKING:
     from attnviz.analysis.matrices import Links, Matrix, Vectors
     from attnviz.analysis.overviews import Quantity
+    from attnviz.canvas.remember import Remember
     from attnviz.trace.trace import AttentionLayer, Trace
-    from attnviz.ui.canvas.remember import Remember
     from attnviz.ui.writing import Seen
 
 HEIGHT = 640

@@ -10,20 +10,21 @@ import streamlit as st
 
 from attnviz import charts
 from attnviz.analysis import matrices
+from attnviz.canvas import CanvasState, matrix_payload, strip_payload
+from attnviz.canvas.labels import names, trace_id
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import visible
 from attnviz.ui import focus, views
-from attnviz.ui.canvas import CanvasState, canvas, matrix_payload, strip_payload
-from attnviz.ui.canvas.labels import names, trace_id
+from attnviz.ui.canvas import canvas
 from attnviz.ui.errors import as_text
 from attnviz.ui.focus import Focus
 
 if TYPE_CHECKING:
+    from attnviz.canvas.remember import Remember
     from attnviz.models.tokens import Token
     from attnviz.trace.fidelity import Fidelity
     from attnviz.trace.model import Model
     from attnviz.trace.trace import AttentionLayer, Trace
-    from attnviz.ui.canvas.remember import Remember
     from attnviz.ui.writing import Seen
 
 STRIP_HEIGHT = 250

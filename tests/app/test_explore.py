@@ -12,10 +12,10 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import attnviz
+from attnviz.canvas import wire
+from attnviz.canvas.numbers import codec_of
 from attnviz.errors import AttnVizError
 from attnviz.ui import heads, one_head
-from attnviz.ui.canvas import wire
-from attnviz.ui.canvas.numbers import codec_of
 from attnviz.ui.models import Question, check_length
 from tests.app import folders
 

@@ -13,9 +13,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 import attnviz
+from attnviz.canvas import grid_payload
+from attnviz.canvas.numbers import as_shown
 from attnviz.trace.model import Model
-from attnviz.ui.canvas import grid_payload
-from attnviz.ui.canvas.numbers import as_shown
 from tests.browser.colours import contrast, ground, luminance
 from tests.conftest import Visit
 

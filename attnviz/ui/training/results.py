@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from attnviz import charts
+from attnviz.canvas.labels import layer_name
 from attnviz.models.tokens import visible
 from attnviz.trace import Prediction
 from attnviz.train import outcome
@@ -16,7 +17,6 @@ from attnviz.train.events import of_kind
 from attnviz.train.job import Job
 from attnviz.train.settings import FinetuneWork
 from attnviz.ui import models
-from attnviz.ui.canvas.labels import layer_name
 from attnviz.ui.errors import as_text, attempt
 from attnviz.ui.training.watching import one_head
 

@@ -13,6 +13,8 @@ import streamlit as st
 
 from attnviz import charts
 from attnviz.analysis import matrices
+from attnviz.canvas import grid_payload
+from attnviz.canvas.labels import layer_name
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 from attnviz.train import snapshots
@@ -20,8 +22,7 @@ from attnviz.train.events import Event, of_kind
 from attnviz.train.job import Job, Status
 from attnviz.train.settings import Limits
 from attnviz.ui import models
-from attnviz.ui.canvas import canvas, canvas_state, grid_payload
-from attnviz.ui.canvas.labels import layer_name
+from attnviz.ui.canvas import canvas, canvas_state
 from attnviz.ui.errors import as_text, attempt, show
 
 LOOK_SECONDS = 1.5

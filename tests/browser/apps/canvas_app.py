@@ -26,18 +26,17 @@ from transformers import (
 )
 
 import attnviz
-from attnviz.trace import Trace
-from attnviz.ui.canvas import (
+from attnviz.canvas import (
     CanvasState,
     View,
-    canvas,
-    canvas_state,
     grid_payload,
     lines_payload,
     map_payload,
     neuron_payload,
     strip_payload,
 )
+from attnviz.trace import Trace
+from attnviz.ui.canvas import canvas, canvas_state
 
 # Words that must appear as themselves: markup, right to left, Chinese, emoji, white space.
 ODD = (

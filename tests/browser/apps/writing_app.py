@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from attnviz.canvas import map_payload
 from attnviz.ui import models, writing
-from attnviz.ui.canvas import canvas, map_payload
+from attnviz.ui.canvas import canvas
 from attnviz.ui.errors import attempt
 
 st.set_page_config(layout="wide")

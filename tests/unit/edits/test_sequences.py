@@ -9,6 +9,7 @@ import transformers as hf
 import attnviz
 from attnviz import AttnVizError
 from attnviz.analysis import matrices, overviews
+from attnviz.canvas import map_payload
 from attnviz.edits import AblateHead, BlockEdge, PatchHead, ScaleHead, SetPattern, Temperature
 from attnviz.trace import Trace
 from attnviz.trace.attention_map import AttentionMap
@@ -16,7 +17,6 @@ from attnviz.trace.compute import Products
 from attnviz.trace.edited import Edited, HeadChange
 from attnviz.trace.rules import ScoreRules, Term
 from attnviz.trace.terms import mask_term
-from attnviz.ui.canvas import map_payload
 from tests.unit.trace.models import N, build, tokens
 
 LAYER, HEAD = 0, 1

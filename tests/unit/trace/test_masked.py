@@ -10,12 +10,12 @@ import torch
 
 import attnviz
 from attnviz.analysis import heads, matrices, overviews
+from attnviz.canvas import map_payload
 from attnviz.trace import Trace
 from attnviz.trace.attention_map import AttentionMap
 from attnviz.trace.compute import Pattern, Products
 from attnviz.trace.rules import IntervalMask, ScoreRules, causal
 from attnviz.trace.terms import mask_term, masked_from, once, relative_or_dense
-from attnviz.ui.canvas import map_payload
 from tests.unit.trace.models import N, build, inputs, tokens
 
 LOWEST = torch.finfo(torch.float32).min

@@ -17,8 +17,8 @@ import attnviz
 from attnviz import AttnVizError
 from attnviz.analysis import matrices
 from attnviz.analysis.heads import head_metrics
+from attnviz.canvas import map_payload
 from attnviz.models.tokens import Token
-from attnviz.ui.canvas import map_payload
 from tests.unit.trace import models
 from tests.unit.trace.towers import blip, clip, drawn, idefics2, ids, pixels, tiny
 

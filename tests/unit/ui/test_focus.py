@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import attnviz
+from attnviz.canvas import TokenAt
 from attnviz.ui import focus
-from attnviz.ui.canvas import TokenAt
 from attnviz.ui.focus import Focus
 from tests.unit.trace.towers import idefics2, pixels, tiny
 

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnviz.analysis import overviews
-from attnviz.errors import AttnVizError
-from attnviz.ui.canvas import (
+from attnviz.canvas import (
     CanvasState,
     TokenAt,
     View,
@@ -27,9 +26,10 @@ from attnviz.ui.canvas import (
     strip_payload,
     wire,
 )
-from attnviz.ui.canvas.map import tile_bounds
-from attnviz.ui.canvas.neuron import BYTES, KEYS
-from attnviz.ui.canvas.numbers import MASKED, Significant, as_shown, codec_of
+from attnviz.canvas.map import tile_bounds
+from attnviz.canvas.neuron import BYTES, KEYS
+from attnviz.canvas.numbers import MASKED, Significant, as_shown, codec_of
+from attnviz.errors import AttnVizError
 from tests.browser.apps.canvas_app import trace_of
 
 N = 40

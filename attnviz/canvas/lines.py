@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from attnviz.analysis import overviews
+from attnviz.canvas import wire
+from attnviz.canvas.labels import layer_name, names, trace_id
+from attnviz.canvas.numbers import Significant
+from attnviz.canvas.remember import Remember, anew
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
-from attnviz.ui.canvas import wire
-from attnviz.ui.canvas.labels import layer_name, names, trace_id
-from attnviz.ui.canvas.numbers import Significant
-from attnviz.ui.canvas.remember import Remember, anew
 
 FLOOR = 0.01  # a line of less weight can't be seen; a row has at most 100 above it
 MOST = 1_500_000  # lines sent at once: 9 MB

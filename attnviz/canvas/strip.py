@@ -10,13 +10,13 @@ import numpy as np
 from torch import Tensor
 
 from attnviz.analysis.heads import TokenMetric, token_metrics
+from attnviz.canvas import wire
+from attnviz.canvas.labels import layer_name, names, trace_id
+from attnviz.canvas.numbers import MASKED, Fixed, Significant
+from attnviz.canvas.remember import Remember, anew
 from attnviz.models.tokens import Token
 from attnviz.trace import AttentionMap, Trace
 from attnviz.trace.structure import Kind
-from attnviz.ui.canvas import wire
-from attnviz.ui.canvas.labels import layer_name, names, trace_id
-from attnviz.ui.canvas.numbers import MASKED, Fixed, Significant
-from attnviz.ui.canvas.remember import Remember, anew
 
 Measure = Literal["received", "sent", "entropy"]
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attnviz.canvas import wire
+from attnviz.canvas.labels import layer_name, names, trace_id
+from attnviz.canvas.numbers import Significant
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
-from attnviz.ui.canvas import wire
-from attnviz.ui.canvas.labels import layer_name, names, trace_id
-from attnviz.ui.canvas.numbers import Significant
 
 BYTES = 2 << 20  # up to here every query is sent, and choosing one needs no question
 KEYS = 4096  # keys sent; in a longer text, those around the query

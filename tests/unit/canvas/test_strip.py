@@ -8,10 +8,10 @@ import torch
 
 import attnviz
 from attnviz.analysis.heads import token_metrics
+from attnviz.canvas import TokenAt, strip_payload, wire
+from attnviz.canvas.numbers import MASKED, Significant, codec_of
 from attnviz.edits import BlockEdge, SetPattern
 from attnviz.errors import AttnVizError
-from attnviz.ui.canvas import TokenAt, strip_payload, wire
-from attnviz.ui.canvas.numbers import MASKED, Significant, codec_of
 from tests.browser.apps.canvas_app import trace_of
 from tests.unit.trace import models
 

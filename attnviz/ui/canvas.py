@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from attnviz.ui.canvas.bundle import HTML, Payload, script, style
-from attnviz.ui.canvas.state import CanvasState
+from attnviz.canvas.bundle import HTML, Payload, script, style
+from attnviz.canvas.state import CanvasState
 
 _COMPONENT = st.components.v2.component(
     "attnviz_canvas",

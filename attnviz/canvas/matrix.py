@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnviz.ui.canvas import wire
-from attnviz.ui.canvas.map import Sheet
-from attnviz.ui.canvas.numbers import Codec, Fixed, Significant
-from attnviz.ui.canvas.state import View
+from attnviz.canvas import wire
+from attnviz.canvas.map import Sheet
+from attnviz.canvas.numbers import Codec, Fixed, Significant
+from attnviz.canvas.state import View
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from attnviz.analysis import overviews
 from attnviz.analysis.overviews import Quantity
+from attnviz.canvas import wire
+from attnviz.canvas.labels import layer_name, names, trace_id
+from attnviz.canvas.numbers import Codec, Fixed, Significant
+from attnviz.canvas.remember import Remember, anew
+from attnviz.canvas.state import View
 from attnviz.trace import Trace
-from attnviz.ui.canvas import wire
-from attnviz.ui.canvas.labels import layer_name, names, trace_id
-from attnviz.ui.canvas.numbers import Codec, Fixed, Significant
-from attnviz.ui.canvas.remember import Remember, anew
-from attnviz.ui.canvas.state import View
 
 SIDE = 1024  # cells along one side of a picture that is sent; 2 MB at most
 MARGIN = 0.25  # of what is on screen, sent around it where that costs no detail

@@ -9,10 +9,10 @@ import numpy as np
 
 from attnviz.analysis.heads import METRICS, HeadMetric, survey_layer
 from attnviz.analysis.overviews import side_for
+from attnviz.canvas import wire
+from attnviz.canvas.labels import layer_name, trace_id
+from attnviz.canvas.numbers import Significant
 from attnviz.trace import AttentionLayer, Trace
-from attnviz.ui.canvas import wire
-from attnviz.ui.canvas.labels import layer_name, trace_id
-from attnviz.ui.canvas.numbers import Significant
 
 THUMBNAIL = 64  # cells a side: what a screen shows of one of 144 heads
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnviz.ui.canvas import wire
-from attnviz.ui.canvas.numbers import MASKED, TINY, Fixed, Significant, as_shown, codec_of
+from attnviz.canvas import wire
+from attnviz.canvas.numbers import MASKED, TINY, Fixed, Significant, as_shown, codec_of
 
 weights = st.floats(0, 1, width=32)
 

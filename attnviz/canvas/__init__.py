@@ -1,0 +1,39 @@
+"""One canvas for every view of a trace: strip, grid, map, lines and neuron.
+
+    payload = map_payload(trace, layer, head)                # what the browser is sent
+    page = as_html(payload, "Layer 3, head 5")               # an HTML page that opens offline
+
+Numbers travel as quantized bytes and are drawn by plain JavaScript modules in ``js/``. Nothing here
+needs Streamlit: `attnviz.ui.canvas` mounts the same files on a page of the app.
+"""
+
+from attnviz.canvas.bundle import as_html
+from attnviz.canvas.grid import GridLayer, GridPayload, grid_layer, grid_of, grid_payload
+from attnviz.canvas.lines import LinesPayload, lines_payload
+from attnviz.canvas.map import MapPayload, map_payload
+from attnviz.canvas.matrix import MatrixPayload, matrix_payload
+from attnviz.canvas.neuron import NeuronPayload, neuron_payload
+from attnviz.canvas.state import CanvasState, TokenAt, View
+from attnviz.canvas.strip import StripPayload, strip_payload
+
+__all__ = [
+    "CanvasState",
+    "GridLayer",
+    "GridPayload",
+    "LinesPayload",
+    "MapPayload",
+    "MatrixPayload",
+    "NeuronPayload",
+    "StripPayload",
+    "TokenAt",
+    "View",
+    "as_html",
+    "grid_layer",
+    "grid_of",
+    "grid_payload",
+    "lines_payload",
+    "map_payload",
+    "matrix_payload",
+    "neuron_payload",
+    "strip_payload",
+]
