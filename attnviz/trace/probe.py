@@ -122,17 +122,21 @@ class Asked:
 
 
 def signs_like(value: Tensor) -> Tensor:
-    """(1, H_kv, n_k, d_v) random +1 and -1, a byte each: each time the same for the same shape."""
-    shape = (1, *value.shape[1:])
+    """(n_k, d_v) random +1 and -1, a byte each: each time the same for the same shape.
+
+    The same for all heads, which differ in their weights: a value for each head would be as much as
+    a layer's own values, held while the whole model runs.
+    """
+    shape = value.shape[-2:]
     generator = torch.Generator().manual_seed(sum(shape))
     bits = torch.randint(0, 2, shape, generator=generator, dtype=torch.int8)
     return (2 * bits - 1).to(value.device)
 
 
 def values_like(value: Tensor, signs: Tensor | None = None) -> Tensor:
-    """Random values of +1 and -1, the same for every item."""
+    """Random values of +1 and -1, the same for every item and head."""
     signs = signs_like(value) if signs is None else signs
-    return signs.to(value.dtype).expand_as(value)
+    return signs.to(value.dtype).expand_as(value).contiguous()
 
 
 def ask(call: Dispatch, values: Tensor, every_row: bool = False) -> Asked | None:

@@ -46,7 +46,7 @@ class Reader:
     def __init__(self) -> None:
         self._mask_term = once(mask_term)
         self._bias_term = once(relative_or_dense)
-        self._signs: dict[tuple[object, ...], Tensor] = {}  # a quarter of the values' bytes
+        self._signs: dict[tuple[object, ...], Tensor] = {}
 
     @torch.no_grad()
     def read(self, call: Dispatch, output: Tensor, weights: Tensor | None) -> Reading:
