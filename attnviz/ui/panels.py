@@ -64,21 +64,22 @@ def receipt(trace: Trace, layer: AttentionLayer, check_all: Callable[[], Fidelit
         check_all: compares all rows, which takes a pass of the model.
     """
     check = trace.fidelity(layer.index, rows="recorded")
-    button = st.empty()
+    verdict, button = st.container(), st.empty()
     if check.passed and check.rows < check.of:
         asked = button.button(
             "Check all rows",
             icon=":material/rule:",
             key="check_all_rows",
+            type="tertiary",
             help=f"{check.rows:,} of the layer's {check.of:,} rows, spread over the text, were "
             "checked as the model ran. Checking all of them runs it once more.",
         )
         if asked:
             check = check_all()
             button.empty()
-    word, colour, why = views.verdict(layer, check)
-    st.badge(word, color=colour, icon=_BADGES[colour])
-    st.caption(as_text(why))
+    word, color, why = views.verdict(layer, check)
+    verdict.badge(word, color=color, icon=_BADGES[color])
+    verdict.caption(as_text(why))
 
 
 def stream(trace: Trace, layer: AttentionLayer, at: Focus | None, remember: Remember) -> None:
