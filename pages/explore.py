@@ -6,21 +6,12 @@ from dataclasses import replace
 
 import streamlit as st
 
-from attnviz.ui import (
-    focus,
-    heads,
-    models,
-    one_head,
-    panels,
-    program,
-    sidebar,
-    state,
-    views,
-    writing,
-)
+from attnviz.ui import models, sidebar, state
 from attnviz.ui.errors import as_text, attempt
+from attnviz.ui.explore import focus, generation, grid, panels, pins, program
+from attnviz.ui.explore import head as one_head
+from attnviz.ui.explore.head import Head
 from attnviz.ui.models import Question
-from attnviz.ui.one_head import Head
 
 FIRST_TEXT = "When Mary and John went to the store, John gave a drink to"
 
@@ -63,7 +54,7 @@ else:
         elif kind == "encoder":
             pair = state.linked_text("Second sentence, if any", key="pair", height=84)
     question = Question(text=text, target=target, pair=pair)
-    question = writing.controls(choice, model, question)
+    question = generation.controls(choice, model, question)
 beside_text = st.container()
 
 if question is None:
@@ -72,23 +63,23 @@ if question is None:
 report = models.waiting_line(waiting, "Writing" if question.sampling else "Tracing")
 watch = st.session_state.get("explore_watch", (0, 0))  # of what is written the rows of this head
 shown = attempt(
-    lambda: writing.shown(choice, question, report, limit, beside_text, watch), beside_text
+    lambda: generation.shown(choice, question, report, limit, beside_text, watch), beside_text
 )
 if shown is not None:
     st.session_state["explore_last"] = (choice, question)
 elif last:
     choice, question = last
     model = models.load(choice, report)
-    shown = writing.shown(choice, question, report)
+    shown = generation.shown(choice, question, report)
     beside_text.caption("Below is the last view that worked.")
 else:
     st.stop()
 
 trace = shown.trace
-seen = writing.Seen(choice, question, models.key_of(trace))
+seen = generation.Seen(choice, question, models.key_of(trace))
 remember = models.remembering(trace, report)
 focus.settle((choice, replace(question, sampling=None)))
-st.session_state["explore_about"] = as_text(views.summary(choice.name, model, trace))
+st.session_state["explore_about"] = as_text(panels.summary(choice.name, model, trace))
 about.caption(st.session_state["explore_about"], help=" ".join(model.notes) or None)
 
 strip, overview = st.container(border=True), st.container(border=True)
@@ -123,10 +114,10 @@ here = focus.in_map(trace, layer, at)
 with figure:
     query = here.index if here and here.side == "row" else None
     asked = program.code(choice, question, layer, head, view, query)
-    one_head.one_head(Head(seen, layer, head, view, here, asked))
+    one_head.draw(Head(seen, layer, head, view, here, asked))
 with strip:
     attempt(lambda: panels.tokens(seen, layer, head, at, shown.start, remember))
-heads.pins(seen, layer, head)
+pins.pins(seen, layer, head)
 with st.container(border=True, horizontal=True, gap="large"):
     stream, outcome = st.container(width=580), st.container(width=320)
 with outcome:
@@ -138,5 +129,5 @@ with trust:
         trace, layer, lambda: models.fidelity(choice, question, trace, layer.index, report)
     )
 with overview:
-    attempt(lambda: heads.grid(seen, layer, head, report))
+    attempt(lambda: grid.grid(seen, layer, head, report))
 waiting.empty()

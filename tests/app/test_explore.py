@@ -15,13 +15,13 @@ import attnviz
 from attnviz.canvas import wire
 from attnviz.canvas.numbers import codec_of
 from attnviz.errors import AttnVizError
-from attnviz.ui import heads, one_head
+from attnviz.ui.explore import head
 from attnviz.ui.models import Question, check_length
 from tests.app import folders
 
 CAPITAL = "The capital of France is"
 ROOT = Path(__file__).parent.parent.parent
-VIEWS = tuple(one_head.VIEWS)
+VIEWS = tuple(head.VIEWS)
 
 
 def opened(**parameters: str) -> AppTest:
@@ -109,7 +109,7 @@ def test_each_view_is_sent_its_own_numbers() -> None:
     app = opened(text=CAPITAL, layer="4", head="2")
     for view in VIEWS:
         app.segmented_control(key="show").set_value(view).run()
-        assert one_head.VIEWS[view] in captions(app)
+        assert head.VIEWS[view] in captions(app)
         header, arrays = canvases(app)[2]
         if view in exact:
             np.testing.assert_array_equal(arrays["exact"], exact[view].numpy())
@@ -383,7 +383,7 @@ def test_a_grid_is_filled_in_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> 
     def ends(app: AppTest) -> bool:
         return "Heads as CSV" in [button.label for button in app.get("download_button")]
 
-    monkeypatch.setattr(heads, "MOMENT", 1e-4)
+    monkeypatch.setattr("attnviz.ui.explore.grid.MOMENT", 1e-4)
     app = opened(text="Its grid is read little by little.")
     seen: list[int] = []
     while not (done := ends(app)) and len(seen) < 40:

@@ -18,7 +18,8 @@ from streamlit.testing.v1 import AppTest
 from attnviz.errors import AttnVizError
 from attnviz.models import limits
 from attnviz.trace.compute import Products
-from attnviz.ui import memory, models, one_head
+from attnviz.ui import memory, models
+from attnviz.ui.explore import head
 from attnviz.ui.models import ModelChoice, Question, no_report
 from tests.app import folders
 
@@ -207,7 +208,7 @@ def test_a_page_computes_nothing_with_a_model_on_its_own_thread(
     app.query_params["text"], app.query_params["pins"] = "The capital of France is", "0.0"
     app.query_params["at"] = "2"
     app.switch_page("pages/explore.py").run()
-    for view in one_head.VIEWS:
+    for view in head.VIEWS:
         app.segmented_control(key="show").set_value(view).run()
         assert not app.exception
         assert not app.error

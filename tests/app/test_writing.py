@@ -18,9 +18,10 @@ from attnviz.trace.merge import Passes
 from attnviz.trace.model import Model
 from attnviz.trace.recorder import Call
 from attnviz.trace.rules import ScoreRules
-from attnviz.ui import live, models, writing
-from attnviz.ui.live import Progress
-from attnviz.ui.rows import KEYS, Row, picture
+from attnviz.ui import models
+from attnviz.ui.explore import generation, live
+from attnviz.ui.explore.live import Progress
+from attnviz.ui.explore.rows import KEYS, Row, picture
 from tests.app import folders
 
 ROOT = Path(__file__).parent.parent.parent
@@ -31,15 +32,16 @@ def page() -> None:
     """The controls and what comes of them, without anything to look at."""
     import streamlit as st
 
-    from attnviz.ui import models, writing
+    from attnviz.ui import models
     from attnviz.ui.errors import attempt
+    from attnviz.ui.explore import generation
 
     choice = models.ModelChoice(st.query_params.get("model", "smollm2-135m"), "cpu")
     text = st.text_input("Text", st.query_params.get("text", ""), key="text")
     model = models.load(choice, lambda ahead: None)
-    question = writing.controls(choice, model, models.Question(text=text))
+    question = generation.controls(choice, model, models.Question(text=text))
     st.session_state["shown"] = attempt(
-        lambda: writing.shown(choice, question, lambda ahead: None, watch=(4, 2))
+        lambda: generation.shown(choice, question, lambda ahead: None, watch=(4, 2))
     )
 
 
@@ -60,10 +62,10 @@ def press(app: AppTest, label: str) -> AppTest:
     return app
 
 
-def shown(app: AppTest) -> writing.Shown:
+def shown(app: AppTest) -> generation.Shown:
     assert not app.error
     found = app.session_state["shown"]
-    assert isinstance(found, writing.Shown)
+    assert isinstance(found, generation.Shown)
     return found
 
 

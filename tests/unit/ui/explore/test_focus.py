@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attnviz
 from attnviz.canvas import TokenAt
-from attnviz.ui import focus
-from attnviz.ui.focus import Focus
+from attnviz.ui.explore import focus
+from attnviz.ui.explore.focus import Focus
 from tests.unit.trace.towers import idefics2, pixels, tiny
 
 

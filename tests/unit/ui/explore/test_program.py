@@ -9,7 +9,7 @@ import torch
 
 import attnviz
 from attnviz.trace.model import Model
-from attnviz.ui import one_head, program
+from attnviz.ui.explore import head, program
 from attnviz.ui.models import ModelChoice, Question, Sampling
 
 TEXT = 'He said "it\'s {fine}"\n'
@@ -31,7 +31,7 @@ def run(code: str, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, object
     return names, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("view", list(one_head.VIEWS))
+@pytest.mark.parametrize("view", list(head.VIEWS))
 def test_every_view_runs_and_says_its_numbers(
     view: str, model: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Parts of the Explore page: the tokens, the receipt, the stream, the predictions."""
+"""Parts of the Explore page: summary, tokens, receipt, residual stream, predictions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import streamlit as st
 
 from attnviz import charts
 from attnviz.analysis import matrices
+from attnviz.analysis.verdict import verdict
 from attnviz.canvas import CanvasState, matrix_payload, strip_payload
 from attnviz.canvas.labels import names, trace_id
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import visible
-from attnviz.ui import focus, views
 from attnviz.ui.canvas import canvas
 from attnviz.ui.errors import as_text
-from attnviz.ui.focus import Focus
+from attnviz.ui.explore import focus
+from attnviz.ui.explore.focus import Focus
 
 if TYPE_CHECKING:
     from attnviz.canvas.remember import Remember
@@ -25,12 +26,21 @@ if TYPE_CHECKING:
     from attnviz.trace.fidelity import Fidelity
     from attnviz.trace.model import Model
     from attnviz.trace.trace import AttentionLayer, Trace
-    from attnviz.ui.writing import Seen
+    from attnviz.ui.explore.generation import Seen
 
 STRIP_HEIGHT = 250
 STREAM_HEIGHT = 420
 
 _BADGES = {"green": ":material/check:", "orange": ":material/info:", "red": ":material/block:"}
+
+
+def summary(name: str, model: Model, trace: Trace) -> str:
+    """A model in one line."""
+    shown = next((layer for layer in trace.layers if layer.n_heads), trace.layers[0])
+    grouped = shown.n_kv_heads != shown.n_heads
+    heads = f"{shown.n_heads} heads" + (f" ({shown.n_kv_heads} key/value)" if grouped else "")
+    number = str(model.dtype).removeprefix("torch.")
+    return f"{name} · {len(trace.layers)} layers of {heads} · {number} on {model.device}"
 
 
 def tokens(
@@ -64,7 +74,7 @@ def receipt(trace: Trace, layer: AttentionLayer, check_all: Callable[[], Fidelit
         check_all: compares all rows, which takes a pass of the model.
     """
     check = trace.fidelity(layer.index, rows="recorded")
-    verdict, button = st.container(), st.empty()
+    words, button = st.container(), st.empty()
     if check.passed and check.rows < check.of:
         asked = button.button(
             "Check all rows",
@@ -77,9 +87,9 @@ def receipt(trace: Trace, layer: AttentionLayer, check_all: Callable[[], Fidelit
         if asked:
             check = check_all()
             button.empty()
-    word, color, why = views.verdict(layer, check)
-    verdict.badge(word, color=color, icon=_BADGES[color])
-    verdict.caption(as_text(why))
+    word, color, why = verdict(layer, check)
+    words.badge(word, color=color, icon=_BADGES[color])
+    words.caption(as_text(why))
 
 
 def stream(trace: Trace, layer: AttentionLayer, at: Focus | None, remember: Remember) -> None:

@@ -12,9 +12,9 @@ from attnviz.errors import AttnVizError
 from attnviz.models.tokens import longest_input
 from attnviz.ui import models
 from attnviz.ui.cache import Key
-from attnviz.ui.live import Live, Progress
+from attnviz.ui.explore.live import Live, Progress
+from attnviz.ui.explore.rows import Watched
 from attnviz.ui.models import ModelChoice, Question, Sampling
-from attnviz.ui.rows import Watched
 from attnviz.ui.state import linked_integer
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from streamlit.delta_generator import DeltaGenerator
 from attnviz.models.tokens import decode_tokens, encode
 from attnviz.ui.errors import as_text
 from attnviz.ui.executor import GRACE_SECONDS
+from attnviz.ui.explore.rows import Picture, Row, Rows, Watched
 from attnviz.ui.models import Question
-from attnviz.ui.rows import Picture, Row, Rows, Watched
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -21,16 +21,17 @@ from attnviz.canvas import (
 )
 from attnviz.canvas.bundle import Payload, as_html
 from attnviz.canvas.labels import layer_name, names, trace_id
-from attnviz.ui import focus, models
+from attnviz.ui import models
 from attnviz.ui.canvas import canvas, canvas_state
 from attnviz.ui.errors import attempt
+from attnviz.ui.explore import focus
 
 if TYPE_CHECKING:
     from attnviz.analysis.matrices import Links, Matrix, Vectors
     from attnviz.analysis.overviews import Quantity
     from attnviz.canvas.remember import Remember
     from attnviz.trace.trace import AttentionLayer, Trace
-    from attnviz.ui.writing import Seen
+    from attnviz.ui.explore.generation import Seen
 
 HEIGHT = 640
 
@@ -80,7 +81,7 @@ class Head(NamedTuple):
 
 
 @st.fragment
-def one_head(shown: Head) -> None:
+def draw(shown: Head) -> None:
     """The canvas with its downloads. Moves on it rerun this alone; a chosen token, the page."""
     if st.session_state.pop("_focus_moved", False):
         st.rerun()

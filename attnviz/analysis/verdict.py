@@ -1,4 +1,4 @@
-"""What is told of a model and of its layers, in words."""
+"""What a fidelity check says about a layer's map, in words."""
 
 from __future__ import annotations
 
@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from attnviz.trace.fidelity import Fidelity
-    from attnviz.trace.model import Model
-    from attnviz.trace.trace import AttentionLayer, Trace
-
-
-def summary(name: str, model: Model, trace: Trace) -> str:
-    """A model in one line."""
-    shown = next((layer for layer in trace.layers if layer.n_heads), trace.layers[0])
-    grouped = shown.n_kv_heads != shown.n_heads
-    heads = f"{shown.n_heads} heads" + (f" ({shown.n_kv_heads} key/value)" if grouped else "")
-    number = str(model.dtype).removeprefix("torch.")
-    return f"{name} · {len(trace.layers)} layers of {heads} · {number} on {model.device}"
+    from attnviz.trace.trace import AttentionLayer
 
 
 def verdict(
