@@ -284,12 +284,14 @@ def count_seen(layer: Recorded, item: int, heads: slice) -> Tensor:
 
 
 def _by_group(a: Tensor, b: Tensor) -> Tensor:
-    """(h, r, x) @ (h_kv, x, y), each key/value head serving its group of query heads."""
+    """(h, r, x) @ (h_kv, x, y), each key/value head serving its group of query heads.
+
+    Autocast rounds what a model computes, not what is read of it afterwards.
+    """
     h, r, x = a.shape
-    if h == b.shape[0]:
-        return torch.matmul(a, b)
-    stacked = a.reshape(b.shape[0], -1, x)  # (h_kv, h // h_kv * r, x)
-    return torch.matmul(stacked, b).view(h, r, b.shape[-1])
+    stacked = a if h == b.shape[0] else a.reshape(b.shape[0], -1, x)  # (h_kv, h // h_kv * r, x)
+    with torch.autocast(a.device.type, enabled=False):
+        return torch.matmul(stacked, b).view(h, r, b.shape[-1])
 
 
 def _softmax(scores: Tensor) -> Tensor:

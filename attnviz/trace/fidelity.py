@@ -200,10 +200,8 @@ def compare_rows(
 ) -> Check:
     """As `compare`, of (rows, (B, r, H, d_v) their own output) in parts."""
     parts = list(parts)
-    held = layer.values if isinstance(layer, Pattern) else layer.q
     total = Check(0.0, 0.0, 0, True)
-    # autocast would round what is compared, and whoever watches a pass has no use for this
-    with torch.autocast(held.device.type, enabled=False), torch._C.DisableTorchFunction():
+    with torch._C.DisableTorchFunction():  # whoever watches a pass has no use for this
         for item in range(layer.shape[0]):
             compared = _Item(layer, item, rounding)
             for block, own in parts:

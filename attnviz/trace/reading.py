@@ -55,9 +55,8 @@ class Reader:
         Args:
             output: (B, n_q, H, d_v) what the call gave; weights: with its weights, if it told.
         """
-        with torch.autocast(output.device.type, enabled=False):
-            found = self._exact(call, output, weights)
-            return found if found.layer is not None else self._dense(call, output, weights, found)
+        found = self._exact(call, output, weights)
+        return found if found.layer is not None else self._dense(call, output, weights, found)
 
     def ask(self, call: Dispatch, every_row: bool = False) -> Asked | None:
         """What the layer's own function makes of random values."""

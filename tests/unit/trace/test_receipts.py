@@ -317,6 +317,18 @@ def test_a_receipt_is_made_in_the_precision_of_the_trace() -> None:
     assert all(f.passed and f.rows == f.of for f in trace.fidelity())
 
 
+@pytest.mark.parametrize("name", ["llama", "deepseek_v3", "gemma2", "gptj"])
+def test_under_autocast_a_layer_is_asked_as_the_model_asks_it(name: str) -> None:
+    """Queries that were rotated are float32 beside values of bfloat16: only autocast takes both."""
+    model = attnviz.wrap(build(name))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        trace = model.trace(inputs=inputs(name))
+        inside = [trace.attention(layer.index, 1).weights() for layer in trace.layers]
+    assert all(f.passed for f in trace.fidelity(rows="recorded"))
+    for layer, seen in zip(trace.layers, inside, strict=True):  # reading rounds nothing
+        assert torch.equal(seen, trace.attention(layer.index, 1).weights())
+
+
 @pytest.mark.parametrize("kind", ["dynamic", "static"])
 def test_a_cache_that_is_passed_in_is_not_grown(kind: str) -> None:
     module = build("llama")
