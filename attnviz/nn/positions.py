@@ -136,4 +136,4 @@ class PositionScheme(nn.Module):
         bucket = t5_bucket(
             ahead, not self.config.is_causal, self.config.t5_buckets, self.config.t5_max_distance
         )
-        return self.table(bucket).permute(2, 0, 1)[None]  # (1, H, n_q, n_k)
+        return self.table(bucket).permute(2, 0, 1)[None].contiguous()  # (1, H, n_q, n_k)

@@ -1,23 +1,75 @@
-"""A stack of blocks, from token ids to the residual stream, as a model of transformers."""
+"""Blocks, and a stack of them from token ids to the residual stream, a model of transformers."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
+from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from attnviz.errors import AttnVizError
 from attnviz.nn.attention import MultiHeadAttention
-from attnviz.nn.block import Block
+from attnviz.nn.cache import check_cacheable, new_cache
 from attnviz.nn.config import Part, TransformerConfig
+from attnviz.nn.feed_forward import FeedForward
 from attnviz.nn.masks import token_positions
-from attnviz.nn.placement import place, place_across, usable_implementation
+from attnviz.nn.placement import Placement, place, place_across, usable_implementation
 from attnviz.nn.positions import PositionScheme
 from attnviz.nn.weights import Table, make_norm, seed_weights
+
+
+class Block(nn.Module):
+    """(B, n, d_model) to the same shape; each sub-layer has its own norm and residual.
+
+    Args:
+        config: the transformer's settings.
+        part: "encoder" or "decoder", which decides the mask.
+        layer_idx: the block's place in its stack.
+        cross: whether it also attends to an encoder's output.
+    """
+
+    def __init__(
+        self, config: TransformerConfig, part: Part, layer_idx: int, cross: bool = False
+    ) -> None:
+        super().__init__()
+        own = replace(config.attention(part), feed_forward=False)
+        self.self_attn = MultiHeadAttention(own, layer_idx=layer_idx, host=config)
+        if cross:
+            across = replace(config.attention("cross"), feed_forward=False)
+            self.cross_attn = MultiHeadAttention(
+                across, layer_idx=layer_idx, host=config, cross=True
+            )
+        if config.feed_forward:
+            self.feed_forward = FeedForward(own)
+        self.has_cross, self.has_feed_forward = cross, config.feed_forward
+
+    def forward(
+        self,
+        x: Tensor,
+        placement: Placement,
+        context: Tensor | None = None,
+        across: Placement | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """The residual stream after the block.
+
+        Args:
+            x: (B, n, d_model), the stream before it.
+            placement: mask and positions of x.
+            context: (B, n_k, d_model), the encoder's output.
+            across: the mask towards the context.
+            cache: earlier keys and values.
+        """
+        x, _ = self.self_attn(x, placement=placement, cache=cache)
+        if self.has_cross and context is not None:
+            x, _ = self.cross_attn(x, context, placement=across, cache=cache)
+        if self.has_feed_forward:
+            x = self.feed_forward(x)
+        return x
 
 
 class TransformerPreTrainedModel(PreTrainedModel):
@@ -103,11 +155,11 @@ class TransformerModel(TransformerPreTrainedModel):
         x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         use_cache = self.config.use_cache if use_cache is None else use_cache
         if use_cache and past_key_values is None and self.part == "decoder":
-            past_key_values = self._new_cache()
+            past_key_values = new_cache(self.config)
         n_q = x.shape[1]
         cached = 0 if past_key_values is None else int(past_key_values.get_seq_length())
         padding = _padding(attention_mask, cached + n_q)
-        self._check_cache(cached, padding)
+        check_cacheable(self.positions.config, cached, padding)
         if position_ids is None:
             position_ids = token_positions(n_q, cached + n_q, padding, x.device)
         implementation = usable_implementation(
@@ -130,24 +182,6 @@ class TransformerModel(TransformerPreTrainedModel):
         return BaseModelOutputWithPastAndCrossAttentions(
             last_hidden_state=x, past_key_values=past_key_values
         )
-
-    def _new_cache(self) -> Cache:
-        cache = DynamicCache(config=self.config)
-        if not self.config.is_encoder_decoder:
-            return cache
-        return EncoderDecoderCache(cache, DynamicCache(config=self.config))
-
-    def _check_cache(self, cached: int, padding: Tensor | None) -> None:
-        """Cached tokens cannot see later ones, so a mask that lets them must not be cached."""
-        mask = self.positions.config.mask
-        if cached == 0 or mask in ("causal", "sliding"):
-            return
-        real = cached if padding is None else int(padding[:, :cached].bool().sum(-1).min())
-        if mask == "none" or real < self.config.prefix:
-            raise AttnVizError(
-                f"With mask = {mask!r} earlier tokens see later ones, so they cannot be cached.",
-                "Pass use_cache=False, or with a prefix begin with at least that many tokens.",
-            )
 
 
 def _padding(attention_mask: Tensor | None, n_k: int) -> Tensor | None:

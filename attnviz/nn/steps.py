@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -12,6 +12,27 @@ from attnviz.nn.config import AttentionConfig
 from attnviz.nn.feed_forward import FeedForwardSteps
 
 Axis = Literal["query", "key", "d_model", "d_head", "concat", "hidden", "sink"]
+T = TypeVar("T")
+
+
+class Record(Protocol):
+    """What a computation calls with each intermediate and its name; it returns the value."""
+
+    def __call__(self, name: str, value: T, /) -> T:
+        """``value``, as it is."""
+
+
+def unrecorded(name: str, value: T, /) -> T:
+    """Records nothing."""
+    return value
+
+
+class Recording(dict[str, Any]):
+    """Keeps every intermediate under its name."""
+
+    def __call__(self, name: str, value: T, /) -> T:
+        self[name] = value
+        return value
 
 
 @dataclass(frozen=True)
@@ -36,7 +57,7 @@ class Stage:
         return self.heads is not None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AttentionSteps:
     """What :meth:`MultiHeadAttention.explain` saw. A field is None where its option is off.
 
@@ -47,37 +68,48 @@ class AttentionSteps:
     config: AttentionConfig
 
     x: Tensor  # (B, n_q, d_model), as given
-    position_vectors: Tensor | None  # (1 or B, n_q, d_model): sinusoidal or learned
-    embedded: Tensor | None  # (B, n_q, d_model): x + position_vectors; the residual starts here
-    normed: Tensor | None  # (B, n_q, d_model), pre-norm
-    context: Tensor | None  # (B, n_k, d_model): what the keys are made of in cross-attention
+    position_vectors: Tensor | None = None  # (1 or B, n_q, d_model): sinusoidal or learned
+    embedded: Tensor | None = None  # (B, n_q, d_model): x + position_vectors, the residual
+    normed: Tensor | None = None  # (B, n_q, d_model), pre-norm
+    context: Tensor | None = None  # (B, n_k, d_model): source of the keys in cross-attention
 
-    q_projected: Tensor | None  # (B, H, n_q, d_head) before QK-norm and RoPE; None if q is that
-    k_projected: Tensor | None  # (B, H_kv, n_k, d_head), likewise
-    q_normed: Tensor | None  # (B, H, n_q, d_head) after QK-norm; None if q is that
-    k_normed: Tensor | None  # (B, H_kv, n_k, d_head), likewise
+    # before and after QK-norm; None where q or k is the same, without QK-norm or RoPE
+    q_projected: Tensor | None = None  # (B, H, n_q, d_head)
+    k_projected: Tensor | None = None  # (B, H_kv, n_k, d_head)
+    q_normed: Tensor | None = None  # (B, H, n_q, d_head)
+    k_normed: Tensor | None = None  # (B, H_kv, n_k, d_head)
     q: Tensor  # (B, H, n_q, d_head), as it enters the product
     k: Tensor  # (B, H_kv, n_k, d_head), as it enters the product
     v: Tensor  # (B, H_kv, n_k, d_head)
 
     scores_raw: Tensor  # (B, H, n_q, n_k): Q K^T
     scores_scaled: Tensor  # (B, H, n_q, n_k)
-    scores_capped: Tensor | None  # (B, H, n_q, n_k)
-    bias: Tensor | None  # (1, H, n_q, n_k): ALiBi or T5
-    mask: Tensor | None  # (1 or B, 1, n_q, n_k) bool, True where visible; None if all is
+    scores_capped: Tensor | None = None  # (B, H, n_q, n_k)
+    bias: Tensor | None = None  # (1, H, n_q, n_k): ALiBi or T5
+    mask: Tensor | None = None  # (1 or B, 1, n_q, n_k) bool, True where visible; None if all is
     scores: Tensor  # (B, H, n_q, n_k) before softmax, -inf where masked
-    sink: Tensor | None  # (H,): the score of each head's sink
-    sink_weights: Tensor | None  # (B, H, n_q): the weight it took
+    sink: Tensor | None = None  # (H,): the score of each head's sink
+    sink_weights: Tensor | None = None  # (B, H, n_q): the weight it took
     weights: Tensor  # (B, H, n_q, n_k); a row with nothing visible is all zeros
-    weights_dropped: Tensor | None  # (B, H, n_q, n_k), when training with dropout
+    weights_dropped: Tensor | None = None  # (B, H, n_q, n_k), when training with dropout
 
     heads: Tensor  # (B, H, n_q, d_head): each head's output
     concat: Tensor  # (B, n_q, H * d_head)
     projected: Tensor  # (B, n_q, d_model): concat W_O
-    residual_sum: Tensor | None  # (B, n_q, d_model)
-    post_normed: Tensor | None  # (B, n_q, d_model), post-norm
-    feed_forward: FeedForwardSteps | None
+    residual_sum: Tensor | None = None  # (B, n_q, d_model)
+    post_normed: Tensor | None = None  # (B, n_q, d_model), post-norm
+    feed_forward: FeedForwardSteps | None = None
     output: Tensor  # (B, n_q, d_model), what the layer returns
+
+    @classmethod
+    def of(cls, recording: Recording) -> AttentionSteps:
+        """The steps that were recorded; what an option that is off left as it was shows once."""
+        unchanged = {
+            name
+            for name in ("q_projected", "k_projected", "q_normed", "k_normed")
+            if recording.get(name) is recording[name[0]]
+        }
+        return cls(**{name: step for name, step in recording.items() if name not in unchanged})
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -16,7 +16,7 @@ from transformers.models.t5 import modeling_t5
 
 from attnviz.errors import AttnVizError
 from attnviz.nn import AttentionConfig, AttentionSteps, MultiHeadAttention
-from attnviz.nn.explicit import attend, explicit_attention
+from attnviz.nn.attention import explicit_attention, fused_attention
 from attnviz.nn.masks import token_positions
 from attnviz.nn.positions import rotate, rotation
 from tests.unit.nn.layers import calls, head_outputs, settings, unsettle
@@ -366,8 +366,10 @@ def test_key_value_heads_serve_neighbouring_query_heads() -> None:
 
 
 def test_values_may_be_wider_than_keys() -> None:
-    steps = attend(inputs(1, 2, 3, 4), inputs(1, 2, 5, 4), inputs(1, 2, 5, 7), scaling=0.5)
-    assert steps.heads.shape == (1, 2, 3, 7)
+    q, k, v = inputs(1, 2, 3, 4), inputs(1, 2, 5, 4), inputs(1, 2, 5, 7)
+    for attention in (explicit_attention, fused_attention):
+        heads, _ = attention(nn.Identity(), q, k, v, None, scaling=0.5)
+        assert heads.transpose(1, 2).shape == (1, 2, 3, 7)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -30,7 +30,7 @@ from attnviz.nn import (
     TransformerForSeq2SeqLM,
     TransformerModel,
 )
-from attnviz.nn.explicit import attend
+from attnviz.nn.attention import explicit_attention
 
 SMALL: dict[str, Any] = {"vocab_size": 40, "d_model": 24, "n_heads": 6, "n_layers": 2}
 SEQ2SEQ: dict[str, Any] = SMALL | {
@@ -334,11 +334,11 @@ def test_the_dispatch_sees_all_that_makes_the_weights(
             if mask is None and module.is_causal:
                 later = torch.ones(q.shape[2], k.shape[2]).triu(1).bool()
                 mask = torch.zeros(later.shape).masked_fill(later, -torch.inf)
-            again = attend(
-                q, k, v, mask, scaling=how["scaling"], softcap=how.get("softcap"),
-                bias=how.get("position_bias"), sinks=getattr(module, "sinks", None),
+            again, _ = explicit_attention(
+                module, q, k, v, mask, scaling=how["scaling"], softcap=how.get("softcap"),
+                position_bias=how.get("position_bias"), s_aux=getattr(module, "sinks", None),
             )  # fmt: skip
-            errors.append(float((again.heads.transpose(1, 2) - result[0]).abs().max()))
+            errors.append(float((again - result[0]).abs().max()))
             return result
 
         return watched
