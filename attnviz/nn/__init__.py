@@ -7,12 +7,12 @@ steps.weights.shape         # (1, 4, 10, 10)
 """
 
 from attnviz.nn.attention import MultiHeadAttention
-from attnviz.nn.classifier import TransformerForSequenceClassification
 from attnviz.nn.config import AttentionConfig, TransformerConfig
 from attnviz.nn.model import (
     TransformerForCausalLM,
     TransformerForMaskedLM,
     TransformerForSeq2SeqLM,
+    TransformerForSequenceClassification,
 )
 from attnviz.nn.stack import TransformerModel
 from attnviz.nn.steps import AttentionSteps, Stage

@@ -1,9 +1,10 @@
-"""Transformers made of our own layers: decoder, encoder, and both."""
+"""Transformers made of our own layers: language models and a classifier."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
@@ -12,11 +13,17 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
     GenerationMixin,
 )
 from transformers.cache_utils import Cache
-from transformers.modeling_outputs import CausalLMOutputWithPast, MaskedLMOutput, Seq2SeqLMOutput
-from transformers.utils.generic import can_return_tuple
+from transformers.modeling_outputs import (
+    CausalLMOutputWithPast,
+    MaskedLMOutput,
+    Seq2SeqLMOutput,
+    SequenceClassifierOutput,
+)
+from transformers.utils.generic import ModelOutput, can_return_tuple
 
 from attnviz.errors import AttnVizError
 from attnviz.nn.config import Architecture, TransformerConfig
@@ -25,16 +32,14 @@ from attnviz.nn.stack import TransformerModel, TransformerPreTrainedModel
 from attnviz.nn.weights import Linear, Table, make_norm
 
 
-class TransformerForCausalLM(TransformerPreTrainedModel, GenerationMixin):
-    """A decoder that predicts the next token (as GPT-2 and Llama)."""
+class _StackWithHead(TransformerPreTrainedModel):
+    """One stack and what is read from its stream: the form of all models but the encoder-decoder.
 
-    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
+    A subclass says how logits come from the stream, and what its loss and its output are.
+    """
 
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__(_demand(config, "decoder", type(self)))
-        self.model = TransformerModel(config)
-        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
-        self.post_init()
+    output_class: ClassVar[type[ModelOutput]]
+    model: TransformerModel
 
     @can_return_tuple
     def forward(
@@ -48,12 +53,18 @@ class TransformerForCausalLM(TransformerPreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         **kwargs: Any,
-    ) -> CausalLMOutputWithPast:
-        """Logits (B, n, vocab_size); arguments as :meth:`TransformerModel.forward`.
+    ) -> ModelOutput:
+        """Logits, and the loss if there are labels; arguments as :meth:`TransformerModel.forward`.
 
         Args:
-            labels: (B, n) ids, shifted here; -100 is left out of the loss.
-            logits_to_keep: how many of the last positions get logits; 0 is all.
+            labels: (B, n) ids for a language model, -100 where a position is left out of the
+                loss; (B,) classes for a classifier. A causal model shifts them itself.
+            use_cache: of a model that generates; the others never need a cache.
+            logits_to_keep: how many of the last positions get logits; 0 is all. A classifier has
+                one answer for the whole text and ignores it.
+
+        Returns:
+            Logits (B, n, vocab_size), or (B, num_labels) from a classifier.
         """
         stream = self.model(
             input_ids=input_ids,
@@ -61,26 +72,55 @@ class TransformerForCausalLM(TransformerPreTrainedModel, GenerationMixin):
             position_ids=position_ids,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
-            use_cache=use_cache,
+            use_cache=use_cache if self.can_generate() else False,
             **kwargs,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(stream.last_hidden_state[:, kept])  # (B, n, vocab_size)
-        loss = None
-        if labels is not None:
-            loss = _cross_entropy(logits[:, :-1], labels[:, 1:])
-        return CausalLMOutputWithPast(
-            loss=loss,
+        logits = self.logits(stream.last_hidden_state, attention_mask, kept)
+        cache = {"past_key_values": stream.past_key_values} if self.can_generate() else {}
+        return self.output_class(
+            loss=None if labels is None else self.loss(logits, labels),
             logits=logits,
-            past_key_values=stream.past_key_values,
             hidden_states=stream.hidden_states,
             attentions=stream.attentions,
+            **cache,
         )
 
+    def logits(self, x: Tensor, attention_mask: Tensor | None, kept: slice | Tensor) -> Tensor:
+        """Logits from the stream x (B, n, d_model); ``kept`` are the positions that get some."""
+        raise NotImplementedError
 
-class TransformerForMaskedLM(TransformerPreTrainedModel):
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy."""
+        return _cross_entropy(logits, labels)
+
+
+class TransformerForCausalLM(_StackWithHead, GenerationMixin):
+    """A decoder that predicts the next token (as GPT-2 and Llama)."""
+
+    output_class = CausalLMOutputWithPast
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(_demand(config, "decoder", type(self)))
+        self.model = TransformerModel(config)
+        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
+        self.post_init()
+
+    def logits(self, x: Tensor, attention_mask: Tensor | None, kept: slice | Tensor) -> Tensor:
+        """(B, kept, vocab_size): of the token after each position."""
+        logits: Tensor = self.lm_head(x[:, kept])
+        return logits
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of each next token."""
+        return _cross_entropy(logits[:, :-1], labels[:, 1:])
+
+
+class TransformerForMaskedLM(_StackWithHead):
     """An encoder that predicts hidden tokens from both sides (as BERT)."""
 
+    output_class = MaskedLMOutput
     _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -91,36 +131,48 @@ class TransformerForMaskedLM(TransformerPreTrainedModel):
         self.lm_head = Linear(config.d_model, config.vocab_size)
         self.post_init()
 
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        **kwargs: Any,
-    ) -> MaskedLMOutput:
-        """Logits (B, n, vocab_size); arguments as :meth:`TransformerModel.forward`.
+    def logits(self, x: Tensor, attention_mask: Tensor | None, kept: slice | Tensor) -> Tensor:
+        """(B, kept, vocab_size): of the token at each position."""
+        x = ACTIVATIONS[self.config.activation](self.dense(x[:, kept]))
+        logits: Tensor = self.lm_head(self.norm(x))
+        return logits
 
-        Args:
-            labels: (B, n) ids; -100 is left out of the loss.
-        """
-        stream = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            **kwargs,
-        )
-        x = ACTIVATIONS[self.config.activation](self.dense(stream.last_hidden_state))
-        logits = self.lm_head(self.norm(x))  # (B, n, vocab_size)
-        return MaskedLMOutput(
-            loss=None if labels is None else _cross_entropy(logits, labels),
-            logits=logits,
-            hidden_states=stream.hidden_states,
-            attentions=stream.attentions,
-        )
+
+class TransformerForSequenceClassification(_StackWithHead):
+    """One of ``config.num_labels`` classes a text.
+
+    An encoder is asked by the mean of its stream over the real tokens; a decoder by its last real
+    token, the only one that has seen all of them (as GPT-2's classifier).
+
+    Raises:
+        AttnVizError: an encoder-decoder.
+    """
+
+    output_class = SequenceClassifierOutput
+
+    def __init__(self, config: TransformerConfig) -> None:
+        if config.is_encoder_decoder:
+            raise AttnVizError(
+                "An encoder-decoder does not classify texts.", "Take an encoder or a decoder."
+            )
+        super().__init__(config)
+        self.model = TransformerModel(config)
+        self.classifier = Linear(config.d_model, config.num_labels)
+        self.post_init()
+
+    def logits(self, x: Tensor, attention_mask: Tensor | None, kept: slice | Tensor) -> Tensor:
+        """(B, num_labels) of each text."""
+        real = torch.ones(x.shape[:2]) if attention_mask is None else attention_mask
+        logits: Tensor = self.classifier(self._pooled(x, real.to(x)))
+        return logits
+
+    def _pooled(self, x: Tensor, real: Tensor) -> Tensor:
+        """(B, d_model) of the text, from its stream and which of its (B, n) tokens are real."""
+        if self.config.architecture == "encoder":
+            return (x * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
+        places = torch.arange(x.shape[1], device=x.device)
+        last = (places * real.bool()).argmax(dim=1)  # (B,)
+        return x[torch.arange(len(x), device=x.device), last]
 
 
 class TransformerForSeq2SeqLM(TransformerPreTrainedModel, GenerationMixin):
@@ -218,8 +270,9 @@ class TransformerForSeq2SeqLM(TransformerPreTrainedModel, GenerationMixin):
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Of logits (..., classes) and labels (...), without the labels that are -100."""
     return F.cross_entropy(
-        logits.flatten(0, 1).float(), labels.to(logits.device).flatten(), ignore_index=-100
+        logits.flatten(0, -2).float(), labels.to(logits.device).flatten(), ignore_index=-100
     )
 
 
@@ -240,3 +293,6 @@ AutoModel.register(TransformerConfig, TransformerModel, exist_ok=True)
 AutoModelForCausalLM.register(TransformerConfig, TransformerForCausalLM, exist_ok=True)
 AutoModelForMaskedLM.register(TransformerConfig, TransformerForMaskedLM, exist_ok=True)
 AutoModelForSeq2SeqLM.register(TransformerConfig, TransformerForSeq2SeqLM, exist_ok=True)
+AutoModelForSequenceClassification.register(
+    TransformerConfig, TransformerForSequenceClassification, exist_ok=True
+)
