@@ -271,7 +271,7 @@ def explicit_attention(
     An attention function of transformers, there called "eager".
 
     Args:
-        module: the layer, which is not looked at.
+        module: unused, but part of the signature.
         query: (B, H, n_q, d_head).
         key: (B, H_kv, n_k, d_head); each serves H / H_kv query heads.
         value: (B, H_kv, n_k, d_v).

@@ -73,7 +73,7 @@ class AttentionSteps:
     normed: Tensor | None = None  # (B, n_q, d_model), pre-norm
     context: Tensor | None = None  # (B, n_k, d_model): source of the keys in cross-attention
 
-    # before and after QK-norm; None where q or k is the same, without QK-norm or RoPE
+    # before QK-norm and RoPE, then after QK-norm; None where q or k is already that
     q_projected: Tensor | None = None  # (B, H, n_q, d_head)
     k_projected: Tensor | None = None  # (B, H_kv, n_k, d_head)
     q_normed: Tensor | None = None  # (B, H, n_q, d_head)
@@ -103,7 +103,7 @@ class AttentionSteps:
 
     @classmethod
     def of(cls, recording: Recording) -> AttentionSteps:
-        """The steps that were recorded; what an option that is off left as it was shows once."""
+        """The recorded steps; projections that no later step changed are left out, being q or k."""
         unchanged = {
             name
             for name in ("q_projected", "k_projected", "q_normed", "k_normed")

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.gemma2 import modeling_gemma2
 from transformers.models.gpt_oss import modeling_gpt_oss
 from transformers.models.t5 import modeling_t5
 
 from attnviz.errors import AttnVizError
 from attnviz.nn import AttentionConfig, AttentionSteps, MultiHeadAttention
-from attnviz.nn.attention import explicit_attention, fused_attention
+from attnviz.nn.attention import ATTENTION, explicit_attention, fused_attention
 from attnviz.nn.masks import token_positions
 from attnviz.nn.positions import rotate, rotation
 from tests.unit.nn.layers import calls, head_outputs, settings, unsettle
@@ -266,6 +267,25 @@ def test_softcap_sinks_and_bias_follow_the_models_they_come_from() -> None:
     for theirs, ours in pairs:
         torch.testing.assert_close(ours[0], theirs[0], rtol=0, atol=1e-6)
         torch.testing.assert_close(ours[1], theirs[1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_q", [1, 5])
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("biased", [True, False])
+def test_the_fused_path_is_transformers_own(n_q: int, masked: bool, biased: bool) -> None:
+    """Ours stands in the interface for our layers alone, and gives what theirs gives."""
+    layer = MultiHeadAttention(AttentionConfig(d_model=24, n_heads=6, n_kv_heads=3))
+    q, k, v = inputs(2, 6, n_q, 4), inputs(2, 3, 5, 4, seed=1), inputs(2, 3, 5, 4, seed=2)
+    hidden = torch.ones(n_q, 5).triu(1).bool()
+    mask = torch.zeros(1, 1, n_q, 5).masked_fill(hidden, -torch.inf) if masked else None
+    bias = {"position_bias": inputs(1, 6, n_q, 5, seed=3)} if biased else {}
+    assert ATTENTION["sdpa"] is fused_attention
+    theirs = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    assert theirs is not fused_attention
+    for causal in (False, not biased):
+        expected, _ = theirs(layer, q, k, v, mask, scaling=0.8, is_causal=causal, **bias)
+        heads, _ = fused_attention(layer, q, k, v, mask, scaling=0.8, is_causal=causal, **bias)
+        torch.testing.assert_close(heads, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("fused", [True, False])

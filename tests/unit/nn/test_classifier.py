@@ -38,6 +38,20 @@ def test_it_pools_what_is_real(architecture: str) -> None:
     torch.testing.assert_close(logits[1:], alone, rtol=1e-5, atol=1e-6)
 
 
+def test_the_last_token_is_found_in_bfloat16() -> None:
+    """bfloat16 holds 598 and 599 as the same number."""
+    config = TransformerConfig(vocab_size=12, d_model=16, positions="none", num_labels=3)
+    model = TransformerForSequenceClassification(config).eval().bfloat16()
+    ids = torch.arange(600)[None] % 12
+    with torch.no_grad():
+        stream = model.model(ids, use_cache=False).last_hidden_state[0]
+        before, last = model.classifier(stream[-2:])
+        logits = model(ids).logits[0]
+    assert float((last - before).abs().max()) > 0.1
+    # bfloat16 keeps 8 bits
+    torch.testing.assert_close(logits, last, rtol=2**-7, atol=2**-7)
+
+
 def test_the_loss_is_cross_entropy() -> None:
     model = built("encoder")
     labels = torch.tensor([2, 0])
