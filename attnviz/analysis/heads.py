@@ -1,65 +1,49 @@
 """What each head does, as numbers: how sharply it looks, how far, and at what.
 
 Every number is a mean over the map's rows and exact: weights are read block by block, all heads of
-a layer at once, and never held whole. ``w[i, j]`` is the weight of query i on key j; ``p(i)`` is
-the position of query i among the keys, ``i + n_k - n_q`` where a text was continued.
+a layer at once, and never held whole. What there is to measure of a head is in
+`attnviz.analysis.metrics`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from attnviz.analysis import overviews
-from attnviz.analysis.reading import Reading, row_entropy
+from attnviz.analysis.metrics import METRICS, Means, Positions, row_entropy, tokens_of
+from attnviz.analysis.reading import Reading
 from attnviz.analysis.spread import spread
 from attnviz.trace import Trace
+from attnviz.trace.compute import Pattern
 from attnviz.trace.structure import Kind
 
 
 @dataclass(frozen=True)
 class HeadMetric:
-    """One head in numbers. None where a number has no meaning: distances in cross-attention.
+    """One head in numbers.
+
+    Every registered metric is an attribute as well: ``metric.entropy``.
 
     Attributes:
         layer: index into ``trace.layers``. kind: that layer's.
-        entropy: mean over i of -Σ_j w[i, j] log2 w[i, j], in bits; 0 looks at one key,
-            log2(n_k) at all alike.
-        distance: mean over i of Σ_j w[i, j] |p(i) - j|, in tokens.
-        first: mean over i of w[i, 0].
-        itself: mean over i of w[i, p(i)].
-        previous: mean over i with p(i) > 0 of w[i, p(i) - 1].
-        max_weight: mean over i of max_j w[i, j].
-        induction: mean of Σ_j w[i, j] over the keys j <= p(i) that follow an earlier occurrence of
-            token i (Olsson et al. 2022), over the rows i that have one; None if none has.
+        values: by name, in the order of ``metrics.METRICS``, which explains them; None where a
+            number has no meaning, such as distances in cross-attention.
     """
 
     layer: int
     head: int
     kind: Kind
-    entropy: float
-    distance: float | None
-    first: float
-    itself: float | None
-    previous: float | None
-    max_weight: float
-    induction: float | None
+    values: Mapping[str, float | None]
 
-
-# Each metric's name to a reader, and what it says; the order of the choices on screen.
-METRICS: dict[str, tuple[str, str]] = {
-    "entropy": ("Entropy", "bits a row: 0 looks at one key, more spreads out"),
-    "distance": ("Distance", "tokens between a query and what it looks at"),
-    "first": ("To the first token", "mean weight on key 0"),
-    "itself": ("To itself", "mean weight on the query's own position"),
-    "previous": ("To the previous token", "mean weight on the position before"),
-    "max_weight": ("Largest weight", "mean over rows of the row's largest weight"),
-    "induction": ("Induction", "mean weight on what followed the same token before"),
-}
+    def __getattr__(self, name: str) -> float | None:
+        values = self.__dict__.get("values", {})  # not there yet while a copy is made
+        if name in values:
+            return values[name]
+        raise AttributeError(f"There is no metric {name!r}.")
 
 
 @dataclass(frozen=True)
@@ -110,12 +94,40 @@ def survey_layer(
     reading = Reading(trace, layer, size, item)
     for strip in spread(reading.read, reading.strips()):
         reading.add(strip)
-    kind, n = trace.layers[layer].kind, len(reading.thumbnails)
-    means: dict[str, Any] = dict.fromkeys(METRICS, [None] * n) | reading.means()
-    found = (
-        HeadMetric(layer, h, kind, **{name: means[name][h] for name in METRICS}) for h in range(n)
-    )
+    kind = trace.layers[layer].kind
+    found = (HeadMetric(layer, h, kind, values) for h, values in enumerate(reading.metrics()))
     return reading.thumbnails, tuple(found)
+
+
+def baselines(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetric, ...]:
+    """What each head's metrics would be, if it looked at all keys it may see alike.
+
+    Exact: the metrics of these weights, so a sink's share is left out and a row that sees no key
+    counts as 0. All are None where a layer keeps its mask to itself or a head's pattern was set by
+    hand.
+
+    Raises:
+        AttnVizError: no such layer, or one that was refused.
+    """
+    held, kind = trace.recorded(layer, item), trace.layers[layer].kind
+    _, H, n_q, n_k = held.shape
+    heads = slice(0, H)
+    if held.seen(item, heads) is None:
+        return tuple(HeadMetric(layer, h, kind, dict.fromkeys(METRICS)) for h in range(H))
+    values = held.values if isinstance(held, Pattern) else held.q
+    tokens = tokens_of(trace, layer, item, values.device)
+    means = Means(tokens)
+    for rows in overviews.strips(n_q, overviews.CELLS // (n_k * H), 1):
+        lo, hi = held.key_range(item, rows)
+        hidden = held.masked(item, heads, rows, slice(lo, hi))
+        if hidden is None:
+            seen = torch.ones(1, rows.stop - rows.start, hi - lo, device=values.device)
+        else:  # (h or 1, r or 1, c): heads that share a mask are measured once
+            seen = (~hidden).float().expand(-1, rows.stop - rows.start, -1)
+        w = seen / seen.sum(dim=2, keepdim=True).clamp_min(1)
+        sums = means.measure(w, Positions(tokens, rows, lo, hi, w.dtype, w.device))
+        means.add({name: sum.double().cpu().expand(H) for name, sum in sums.items()})
+    return tuple(HeadMetric(layer, h, kind, values) for h, values in enumerate(means.by_head()))
 
 
 def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int = 0) -> TokenMetric:

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from attnviz.analysis import overviews
-from attnviz.analysis.heads import METRICS, HeadMetric
+from attnviz.analysis.heads import HeadMetric
+from attnviz.analysis.metrics import METRICS
 from attnviz.analysis.overviews import Quantity
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token, visible
@@ -265,7 +266,7 @@ def residual_norms(trace: Trace, layer: int) -> Matrix:
 
 def metrics(trace: Trace, found: Sequence[HeadMetric]) -> Matrix:
     """Every head's numbers; nan where a number has no meaning."""
-    values = [[getattr(one, name) for name in METRICS] for one in found]
+    values = [[one.values.get(name) for name in METRICS] for one in found]
     return Matrix(
         np.array(values, dtype=np.float32).reshape(-1, len(METRICS)),  # None becomes nan
         tuple(f"{trace.layers[one.layer].kind} {one.layer}.{one.head}" for one in found),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnviz.analysis.heads import METRICS, HeadMetric, survey_layer
+from attnviz.analysis.heads import HeadMetric, survey_layer
+from attnviz.analysis.metrics import METRICS
 from attnviz.analysis.overviews import side_for
 from attnviz.canvas import wire
 from attnviz.canvas.labels import layer_name, trace_id
@@ -72,13 +73,16 @@ class GridPayload:
             at += small.size
             cells.append(small.ravel())
             known = [m for m in self.metrics if m.layer == layer.index]
-            values += [[getattr(m, name) for name in METRICS] for m in known]
+            values += [[m.values.get(name) for name in METRICS] for m in known]
             values += [[None] * len(METRICS)] * (H - len(known))
         header = {
             "mode": "grid",
             "id": self.id,
             "layers": blocks,
-            "metrics": [{"key": k, "title": t, "help": h} for k, (t, h) in METRICS.items()],
+            "metrics": [
+                {"key": m.name, "title": m.title, "help": f"{m.help} ({m.unit})"}
+                for m in METRICS.values()
+            ],
             "selected": self.selected,
         }
         table = np.array(values, dtype=np.float32).reshape(-1, len(METRICS))  # None becomes nan

@@ -1,0 +1,299 @@
+"""Every registered metric against a plain definition on whole matrices, and what registering does.
+
+A new metric needs its definition in REFERENCES: without one its test fails.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import math
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+import attnviz
+from attnviz.analysis import heads, matrices, overviews, reading
+from attnviz.analysis.metrics import METRICS, Positions, metric, table
+from attnviz.canvas import grid_payload, wire
+from attnviz.edits import SetPattern
+from attnviz.trace import Trace, compute
+
+DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
+
+# (n_q, n_k) float64 weights and the keys' ids -> one number a row that counts. Query i is the key
+# i + n_k - n_q; in cross-attention ids is None, and of tokens in a cache they are -1.
+Reference = Callable[[Tensor, list[int] | None], list[float]]
+
+
+def entropy(w: Tensor, ids: list[int] | None) -> list[float]:
+    return [-sum(x * math.log2(x) for x in row if x > 0) for row in w.tolist()]
+
+
+def distance(w: Tensor, ids: list[int] | None) -> list[float]:
+    offset = w.shape[1] - w.shape[0]
+    return [
+        sum(x * abs(i + offset - j) for j, x in enumerate(row))
+        for i, row in enumerate(w.tolist())
+        if ids is not None
+    ]
+
+
+def first(w: Tensor, ids: list[int] | None) -> list[float]:
+    return w[:, 0].tolist()
+
+
+def back(w: Tensor, ids: list[int] | None, steps: int) -> list[float]:
+    offset = w.shape[1] - w.shape[0] - steps
+    rows = range(len(w)) if ids is not None else ()
+    return [float(w[i, i + offset]) for i in rows if i + offset >= 0]
+
+
+def max_weight(w: Tensor, ids: list[int] | None) -> list[float]:
+    return [max(row) for row in w.tolist()]
+
+
+def induction(w: Tensor, ids: list[int] | None) -> list[float]:
+    offset, rows = w.shape[1] - w.shape[0], []
+    for i, row in enumerate(w.tolist()):
+        p = i + offset
+        if ids is not None and min(ids) >= 0 and ids[p] in ids[:p]:
+            rows.append(sum(row[j + 1] for j in range(p) if ids[j] == ids[p]))
+    return rows
+
+
+REFERENCES: dict[str, Reference] = {
+    "entropy": entropy,
+    "distance": distance,
+    "first": first,
+    "itself": lambda w, ids: back(w, ids, 0),
+    "previous": lambda w, ids: back(w, ids, 1),
+    "max_weight": max_weight,
+    "induction": induction,
+}
+
+
+def check(got: float | None, name: str, w: Tensor, ids: list[int] | None) -> None:
+    rows = REFERENCES[name](w, ids)
+    if not rows:
+        assert got is None
+        return
+    # sums of some hundred float32 weights; a distance multiplies them by up to 36
+    assert got == pytest.approx(sum(rows) / len(rows), rel=1e-5, abs=1e-5)
+
+
+def causal() -> Trace:
+    config = GPT2Config(vocab_size=20, n_layer=2, n_head=4, n_embd=32, n_positions=64)
+    config.bos_token_id = config.eos_token_id = 0
+    module = GPT2LMHeadModel(config).eval()
+    for block in module.transformer.h:
+        block.attn.c_attn.weight.data[:, :64] *= 8
+    return attnviz.wrap(module).trace(inputs={"input_ids": torch.randint(0, 20, (1, 37))})
+
+
+def continued() -> Trace:
+    """9 tokens are in the cache, 5 follow: key-value heads are shared."""
+    config = LlamaConfig(
+        vocab_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        hidden_size=32,
+        intermediate_size=16,
+    )
+    module = LlamaForCausalLM(config).eval()
+    ids = torch.randint(0, 8, (1, 14))
+    past = module(ids[:, :9], use_cache=True).past_key_values
+    return attnviz.wrap(module).trace(
+        None, inputs={"input_ids": ids[:, 9:], "past_key_values": past}
+    )
+
+
+def windowed() -> Trace:
+    """A row sees 7 keys at most; three positions of padding come first."""
+    config = MistralConfig(
+        vocab_size=12,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        hidden_size=16,
+        intermediate_size=16,
+        sliding_window=7,
+    )
+    ids, mask = torch.randint(0, 12, (1, 29)), torch.ones(1, 29, dtype=torch.int64)
+    mask[:, :3] = 0
+    module = MistralForCausalLM(config).eval()
+    return attnviz.wrap(module).trace(inputs={"input_ids": ids, "attention_mask": mask})
+
+
+def all_kinds() -> Trace:
+    """Full, causal and cross-attention."""
+    config = T5Config(vocab_size=20, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=4)
+    config.decoder_start_token_id = 0
+    inputs = {
+        "input_ids": torch.randint(1, 20, (1, 23)),
+        "decoder_input_ids": torch.randint(1, 20, (1, 11)),
+    }
+    return attnviz.wrap(T5ForConditionalGeneration(config).eval()).trace(inputs=inputs)
+
+
+TRACES = {made.__name__: made for made in (causal, continued, windowed, all_kinds)}
+
+
+@pytest.fixture(scope="module", params=TRACES)
+def trace(request: pytest.FixtureRequest) -> Trace:
+    torch.manual_seed(5)
+    return TRACES[request.param]()
+
+
+@pytest.fixture(autouse=True, params=[None, 150])
+def cells(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything in one block, and in blocks of a few rows."""
+    if request.param:
+        monkeypatch.setattr(overviews, "CELLS", request.param)
+        monkeypatch.setattr(compute, "CELLS", request.param)
+        monkeypatch.setattr(reading, "TILE", request.param)
+        monkeypatch.setattr(reading, "ROWS", 3)
+
+
+def ids_of(trace: Trace, layer: int) -> list[int] | None:
+    if trace.layers[layer].kind == "cross":
+        return None
+    return [token.id for token in trace.col_tokens(layer)]
+
+
+def uniform(trace: Trace, layer: int, head: int) -> Tensor:
+    """(n_q, n_k) float64: each row's visible keys alike."""
+    a = trace.attention(layer, head)
+    hidden = a.masked()
+    seen = torch.ones(a.n_q, a.n_k) if hidden is None else (~hidden).float()
+    return seen.double() / seen.double().sum(dim=1, keepdim=True).clamp_min(1)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_its_definition_on_the_whole_matrix(trace: Trace, name: str) -> None:
+    for got in heads.head_metrics(trace):
+        w = trace.attention(got.layer, got.head).weights().double()
+        check(got.values[name], name, w, ids_of(trace, got.layer))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_baseline_is_the_definition_of_uniform_attention(trace: Trace, name: str) -> None:
+    for layer in trace.layers:
+        found = heads.baselines(trace, layer.index)
+        assert [(b.layer, b.head) for b in found] == [
+            (layer.index, h) for h in range(layer.n_heads)
+        ]
+        for baseline in found:
+            w = uniform(trace, layer.index, baseline.head)
+            check(baseline.values[name], name, w, ids_of(trace, layer.index))
+
+
+def test_uniform_attention_in_closed_form() -> None:
+    """Of n causal rows, row i sees i + 1 keys; of n full ones, n."""
+    torch.manual_seed(5)
+    found = heads.baselines(causal(), 1)[0]
+    n = 37
+    harmonic = sum(1 / i for i in range(1, n + 1))
+    assert found.entropy == pytest.approx(sum(math.log2(i) for i in range(1, n + 1)) / n, rel=1e-5)
+    for value in (found.first, found.itself, found.max_weight):
+        assert value == pytest.approx(harmonic / n, rel=1e-5)
+    assert found.previous == pytest.approx((harmonic - 1) / (n - 1), rel=1e-5)
+    assert found.distance == pytest.approx((n - 1) / 4, rel=1e-5)  # row i: mean of 0..i
+    trace = all_kinds()
+    for layer, rows, keys in ((0, 23, 23), (2, 11, 23)):
+        found = heads.baselines(trace, layer)[3]
+        assert (trace.layers[layer].n_q, trace.layers[layer].n_k) == (rows, keys)
+        assert found.entropy == pytest.approx(math.log2(keys), rel=1e-5)
+        assert found.first == pytest.approx(1 / keys, rel=1e-5)
+        assert found.max_weight == pytest.approx(1 / keys, rel=1e-5)
+    assert found.distance is None  # of cross-attention
+
+
+def test_what_may_be_seen_is_unknown_of_a_pattern_set_by_hand() -> None:
+    torch.manual_seed(5)
+    config = GPT2Config(vocab_size=20, n_layer=1, n_head=2, n_embd=16, n_positions=64)
+    config.bos_token_id = config.eos_token_id = 0
+    edits = [SetPattern(layer=0, head=1, weights=torch.eye(6))]
+    model = attnviz.wrap(GPT2LMHeadModel(config).eval())
+    inputs = {"input_ids": torch.arange(6)[None]}
+    plain, edited = model.trace(inputs=inputs), model.trace(inputs=inputs, edits=edits)
+    assert [None in b.values.values() for b in heads.baselines(edited, 0)] == [True, True]
+    assert set(heads.baselines(edited, 0)[1].values.values()) == {None}
+    assert heads.baselines(plain, 0)[1].entropy is not None
+
+
+@pytest.fixture
+def backward() -> Iterator[None]:
+    """A metric more, as one function."""
+
+    @metric(
+        "backward", title="Looks back", help="weight on earlier keys", unit="0 to 1", uniform=""
+    )
+    def measured(w: Tensor, at: Positions) -> Tensor:
+        """mean over i of Σ_j w[i, j] over j < p(i)"""
+        return w.tril(at.diagonal - 1).sum(dim=(1, 2))
+
+    yield
+    del METRICS["backward"]
+
+
+@pytest.mark.usefixtures("backward")
+def test_a_metric_is_one_function() -> None:
+    """It is in the numbers, the grid's choices, the file and the docs."""
+    torch.manual_seed(5)
+    trace = causal()
+    found = heads.head_metrics(trace)
+    exact = [
+        float(trace.attention(m.layer, m.head).weights().double().tril(-1).sum()) / 37
+        for m in found
+    ]
+    assert [m.backward for m in found] == pytest.approx(exact, abs=1e-5)
+    header, arrays = wire.unpack(grid_payload(trace).encode())
+    assert header["metrics"][-1] == {
+        "key": "backward",
+        "title": "Looks back",
+        "help": "weight on earlier keys (0 to 1)",
+    }
+    assert arrays["values"][:, -1].tolist() == pytest.approx(exact, abs=1e-5)
+    names, *rows = csv.reader(io.StringIO(matrices.metrics(trace, found).csv()))
+    assert names[-1] == "backward"
+    assert [float(row[-1]) for row in rows] == pytest.approx(exact, abs=1e-5)
+    assert heads.baselines(trace, 0)[0].backward == pytest.approx(
+        float(uniform(trace, 0, 0).tril(-1).sum()) / 37, abs=1e-5
+    )
+    assert "| Looks back | `backward` | 0 to 1 |" in table(METRICS.values())
+    with pytest.raises(KeyError):  # without a definition the test above fails
+        check(found[0].backward, "backward", torch.eye(2), None)
+    with pytest.raises(ValueError, match="'backward'"):
+        metric("backward", title="", help="", unit="", uniform="")(lambda w, at: w)
+
+
+def test_a_heads_numbers_are_attributes_that_copies_keep() -> None:
+    torch.manual_seed(5)
+    one = heads.head_metrics(causal())[0]
+    assert list(one.values) == list(METRICS)
+    for other in (one, copy.copy(one), pickle.loads(pickle.dumps(one))):
+        assert other.entropy == one.values["entropy"] is not None
+        assert not hasattr(other, "entropie")
+
+
+def test_the_table_in_docs_is_of_these_metrics() -> None:
+    stale = "run python -m attnviz.analysis.metrics > docs/metrics.md"
+    assert DOCS.read_text(encoding="utf-8") == table(METRICS.values()), stale
+    assert all(m.formula and m.uniform and m.unit for m in METRICS.values())
