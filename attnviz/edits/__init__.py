@@ -24,6 +24,7 @@ where it changes nothing (a temperature or factor of 1, an edge that had no weig
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,6 +75,10 @@ class ScaleHead:
     def change(self, layer: Layer, output: Tensor) -> HeadChange:
         """What it changes of the layer."""
         _check_head(self.head, layer)
+        if not math.isfinite(self.factor):
+            raise AttnVizError(
+                f"A head is not scaled by {self.factor}.", "Give it a factor that is a number."
+            )
         return HeadChange(self.head, factor=float(self.factor))
 
 
@@ -143,7 +148,7 @@ class SetPattern:
     def change(self, layer: Layer, output: Tensor) -> HeadChange:
         """What it changes of the layer."""
         _check_head(self.head, layer)
-        _check_shape(self.weights, layer.shape[2:], "pattern")
+        _check_given(self.weights, layer.shape[2:], "pattern")
         return HeadChange(self.head, pattern=self.weights.detach().to(layer.q.device))
 
 
@@ -162,7 +167,7 @@ class PatchHead:
     def change(self, layer: Layer, output: Tensor) -> HeadChange:
         """What it changes of the layer."""
         _check_head(self.head, layer)
-        _check_shape(self.output, (output.shape[1], output.shape[3]), "output")
+        _check_given(self.output, (output.shape[1], output.shape[3]), "output")
         return HeadChange(self.head, output=self.output.detach().to(output.device)[None])
 
 
@@ -172,9 +177,11 @@ def _check_head(head: int, layer: Layer) -> None:
         raise AttnVizError(f"There is no head {head} to edit.", f"They run from 0 to {H - 1}.")
 
 
-def _check_shape(given: Tensor, wanted: tuple[int, ...] | torch.Size, what: str) -> None:
+def _check_given(given: Tensor, wanted: tuple[int, ...] | torch.Size, what: str) -> None:
     if tuple(given.shape) != tuple(wanted):
         raise AttnVizError(
             f"The {what} has the shape {tuple(given.shape)}.",
             f"This text needs {tuple(wanted)}.",
         )
+    if not bool(torch.isfinite(given).all()):
+        raise AttnVizError(f"The {what} holds NaN or infinity.", "Give it numbers.")

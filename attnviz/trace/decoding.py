@@ -9,6 +9,7 @@ with.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -26,6 +27,9 @@ from transformers.generation import (
 )
 
 from attnviz.errors import AttnVizError
+
+# Scores are divided by a temperature: by a smaller one they may leave float32.
+_COLDEST = 1e-6
 
 _THE_CHECKPOINTS = {
     "bos_token_id",
@@ -83,10 +87,12 @@ def choosing(
     Raises:
         AttnVizError: settings out of range.
     """
-    if temperature < 0 or (top_k or 0) < 0 or not 0 < (1.0 if top_p is None else top_p) <= 1:
+    possible = temperature == 0 or _COLDEST <= temperature < math.inf  # NaN is neither
+    if not possible or (top_k or 0) < 0 or not 0 < (1.0 if top_p is None else top_p) <= 1:
         raise AttnVizError(
             "These settings draw no tokens.",
-            "temperature and top_k are 0 or more, top_p is above 0 and at most 1.",
+            f"temperature is 0 or at least {_COLDEST:g}, top_k is 0 or more, top_p is above 0 and "
+            "at most 1.",
         )
     steps = LogitsProcessorList()
     config = module.generation_config

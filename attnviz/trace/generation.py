@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from transformers.utils import ModelOutput
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token
 from attnviz.trace import inputs as feeding
-from attnviz.trace.decoding import Progress, choosing, ends_of, settings
+from attnviz.trace.decoding import Progress, choosing, ends_of, overrides_generate, settings
 from attnviz.trace.merge import Passes
 from attnviz.trace.recorder import Edit
 from attnviz.trace.recording import copied
@@ -160,6 +161,7 @@ def generate(
     given = copied(prepared.tensors)  # some write to them (BLIP)
     if inputs is None:
         given.pop("decoder_input_ids", None)  # the start, which transformers knows best
+    given = _masked(module, given)
     given = _after(module, given, after[: len(after) - len(unread)])
     n_after = len(after) - len(unread)
     # an edit speaks of all positions at once; and some models are saved as having no cache to use
@@ -251,6 +253,22 @@ def _read_again(
             "Trace the finished text instead.",
         )
     return run
+
+
+def _masked(module: PreTrainedModel, tensors: dict[str, Any]) -> dict[str, Any]:
+    """The input with a mask, which transformers would make of it: padding is not seen.
+
+    Made here, of the prompt alone: a token that was written is seen whatever its id is, and a text
+    whose padding is also its end has none, which transformers is not told (see `settings`).
+    """
+    ids = tensors.get("input_ids")
+    takes = "attention_mask" in inspect.signature(module.forward).parameters
+    takes = takes and not overrides_generate(module)
+    if not takes or ids is None or ids.ndim != 2 or tensors.get("attention_mask") is not None:
+        return tensors
+    pad = module.generation_config.pad_token_id  # type: ignore[union-attr]
+    pads = pad is not None and pad not in ends_of(module)
+    return {**tensors, "attention_mask": ids.ne(pad).long() if pads else torch.ones_like(ids)}
 
 
 def _after(

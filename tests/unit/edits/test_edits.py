@@ -110,6 +110,9 @@ def test_an_edit_that_changes_nothing_changes_no_other_head() -> None:
         Temperature(0, 0, 0.0),
         SetPattern(0, 0, torch.zeros(3, 3)),
         PatchHead(0, 0, torch.zeros(3, 8)),
+        ScaleHead(0, 0, float("nan")),
+        SetPattern(0, 0, torch.full((N, N), float("nan"))),
+        PatchHead(0, 0, torch.full((N, 8), float("inf"))),
     ],
 )
 def test_an_impossible_edit_is_said_in_a_sentence(edit: object) -> None:

@@ -149,6 +149,39 @@ def test_going_on_is_writing_at_once(name: str, how: dict[str, Any]) -> None:
     assert_like_one_pass(model, step, prompt)
 
 
+@pytest.mark.parametrize("name", ["llama", "gpt_oss"])
+def test_a_written_token_is_seen_though_it_is_the_one_that_pads(name: str) -> None:
+    model, prompt = writer(name), tokens(1, 5)
+    module = model.module
+    module.generation_config.pad_token_id = module.config.pad_token_id  # type: ignore[union-attr]
+    pad = int(module.config.pad_token_id)  # type: ignore[arg-type]
+    written = [17, pad, 23]
+    on = model.generate(inputs={"input_ids": prompt}, after=written, max_new_tokens=0)
+    whole = torch.cat([prompt, torch.tensor([written])], dim=1)
+    once = model.trace(inputs={"input_ids": whole})
+    place = 5 + written.index(pad)
+    for layer in once.layers:
+        seen = on.trace.attention(layer.index, 1).weights()
+        assert seen[place + 1, place] > 0
+        torch.testing.assert_close(
+            seen, once.attention(layer.index, 1).weights(), rtol=0, atol=1e-5
+        )  # float32 in two orders
+
+
+def test_a_prompt_holds_no_padding_where_that_is_the_end_of_a_text() -> None:
+    """GPT-2's padding is its end of text, which many prompts begin with."""
+    module = build("llama")
+    config = module.generation_config
+    config.pad_token_id = config.eos_token_id = 2  # type: ignore[union-attr]
+    prompt = tokens(1, 6)
+    prompt[0, 0] = 2
+    given = {"input_ids": prompt}
+    theirs = module.generate(**given, max_new_tokens=6, do_sample=False)  # type: ignore[operator]
+    ours = attnviz.wrap(module).generate(inputs=given, max_new_tokens=6)
+    assert [t.id for t in ours.tokens] == theirs[0, 6:].tolist()
+    assert ours.trace.attention(0, 0).weights()[3, 0] > 0
+
+
 def test_a_text_is_gone_on_in_words() -> None:
     model = attnviz.load("smollm2-135m", device="cpu")
     text = "The capital of France is"
@@ -550,6 +583,8 @@ def test_states_of_an_encoder_elsewhere_are_read_with_each_token() -> None:
     [
         ({"max_new_tokens": -1}, "0 tokens or more"),
         ({"temperature": -0.5}, "draw no tokens"),
+        ({"temperature": float("nan")}, "draw no tokens"),
+        ({"temperature": 1e-300}, "draw no tokens"),
         ({"temperature": 1.0, "top_p": 0.0}, "draw no tokens"),
         ({"inputs": {"input_ids": tokens(2, 4)}}, "2 texts"),
     ],
