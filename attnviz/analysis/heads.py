@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from attnviz.analysis import overviews
-from attnviz.analysis.metrics import METRICS, Means, Positions, row_entropy, tokens_of
+from attnviz.analysis.metrics import METRICS, Means, row_entropy
+from attnviz.analysis.positions import Positions, tokens_of
 from attnviz.analysis.reading import Reading
 from attnviz.analysis.spread import spread
 from attnviz.trace import Trace

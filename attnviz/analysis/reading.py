@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from attnviz.analysis import overviews
-from attnviz.analysis.metrics import Means, Positions, tokens_of
+from attnviz.analysis.metrics import Means
+from attnviz.analysis.positions import Positions, tokens_of
 from attnviz.trace import Trace
 from attnviz.trace.compute import CELLS
 

@@ -29,7 +29,8 @@ from transformers import (
 
 import attnviz
 from attnviz.analysis import heads, matrices, overviews, reading
-from attnviz.analysis.metrics import METRICS, Positions, metric, table
+from attnviz.analysis.metrics import METRICS, metric, table
+from attnviz.analysis.positions import Positions
 from attnviz.canvas import grid_payload, wire
 from attnviz.edits import SetPattern
 from attnviz.trace import Trace, compute

@@ -1,0 +1,111 @@
+"""Where weights stand: a layer's tokens, and the positions of a block of weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from attnviz.trace import Trace
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A layer's queries and keys.
+
+    Attributes:
+        aligned: whether queries and keys are the same tokens, so that queries have positions
+            among the keys; not in cross-attention.
+        ids: (n_k,) the keys' token ids; None where no token comes twice, or ids are unknown.
+        n_repeats: how many queries' tokens came before.
+    """
+
+    n_q: int
+    n_k: int
+    aligned: bool
+    ids: Tensor | None = None
+    n_repeats: int = 0
+
+    @property
+    def offset(self) -> int:
+        """p(i) - i."""
+        return self.n_k - self.n_q
+
+    @cached_property
+    def followed(self) -> Tensor | None:
+        """(n_k,) the id of the token before each key; -1 for the first."""
+        if self.ids is None:
+            return None
+        return torch.cat([self.ids.new_tensor([-1]), self.ids[:-1]])
+
+    # Which rows a metric is the mean over: ``rows=`` of ``metric``.
+
+    def every(self) -> int:
+        """All rows."""
+        return self.n_q
+
+    def own(self) -> int:
+        """All rows, if they have positions among the keys."""
+        return self.n_q if self.aligned else 0
+
+    def later(self) -> int:
+        """Rows i with p(i) > 0."""
+        before = self.n_q if self.offset > 0 else self.n_q + self.offset - 1
+        return max(0, before) if self.aligned else 0
+
+    def repeated(self) -> int:
+        """Rows whose token came before."""
+        return self.n_repeats
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where some rows of weights (h, r, c) stand; what metrics share is computed once.
+
+    Attributes:
+        rows: the queries. lo, hi: the keys, from lo to hi - 1. dtype, device: the weights'.
+    """
+
+    tokens: Tokens
+    rows: slice
+    lo: int
+    hi: int
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def diagonal(self) -> int:
+        """The column of p(i) in the first row; one more in each row below."""
+        return self.rows.start + self.tokens.offset - self.lo
+
+    @cached_property
+    def distances(self) -> Tensor:
+        """(r * c,) |p(i) - j|."""
+        start, stop = (i + self.tokens.offset for i in (self.rows.start, self.rows.stop))
+        p = torch.arange(start, stop, device=self.device).to(self.dtype)
+        j = torch.arange(self.lo, self.hi, device=self.device).to(self.dtype)
+        return (p[:, None] - j).abs_().view(-1)
+
+    @cached_property
+    def follows(self) -> Tensor:
+        """(r * c,) 1 at keys j <= p(i) that follow an earlier occurrence of token i, else 0."""
+        ids, followed = self.tokens.ids, self.tokens.followed
+        assert ids is not None and followed is not None
+        start, stop = (i + self.tokens.offset for i in (self.rows.start, self.rows.stop))
+        same = ids[start:stop, None] == followed[self.lo : self.hi]
+        return same.tril_(self.diagonal).to(self.dtype).view(-1)
+
+
+def tokens_of(trace: Trace, layer: int, item: int, device: torch.device) -> Tokens:
+    """A layer's queries and keys, with ids if some token comes twice."""
+    about = trace.layers[layer]
+    aligned = about.kind != "cross"
+    n_q, n_k = about.n_q, about.n_k
+    ids = [token.id for token in trace.col_tokens(layer, item)]
+    if not aligned or n_k < n_q or len(set(ids)) == len(ids) or min(ids) < 0:
+        return Tokens(n_q, n_k, aligned)
+    earliest = {id: j for j, id in reversed(list(enumerate(ids)))}
+    n_repeats = sum(earliest[id] < j for j, id in list(enumerate(ids))[n_k - n_q :])
+    return Tokens(n_q, n_k, aligned, torch.tensor(ids, device=device), n_repeats)
