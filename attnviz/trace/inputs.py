@@ -116,6 +116,9 @@ def _ready(checkpoint: Checkpoint, inputs: dict[str, Tensor]) -> Prepared:
     tensors = {
         k: v.to(checkpoint.device) if isinstance(v, Tensor) else v for k, v in inputs.items()
     }
+    for name in _TEXTS:
+        if isinstance(tensors.get(name), Tensor) and not tensors[name].numel():
+            raise AttnVizError(f"The {name} hold no token.", "Give at least one.")
     ids, target_ids = (_ids(checkpoint, tensors, name) for name in _TEXTS)
     tokens, target = (
         () if rows is None else tokens_of(checkpoint, rows[0].tolist())

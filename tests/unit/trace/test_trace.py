@@ -176,3 +176,11 @@ def test_bad_requests_to_the_model() -> None:
         model.trace(inputs=inputs("gpt2"), keep=("everything",))
     with pytest.raises(AttnVizError, match="does not write"):
         attnviz.wrap(build("bert")).generate(inputs={"input_ids": tokens(1, 4)})
+
+
+@pytest.mark.parametrize("shape", [(1, 0), (0, 4)])
+@pytest.mark.parametrize("act", ["trace", "generate"])
+def test_inputs_without_a_token_are_said(act: str, shape: tuple[int, int]) -> None:
+    model = attnviz.wrap(build("llama"))
+    with pytest.raises(AttnVizError, match="no token"):
+        getattr(model, act)(inputs={"input_ids": torch.zeros(shape, dtype=torch.long)})
