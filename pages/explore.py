@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import streamlit as st
 
-from attnviz.ui import models, sidebar, state
+from attnviz.ui import loading, sidebar, state, tracing
 from attnviz.ui.errors import as_text, attempt
 from attnviz.ui.explore import focus, generation, grid, panels, pins, program
 from attnviz.ui.explore import head as one_head
 from attnviz.ui.explore.head import Head
-from attnviz.ui.models import Question
+from attnviz.ui.requests import TraceRequest
+from attnviz.ui.trace_cache import key_of, remembering
+from attnviz.ui.waiting import queue_status
 
 FIRST_TEXT = "When Mary and John went to the store, John gave a drink to"
 
@@ -25,19 +27,18 @@ choice, limit, beside_model = sidebar.model_controls()
 
 # The last view that worked stays on screen while a choice or a text doesn't.
 last = st.session_state.get("explore_last")
-report = models.waiting_line(waiting, "Loading the model")
-model = attempt(lambda: models.load(choice, report), beside_model) if choice else None
+report = queue_status(waiting, "Loading the model")
+model = attempt(lambda: loading.load(choice, report), beside_model) if choice else None
 if model is None and last:
     choice = last[0]
-    model = attempt(lambda: models.load(choice, report), beside_model)
+    model = attempt(lambda: loading.load(choice, report), beside_model)
 if model is None:
     about.caption("Choose a model in the sidebar.")
     st.stop()
 
-kind = models.kind_of(model)
-if kind == "vision":
+if model.architecture == "vision":
     upload = st.file_uploader("Image", type=["png", "jpg", "jpeg", "webp"], key="image")
-    question = Question.of_image(upload.getvalue()) if upload else None
+    request = TraceRequest.of_image(upload.getvalue()) if upload else None
 else:
     mask = getattr(model.tokenizer, "mask_token", None)
     with st.container(horizontal=True):
@@ -49,36 +50,36 @@ else:
             help=f"`{mask}` is the token to be guessed." if mask else "",
         )
         target = pair = ""
-        if kind == "encoder-decoder":
+        if model.architecture == "encoder-decoder":
             target = state.linked_text("Target, read by the decoder", key="target", height=84)
-        elif kind == "encoder":
+        elif model.architecture == "encoder":
             pair = state.linked_text("Second sentence, if any", key="pair", height=84)
-    question = Question(text=text, target=target, pair=pair)
-    question = generation.controls(choice, model, question)
+    request = TraceRequest(text=text, target=target, pair=pair)
+    request = generation.controls(choice, model, request)
 beside_text = st.container()
 
-if question is None:
+if request is None:
     beside_text.caption("Upload an image to see how the model attends to its patches.")
     st.stop()
-report = models.waiting_line(waiting, "Writing" if question.sampling else "Tracing")
+report = queue_status(waiting, "Writing" if request.sampling else "Tracing")
 watch = st.session_state.get("explore_watch", (0, 0))  # of what is written the rows of this head
 shown = attempt(
-    lambda: generation.shown(choice, question, report, limit, beside_text, watch), beside_text
+    lambda: generation.shown(choice, request, report, limit, beside_text, watch), beside_text
 )
 if shown is not None:
-    st.session_state["explore_last"] = (choice, question)
+    st.session_state["explore_last"] = (choice, request)
 elif last:
-    choice, question = last
-    model = models.load(choice, report)
-    shown = generation.shown(choice, question, report)
+    choice, request = last
+    model = loading.load(choice, report)
+    shown = generation.shown(choice, request, report)
     beside_text.caption("Below is the last view that worked.")
 else:
     st.stop()
 
 trace = shown.trace
-seen = generation.Seen(choice, question, models.key_of(trace))
-remember = models.remembering(trace, report)
-focus.settle((choice, replace(question, sampling=None)))
+seen = generation.Seen(choice, request, key_of(trace))
+remember = remembering(trace, report)
+focus.settle((choice, replace(request, sampling=None)))
 st.session_state["explore_about"] = as_text(panels.summary(choice.name, model, trace))
 about.caption(st.session_state["explore_about"], help=" ".join(model.notes) or None)
 
@@ -113,7 +114,7 @@ here = focus.in_map(trace, layer, at)
 # What was asked for comes first: of a long text the rest takes longer than the picture.
 with figure:
     query = here.index if here and here.side == "row" else None
-    asked = program.code(choice, question, layer, head, view, query)
+    asked = program.code(choice, request, layer, head, view, query)
     one_head.draw(Head(seen, layer, head, view, here, asked))
 with strip:
     attempt(lambda: panels.tokens(seen, layer, head, at, shown.start, remember))
@@ -126,7 +127,7 @@ with stream:
     attempt(lambda: panels.stream(trace, layer, at, remember))
 with trust:
     panels.receipt(
-        trace, layer, lambda: models.fidelity(choice, question, trace, layer.index, report)
+        trace, layer, lambda: tracing.fidelity(choice, request, trace, layer.index, report)
     )
 with overview:
     attempt(lambda: grid.grid(seen, layer, head, report))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from attnviz.train import jobs
-from attnviz.ui import models, sidebar
+from attnviz.ui import loading, sidebar
 from attnviz.ui.errors import as_text, attempt
 from attnviz.ui.training import from_model, from_nothing, results, watching
 from attnviz.ui.training.links import linked_choice
+from attnviz.ui.waiting import queue_status
 
 EARLIER = 8  # trainings listed
 DOORS = {"nothing": "A small transformer from nothing", "model": "Fine-tune a loaded model"}
@@ -55,8 +56,8 @@ if door == "nothing":
             about = attempt(lambda: from_nothing.preview(asked))
 else:
     choice, _, beside = sidebar.model_controls()
-    report = models.waiting_line(status, "Loading")
-    model = attempt(lambda: models.load(choice, report), beside) if choice else None
+    report = queue_status(status, "Loading")
+    model = attempt(lambda: loading.load(choice, report), beside) if choice else None
     status.caption("Training starts from a copy: nobody's open model changes.")
     if model is not None:
         with left:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from attnviz.trace.generation import Generation, generate
 from attnviz.trace.prediction import Head, continues_text, head_of
 from attnviz.trace.recorder import Call, Edit, Recorder
 from attnviz.trace.recording import Replay, copied, recording
-from attnviz.trace.structure import Stream, kind_of, reads, towers
+from attnviz.trace.structure import Stream, is_causal_lm, kind_of, reads, towers
 from attnviz.trace.trace import Trace
 
 KEEP = ("qkv", "residual")
@@ -66,6 +66,15 @@ class Model:
     def dtype(self) -> torch.dtype:
         """The number format of its weights."""
         return self.checkpoint.dtype
+
+    @property
+    def architecture(self) -> Literal["vision", "encoder-decoder", "decoder", "encoder"]:
+        """Which kind of model it is; "vision" reads images and no text."""
+        if self.tokenizer is None and self.processor is not None:
+            return "vision"
+        if getattr(self.module.config, "is_encoder_decoder", False):
+            return "encoder-decoder"
+        return "decoder" if is_causal_lm(self.module) else "encoder"
 
     @property
     def nbytes(self) -> int:

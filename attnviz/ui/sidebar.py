@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.models import catalog, devices
 from attnviz.ui.errors import as_text
-from attnviz.ui.models import ModelChoice
+from attnviz.ui.requests import ModelChoice
 
 FIRST_CHOICE = "smollm2-135m"
 LIMITS = (256, 512, 1024, 2048, 4096, 8192)

@@ -16,7 +16,8 @@ from attnviz.canvas import wire
 from attnviz.canvas.numbers import codec_of
 from attnviz.errors import AttnVizError
 from attnviz.ui.explore import head
-from attnviz.ui.models import Question, check_length
+from attnviz.ui.lengths import check_length
+from attnviz.ui.requests import TraceRequest
 from tests.app import folders
 
 CAPITAL = "The capital of France is"
@@ -360,9 +361,9 @@ def test_heads_are_pinned_and_let_go() -> None:
 def test_the_limit_is_of_both_sentences_together() -> None:
     model = attnviz.load("minilm-l6", device="cpu")
     words = " ".join(["word"] * 200)
-    assert check_length(model, Question(words), 256) == 202
+    assert check_length(model, TraceRequest(words), 256) == 202
     with pytest.raises(AttnVizError, match=r"The text has 403 tokens and the limit is 256"):
-        check_length(model, Question(words, pair=words), 256)
+        check_length(model, TraceRequest(words, pair=words), 256)
 
 
 def test_of_a_long_text_the_receipt_is_there_at_once_and_complete_on_request() -> None:

@@ -18,21 +18,24 @@ from streamlit.testing.v1 import AppTest
 from attnviz.errors import AttnVizError
 from attnviz.models import limits
 from attnviz.trace.compute import Products
-from attnviz.ui import memory, models
+from attnviz.ui import loading, memory, tracing
 from attnviz.ui.explore import head
-from attnviz.ui.models import ModelChoice, Question, no_report
+from attnviz.ui.requests import ModelChoice, TraceRequest
+from attnviz.ui.shared import MAX_MODELS, shared
+from attnviz.ui.trace_cache import cached
+from attnviz.ui.waiting import no_report
 from tests.app import folders
 
 ROOT = Path(__file__).parent.parent.parent
-CAT = Question("the cat sat on a mat")
+CAT = TraceRequest("the cat sat on a mat")
 BUILDERS = (folders.masked, folders.one_head, folders.encoder_decoder)
 
 
 @pytest.fixture(autouse=True)
 def nothing_held() -> Iterator[None]:
-    models.shared.clear()
+    shared.clear()
     yield
-    models.shared.clear()
+    shared.clear()
 
 
 def of(path: Path) -> ModelChoice:
@@ -55,38 +58,38 @@ def test_a_kept_model_that_is_replaced_under_its_name_is_seen(
     monkeypatch.setenv("ATTNVIZ_MODELS", str(tmp_path / "kept"))
     kept = folders.one_head(tmp_path / "kept" / "mine")
     choice = ModelChoice("mine", "cpu")
-    before = models.trace(choice, CAT, no_report)
-    assert models.trace(choice, CAT, no_report) is before
+    before = tracing.trace(choice, CAT, no_report)
+    assert tracing.trace(choice, CAT, no_report) is before
     replacement = other_weights(kept, tmp_path / "new")
     shutil.rmtree(kept)
     replacement.rename(kept)
-    after = models.trace(choice, CAT, no_report)
-    fresh = models.trace(of(kept), CAT, no_report)
+    after = tracing.trace(choice, CAT, no_report)
+    fresh = tracing.trace(of(kept), CAT, no_report)
     assert not torch.equal(after.logits, before.logits)
     assert fresh is after  # one content, one key, whatever it is called
-    assert len(models.shared().models) == 2  # the old one is not held beside it
+    assert len(shared().models) == 2  # the old one is not held beside it
 
 
 def test_a_folder_that_changes_between_load_and_trace_keeps_the_keys_apart(tmp_path: Path) -> None:
     folder = folders.one_head(tmp_path / "m")
     new = other_weights(folder, tmp_path / "new")
-    model = models.load(of(folder), no_report)
-    old = models.trace(of(folder), CAT, no_report)
+    model = loading.load(of(folder), no_report)
+    old = tracing.trace(of(folder), CAT, no_report)
     shutil.copy(new / "model.safetensors", folder / "model.safetensors")
     # what was loaded before still is what it was, and is known as that
     made = model.trace(CAT.text, keep=("qkv", "residual", "output", "logits"))
     assert torch.equal(made.logits, old.logits)
-    changed = models.trace(of(folder), CAT, no_report)
+    changed = tracing.trace(of(folder), CAT, no_report)
     assert not torch.equal(changed.logits, old.logits)
-    assert models.identity(models.load(of(folder), no_report)) != models.identity(model)
+    assert loading.identity(loading.load(of(folder), no_report)) != loading.identity(model)
 
 
 def test_the_same_content_in_another_precision_is_another_model(tmp_path: Path) -> None:
     folder = folders.one_head(tmp_path / "m")
-    single = models.load(ModelChoice(str(folder), "cpu", "float32"), no_report)
-    double = models.load(ModelChoice(str(folder), "cpu", "float64"), no_report)
+    single = loading.load(ModelChoice(str(folder), "cpu", "float32"), no_report)
+    double = loading.load(ModelChoice(str(folder), "cpu", "float64"), no_report)
     assert single.checkpoint.revision == double.checkpoint.revision
-    assert models.identity(single) != models.identity(double)
+    assert loading.identity(single) != loading.identity(double)
 
 
 def test_models_that_were_pushed_out_are_freed_though_their_traces_are_looked_at(
@@ -94,45 +97,45 @@ def test_models_that_were_pushed_out_are_freed_though_their_traces_are_looked_at
 ) -> None:
     choices = [of(build(tmp_path / build.__name__)) for build in BUILDERS]
     first = of(folders.one_head(tmp_path / "first"))
-    trace = models.trace(first, CAT, no_report)
-    module = weakref.ref(models.load(first, no_report).module)
+    trace = tracing.trace(first, CAT, no_report)
+    module = weakref.ref(loading.load(first, no_report).module)
     weights = trace.attention(0, 0).weights()
-    assert len(choices) == models.MAX_MODELS
+    assert len(choices) == MAX_MODELS
     for choice in choices:
-        models.load(choice, no_report)
+        loading.load(choice, no_report)
     gc.unfreeze()
     gc.collect()
     assert module() is None
-    assert trace is models.shared().values.get(("trace", *_identity(first), CAT))
+    assert trace is shared().values.get(("trace", *_identity(first), CAT))
     assert torch.equal(trace.attention(0, 0).weights(), weights)
 
 
 def _identity(choice: ModelChoice) -> tuple[object, ...]:
-    return models.identity(models.load(choice, no_report))
+    return loading.identity(loading.load(choice, no_report))
 
 
 def test_a_receipt_of_all_rows_though_the_model_was_loaded_anew(tmp_path: Path) -> None:
-    long = Question(" ".join(folders.WORDS * 20))
+    long = TraceRequest(" ".join(folders.WORDS * 20))
     folder = folders.encoder_decoder(tmp_path / "first")
-    trace = models.trace(of(folder), long, no_report)
+    trace = tracing.trace(of(folder), long, no_report)
     part = trace.fidelity(0, rows="recorded")
     assert part.rows < part.of
     for build in BUILDERS:
-        models.load(of(build(tmp_path / f"other-{build.__name__}")), no_report)
+        loading.load(of(build(tmp_path / f"other-{build.__name__}")), no_report)
     gc.unfreeze()
     gc.collect()
     assert trace.fidelity(0).rows == part.rows  # the model that made it has gone
-    found = models.fidelity(of(folder), long, trace, 0, no_report)
+    found = tracing.fidelity(of(folder), long, trace, 0, no_report)
     assert (found.rows, found.passed) == (part.of, True)
-    assert models.fidelity(of(folder), long, trace, 0, no_report) is found
+    assert tracing.fidelity(of(folder), long, trace, 0, no_report) is found
 
 
 def test_what_is_kept_makes_way_before_a_model_is_refused_for_want_of_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = folders.one_head(tmp_path / "m")
-    models.trace(of(folder), CAT, no_report)
-    values = models.shared().values
+    tracing.trace(of(folder), CAT, no_report)
+    values = shared().values
     assert values.nbytes > 0
     # as if all that is held were all that there is
     monkeypatch.setattr(limits, "available_memory", lambda device=None: limits.GIB - values.nbytes)
@@ -178,8 +181,8 @@ def test_a_page_that_stands_open_holds_no_trace_of_its_own() -> None:
     app.query_params["text"], app.query_params["pins"] = "The capital of France is", "0.0"
     app.switch_page("pages/explore.py").run()
     assert not app.exception
-    values = models.shared().values
-    (trace,) = [weakref.ref(models.filed(key)) for key in values if len(key) == 5]
+    values = shared().values
+    (trace,) = [weakref.ref(cached(key)) for key in values if len(key) == 5]
     assert len(trace().layers) == 30
     values.free(1 << 40)
     gc.unfreeze()

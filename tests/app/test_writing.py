@@ -18,10 +18,10 @@ from attnviz.trace.merge import Passes
 from attnviz.trace.model import Model
 from attnviz.trace.recorder import Call
 from attnviz.trace.rules import ScoreRules
-from attnviz.ui import models
 from attnviz.ui.explore import generation, live
 from attnviz.ui.explore.live import Progress
 from attnviz.ui.explore.rows import KEYS, Row, picture
+from attnviz.ui.shared import shared
 from tests.app import folders
 
 ROOT = Path(__file__).parent.parent.parent
@@ -32,16 +32,17 @@ def page() -> None:
     """The controls and what comes of them, without anything to look at."""
     import streamlit as st
 
-    from attnviz.ui import models
+    from attnviz.ui import loading
     from attnviz.ui.errors import attempt
     from attnviz.ui.explore import generation
+    from attnviz.ui.requests import ModelChoice, TraceRequest
 
-    choice = models.ModelChoice(st.query_params.get("model", "smollm2-135m"), "cpu")
+    choice = ModelChoice(st.query_params.get("model", "smollm2-135m"), "cpu")
     text = st.text_input("Text", st.query_params.get("text", ""), key="text")
-    model = models.load(choice, lambda ahead: None)
-    question = generation.controls(choice, model, models.Question(text=text))
+    model = loading.load(choice, lambda ahead: None)
+    request = generation.controls(choice, model, TraceRequest(text=text))
     st.session_state["shown"] = attempt(
-        lambda: generation.shown(choice, question, lambda ahead: None, watch=(4, 2))
+        lambda: generation.shown(choice, request, lambda ahead: None, watch=(4, 2))
     )
 
 
@@ -92,9 +93,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
         return original(self, *args, **options)
 
     monkeypatch.setattr(Model, "generate", generate)
-    models.shared.clear()
+    shared.clear()
     yield found
-    models.shared.clear()
+    shared.clear()
 
 
 def test_a_model_writes_on_the_page_and_all_of_it_is_shown(model: Model) -> None:
@@ -140,7 +141,7 @@ def test_drawn_one_by_one_or_at_once_it_is_the_same(asked: list[tuple[int, int]]
     app = opened(**link, written="1")
     for _ in range(3):
         press(app, "One token")
-    models.shared.clear()
+    shared.clear()
     at_once = opened(**link, written="4")
     assert asked == [(0, 1), (1, 1), (2, 1), (3, 1), (0, 4)]
     assert ids(app) == ids(at_once)

@@ -9,13 +9,17 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.errors import AttnVizError
-from attnviz.models.tokens import longest_input
-from attnviz.ui import models
+from attnviz.ui import loading, tracing
 from attnviz.ui.cache import Key
+from attnviz.ui.executor import Report
 from attnviz.ui.explore.live import Live, Progress
 from attnviz.ui.explore.rows import Watched
-from attnviz.ui.models import ModelChoice, Question, Sampling
+from attnviz.ui.lengths import check_length, check_room
+from attnviz.ui.requests import ModelChoice, Sampling, TraceRequest
+from attnviz.ui.shared import shared
 from attnviz.ui.state import linked_integer
+from attnviz.ui.trace_cache import cached, register
+from attnviz.ui.waiting import no_report
 
 if TYPE_CHECKING:
     from attnviz.trace.generation import Generation
@@ -44,14 +48,14 @@ class Seen:
     """
 
     choice: ModelChoice
-    question: Question
+    request: TraceRequest
     key: Key
 
     @property
     def trace(self) -> Trace:
         """From the cache, or made again if it was dropped meanwhile."""
-        found = models.filed(self.key)
-        return found or shown(self.choice, self.question, models.no_report).trace
+        found = cached(self.key)
+        return found or shown(self.choice, self.request, no_report).trace
 
 
 @st.cache_resource
@@ -60,11 +64,11 @@ def _running() -> dict[Key, Progress]:
     return {}
 
 
-def controls(choice: ModelChoice, model: Model, question: Question) -> Question:
-    """The buttons and the settings; the question with what the model is to write after it."""
+def controls(choice: ModelChoice, model: Model, request: TraceRequest) -> TraceRequest:
+    """The buttons and the settings; the request with what the model is to write after it."""
     if not model.module.can_generate():
-        return question
-    origin = (choice, question)
+        return request
+    origin = (choice, request)
     if st.session_state.setdefault("_written_after", origin) != origin:
         st.query_params.pop(_LINK, None)  # another text: nothing has been written after it
         st.session_state["_written_after"] = origin
@@ -86,15 +90,15 @@ def controls(choice: ModelChoice, model: Model, question: Question) -> Question:
         if done:
             st.button("Clear", icon=":material/undo:", on_click=_ask, args=(0,))
     if not done:
-        return question
+        return request
     # what the decoder of an encoder-decoder is given is then what it has written
-    return replace(question, target="", sampling=replace(how, tokens=done))
+    return replace(request, target="", sampling=replace(how, tokens=done))
 
 
 def shown(
     choice: ModelChoice,
-    question: Question,
-    report: models.Report,
+    request: TraceRequest,
+    report: Report,
     limit: int | None = None,
     where: DeltaGenerator | None = None,
     watch: Watched | None = None,
@@ -106,18 +110,18 @@ def shown(
         watch: the head whose rows of attention are drawn below the text as they come.
 
     Raises:
-        AttnVizError: as ``models.trace``, or a text that would get too long.
+        AttnVizError: as ``tracing.trace``, or a text that would get too long.
     """
-    how = question.sampling
+    how = request.sampling
     if how is None:
-        return Shown(models.trace(choice, question, report, limit))
-    model = models.load(choice, report)
-    n = models.check_length(model, question, limit)
-    _check_room(model, n, how, limit)
-    key: Key = ("written", *models.identity(model), question)
+        return Shown(tracing.trace(choice, request, report, limit))
+    model = loading.load(choice, report)
+    n = check_length(model, request, limit)
+    check_room(model, n, how, limit)
+    key: Key = ("written", *loading.identity(model), request)
     progress = _running().setdefault(key, Progress())
     room = (where or st).empty()
-    live = Live(room, model, question, progress, lambda: _stop(key), watch)
+    live = Live(room, model, request, progress, lambda: _stop(key), watch)
 
     def watched(ahead: int) -> None:
         report(ahead)
@@ -125,21 +129,21 @@ def shown(
             live.draw()
 
     with progress.somebody_waits(watch):
-        made: Generation = models.shared().work.run(
+        made: Generation = shared().work.run(
             key,
-            lambda job: _write(model, question, how, key, progress, n),
-            models.shared().values,
+            lambda job: _write(model, request, how, key, progress, n),
+            shared().values,
             watched,
         )
     _running().pop(key, None)
     room.empty()
-    trace = models.known(made.trace, key)
+    trace = register(made.trace, key)
     return Shown(trace, made.start, made.text, len(made.tokens) < how.tokens)
 
 
 def _write(
     model: Model,
-    question: Question,
+    request: TraceRequest,
     how: Sampling,
     key: Key,
     progress: Progress,
@@ -150,13 +154,13 @@ def _write(
     Args:
         n: tokens of the text that is written after.
     """
-    keep = models.kept(n + how.tokens)
-    models.make_room(model, n + how.tokens, (*keep, "output"))
-    began = _begun(question, how, key)
+    keep = tracing.kept(n + how.tokens)
+    tracing.make_room(model, n + how.tokens, (*keep, "output"))
+    began = _begun(request, how, key)
     after = [token.id for token in began.tokens] if began is not None else []
     try:
         made = model.generate(
-            question.text,
+            request.text,
             after=after,
             max_new_tokens=how.tokens - len(after),
             temperature=how.temperature,
@@ -170,26 +174,26 @@ def _write(
         _running().pop(key, None)
     written = len(made.tokens)
     if progress.stopped and written < how.tokens:
-        models.shared().values.put(_shorter(question, how, key, written), made)
+        shared().values.put(_shorter(request, how, key, written), made)
         raise AttnVizError("The writing was stopped.", "Write again to go on.")
     return made
 
 
-def _begun(question: Question, how: Sampling, key: Key) -> Generation | None:
+def _begun(request: TraceRequest, how: Sampling, key: Key) -> Generation | None:
     """The longest beginning of the same text that was written before."""
-    values = models.shared().values
+    values = shared().values
     for n in range(how.tokens - 1, 0, -1):
         try:
-            found: Generation = values.get(_shorter(question, how, key, n))
+            found: Generation = values.get(_shorter(request, how, key, n))
         except KeyError:
             continue
         return found
     return None
 
 
-def _shorter(question: Question, how: Sampling, key: Key, n: int) -> Key:
+def _shorter(request: TraceRequest, how: Sampling, key: Key, n: int) -> Key:
     """The key of the same text with n tokens written."""
-    return (*key[:-1], replace(question, sampling=replace(how, tokens=n)))
+    return (*key[:-1], replace(request, sampling=replace(how, tokens=n)))
 
 
 def _settings() -> Sampling:
@@ -234,17 +238,3 @@ def _stop(key: Key) -> None:
     progress = _running().get(key)
     if progress is not None:
         _ask(min(progress.stop(), _asked()))
-
-
-def _check_room(model: Model, n: int, how: Sampling, limit: int | None) -> None:
-    """Refuse a text that would grow past what is allowed or what the model can read."""
-    config = model.module.config
-    before = 0 if getattr(config, "is_encoder_decoder", False) else n
-    bounds = (limit, longest_input(model.module, model.tokenizer))
-    most = min((bound for bound in bounds if bound is not None), default=None)
-    if most is not None and before + how.tokens > most:
-        raise AttnVizError(
-            f"With {how.tokens:,} tokens written the text would have {before + how.tokens:,}, and "
-            f"the most is {most:,}.",
-            "Write fewer, shorten the text, or raise the limit in the sidebar.",
-        )

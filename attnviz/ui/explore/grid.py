@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from attnviz.analysis import matrices
-from attnviz.canvas import CanvasState
-from attnviz.ui import models
+from attnviz.canvas import CanvasState, GridLayer, GridPayload, grid_layer, grid_of
 from attnviz.ui.canvas import canvas
 from attnviz.ui.errors import attempt
+from attnviz.ui.executor import Job
+from attnviz.ui.shared import shared
+from attnviz.ui.trace_cache import key_of
+from attnviz.ui.waiting import no_report, queue_status
 
 if TYPE_CHECKING:
-    from attnviz.trace.trace import AttentionLayer
+    from attnviz.trace.trace import AttentionLayer, Trace
     from attnviz.ui.executor import Report
     from attnviz.ui.explore.generation import Seen
 
@@ -29,7 +34,7 @@ def grid(seen: Seen, layer: AttentionLayer, head: int, report: Report) -> None:
 
     Those of a long text are filled in layer by layer, as long as the page is open.
     """
-    growing = not models.grid(seen.trace, report, MOMENT).complete
+    growing = not read(seen.trace, report, MOMENT).complete
     st.fragment(_grid, run_every=TICK if growing else None)(seen, layer, head, growing)
 
 
@@ -38,7 +43,7 @@ def _grid(seen: Seen, layer: AttentionLayer, head: int, growing: bool) -> None:
     if st.session_state.pop(_CLICKED, False):
         st.rerun()  # the whole page follows a click, not this part alone
     trace = seen.trace
-    payload = models.grid(trace, models.no_report)
+    payload = read(trace, no_report)
     if growing and payload.complete:
         st.rerun()
     layers = payload.layers
@@ -75,9 +80,32 @@ def _grid(seen: Seen, layer: AttentionLayer, head: int, growing: bool) -> None:
     below = st.empty()
 
     def report(ahead: int) -> None:
-        read = f"Reading all heads, {len(payload.thumbnails)} of {len(payload.layers)} layers"
-        models.waiting_line(below, read)(ahead)
+        doing = f"Reading all heads, {len(payload.thumbnails)} of {len(payload.layers)} layers"
+        queue_status(below, doing)(ahead)
 
     report(0)
-    if attempt(lambda: models.grid(trace, report, MOMENT), below) is None:
+    if attempt(lambda: read(trace, report, MOMENT), below) is None:
         st.rerun()  # the page says what is wrong and does not try again by itself
+
+
+def read(made: Trace, report: Report, seconds: float = 0.0) -> GridPayload:
+    """All heads of a trace as thumbnails with their numbers, as far as they were read.
+
+    Each layer is work of its own, which is kept, and between two of them others have their turn.
+
+    Args:
+        seconds: no layer is begun later than this.
+    """
+    work, values = shared().work, shared().values
+    until = time.monotonic() + seconds
+    found: list[GridLayer] = []
+    for layer in made.layers:
+        key = (*key_of(made), "grid", layer.index)
+        if layer.source != "refused" and (time.monotonic() < until or key in values):
+            action = partial(_grid_layer, made, layer.index)
+            found.append(work.run(key, action, values, report))
+    return grid_of(made, found)
+
+
+def _grid_layer(made: Trace, layer: int, job: Job) -> GridLayer:
+    return grid_layer(made, layer)

@@ -21,10 +21,11 @@ from attnviz.canvas import (
 )
 from attnviz.canvas.bundle import Payload, as_html
 from attnviz.canvas.labels import layer_name, names, trace_id
-from attnviz.ui import models
 from attnviz.ui.canvas import canvas, canvas_state
 from attnviz.ui.errors import attempt
 from attnviz.ui.explore import focus
+from attnviz.ui.trace_cache import remembering
+from attnviz.ui.waiting import no_report, queue_status
 
 if TYPE_CHECKING:
     from attnviz.analysis.matrices import Links, Matrix, Vectors
@@ -91,7 +92,7 @@ def draw(shown: Head) -> None:
         if view in FORMULAS:
             st.latex(FORMULAS[view], width="content")
         waiting = st.empty()
-    remember = models.remembering(trace, models.waiting_line(waiting, "Drawing"))
+    remember = remembering(trace, queue_status(waiting, "Drawing"))
     key = f"canvas_{_PLACES.get(view, view.lower())}"
     place = _in_link(shown, canvas_state(key))
     payload = attempt(lambda: _payload(shown, place, remember))
@@ -102,7 +103,7 @@ def draw(shown: Head) -> None:
     if view in _VECTORS and (rows := _rows(shown)) != slice(0, _tokens(shown)):
         of = f"{_tokens(shown):,}, around the one in focus."
         st.caption(f"Tokens {rows.start:,} to {rows.stop - 1:,} of {of}")
-    later = models.remembering(trace, models.no_report)  # no page is there when a file is made
+    later = remembering(trace, no_report)  # no page is there when a file is made
     title = f"{view} of {layer_name(trace, layer.index)}, head {head}"
     name = f"layer{layer.index}-head{head}-{view.lower()}"
     with st.container(horizontal=True):

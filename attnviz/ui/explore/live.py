@@ -17,7 +17,7 @@ from attnviz.models.tokens import decode_tokens, encode
 from attnviz.ui.errors import as_text
 from attnviz.ui.executor import GRACE_SECONDS
 from attnviz.ui.explore.rows import Picture, Row, Rows, Watched
-from attnviz.ui.models import Question
+from attnviz.ui.requests import TraceRequest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -103,18 +103,18 @@ class Live:
         self,
         room: DeltaGenerator,
         model: Model,
-        question: Question,
+        request: TraceRequest,
         progress: Progress,
         stop: Callable[[], None],
         watched: Watched | None,
     ) -> None:
         self._room = room
         self._model = model
-        self._question = question
+        self._request = request
         self._progress = progress
         self._stop = stop
         self._watched = watched
-        self._tokens = question.sampling.tokens if question.sampling else 0
+        self._tokens = request.sampling.tokens if request.sampling else 0
         self._words: DeltaGenerator | None = None
         self._below: DeltaGenerator | None = None
         self._picture: Picture | None = None
@@ -148,6 +148,6 @@ class Live:
         text = [token.text for token in decode_tokens(tokenizer, ids)]
         keys = text[:-1]  # the token that came last has not been read
         if kind == "cross":
-            source = encode(self._model.checkpoint, self._question.text)[1]
+            source = encode(self._model.checkpoint, self._request.text)[1]
             keys = [token.text for token in source]
         self._picture.show(rows, [text[row.query] for row in rows], keys)

@@ -9,8 +9,9 @@ import streamlit as st
 
 from attnviz.canvas import map_payload
 from attnviz.canvas.labels import layer_name
-from attnviz.ui import models
 from attnviz.ui.canvas import canvas, canvas_state
+from attnviz.ui.trace_cache import remembering
+from attnviz.ui.waiting import no_report
 
 if TYPE_CHECKING:
     from attnviz.trace.trace import AttentionLayer, Trace
@@ -50,7 +51,7 @@ def _pinned_head(seen: Seen, held: list[tuple[int, int]], i: int, j: int) -> Non
             _pin([pin for pin in held if pin != (i, j)])
             st.rerun()
     key = f"pin_{i}_{j}"
-    remember = models.remembering(trace, models.no_report)
+    remember = remembering(trace, no_report)
     payload = map_payload(trace, i, j, canvas_state(key).view, remember=remember)
     canvas(payload, key=key, height=PIN_HEIGHT, compact=True)
 

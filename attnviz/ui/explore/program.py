@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from attnviz.trace.trace import AttentionLayer
-    from attnviz.ui.models import ModelChoice, Question
+    from attnviz.ui.requests import ModelChoice, TraceRequest
 
 _LOOKS = {
     "Map": ("a.weights()", "(n_q, n_k): rows are queries, columns keys"),
@@ -20,23 +20,23 @@ _LOOKS = {
 
 def code(
     choice: ModelChoice,
-    question: Question,
+    request: TraceRequest,
     layer: AttentionLayer,
     head: int,
     view: str,
     query: int | None = None,
 ) -> str:
-    """A program that asks the same question and prints what the view shows.
+    """A program that makes the same request and prints what the view shows.
 
     Args:
         query: the one that the neuron view is about; by default the last.
     """
     lines = ["import attnviz", ""]
-    if question.image_digest:
+    if request.image_digest:
         lines = ["from PIL import Image", "", *lines]
     lines += [
         f"model = attnviz.load({choice.name!r}, device={choice.device!r}, dtype={choice.dtype!r})",
-        *_traced(question),
+        *_traced(request),
         f"a = trace.attention(layer={layer.index}, head={head})",
         "",
         *_look(layer, view, layer.n_q - 1 if query is None else query),
@@ -46,16 +46,16 @@ def code(
     return "\n".join(lines)
 
 
-def _traced(question: Question) -> list[str]:
-    how = question.sampling
-    if question.image_digest:
+def _traced(request: TraceRequest) -> list[str]:
+    how = request.sampling
+    if request.image_digest:
         return [
             'image = Image.open("image.png")',
             "trace = model.trace(image=image)",
         ]
-    text = repr(question.text)
+    text = repr(request.text)
     if how is None:
-        more = {"target": question.target, "pair": question.pair}
+        more = {"target": request.target, "pair": request.pair}
         given = "".join(f", {name}={value!r}" for name, value in more.items() if value)
         return [f"trace = model.trace({text}{given})"]
     given = ""

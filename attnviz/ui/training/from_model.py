@@ -12,7 +12,7 @@ from attnviz.train.estimate import Estimate, estimate
 from attnviz.train.finetune.adapting import objectives
 from attnviz.train.finetune.examples import HELD_OUT_EXAMPLES, check
 from attnviz.train.settings import FinetuneWork, JobSettings, Schedule
-from attnviz.ui.models import ModelChoice
+from attnviz.ui.requests import ModelChoice
 from attnviz.ui.training.numbers import limits, schedule
 
 if TYPE_CHECKING:

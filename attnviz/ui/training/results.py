@@ -16,9 +16,11 @@ from attnviz.train import outcome
 from attnviz.train.events import of_kind
 from attnviz.train.job import Job
 from attnviz.train.settings import FinetuneWork
-from attnviz.ui import models
 from attnviz.ui.errors import as_text, attempt
+from attnviz.ui.shared import shared
+from attnviz.ui.trace_cache import register
 from attnviz.ui.training.watching import one_head
+from attnviz.ui.waiting import no_report
 
 MOST_CHANGED = 3
 SIDE = 280  # px of a map, so that two stand side by side
@@ -79,12 +81,12 @@ def results(job: Job) -> None:
 
 def changed(folder: str, last: float) -> outcome.Change:
     """What the job changed, worked out once; ``last`` is when its last snapshot was written."""
-    shared, key = models.shared(), ("change", folder, last)
-    found: outcome.Change = shared.work.run(
-        key, lambda job: outcome.change(Job(Path(folder))), shared.values, models.no_report
+    common, key = shared(), ("change", folder, last)
+    found: outcome.Change = common.work.run(
+        key, lambda job: outcome.change(Job(Path(folder))), common.values, no_report
     )
     for side in (found.before, found.after):
-        models.known(side.trace, (*key, side is found.after))
+        register(side.trace, (*key, side is found.after))
     return found
 
 

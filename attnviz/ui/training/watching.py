@@ -21,9 +21,11 @@ from attnviz.train import snapshots
 from attnviz.train.events import Event, of_kind
 from attnviz.train.job import Job, Status
 from attnviz.train.settings import Limits
-from attnviz.ui import models
 from attnviz.ui.canvas import canvas, canvas_state
 from attnviz.ui.errors import as_text, attempt, show
+from attnviz.ui.shared import shared
+from attnviz.ui.trace_cache import register, remembering
+from attnviz.ui.waiting import no_report
 
 LOOK_SECONDS = 1.5
 CROWDED = 100  # points of a curve, over which they are drawn small
@@ -201,11 +203,11 @@ def _draw(chart: alt.Chart, height: int, key: str, alt: str) -> None:
 
 def opened(path: str, changed: float) -> snapshots.Snapshot:
     """A snapshot, read once; ``changed`` is when its file was written."""
-    shared, key = models.shared(), ("snapshot", path, changed)
-    found: snapshots.Snapshot = shared.views.run(
-        key, lambda job: snapshots.read(Path(path)), shared.values, models.no_report
+    common, key = shared(), ("snapshot", path, changed)
+    found: snapshots.Snapshot = common.views.run(
+        key, lambda job: snapshots.read(Path(path)), common.values, no_report
     )
-    models.known(found.trace, key)
+    register(found.trace, key)
     return found
 
 
@@ -226,7 +228,7 @@ def heads(job: Job) -> None:
 
 def _drawn(trace: Trace) -> None:
     selected = canvas_state("train_grid").selected or (len(trace.layers) - 1, 0)
-    remember = models.remembering(trace, models.no_report)
+    remember = remembering(trace, no_report)
     grid = replace(remember(("grid",), lambda: grid_payload(trace)), selected=selected)
     canvas(grid, key="train_grid", height=_grid_height(trace))
     one_head(trace, *selected, key="train_head")
@@ -267,7 +269,7 @@ def one_head(
         return
     window = slice(0, WINDOW)
     try:
-        matrix = models.remembering(trace, models.no_report)(
+        matrix = remembering(trace, no_report)(
             ("pairs", layer, head, WINDOW),
             lambda: matrices.pairs(trace, layer, head, "weights", window, window),
         )

@@ -10,7 +10,7 @@ import torch
 import attnviz
 from attnviz.trace.model import Model
 from attnviz.ui.explore import head, program
-from attnviz.ui.models import ModelChoice, Question, Sampling
+from attnviz.ui.requests import ModelChoice, Sampling, TraceRequest
 
 TEXT = 'He said "it\'s {fine}"\n'
 CHOICE = ModelChoice("smollm2-135m", device="cpu")
@@ -36,7 +36,7 @@ def test_every_view_runs_and_says_its_numbers(
     view: str, model: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trace = model.trace(TEXT)
-    code = program.code(CHOICE, Question(text=TEXT), trace.layers[3], 5, view, query=2)
+    code = program.code(CHOICE, TraceRequest(text=TEXT), trace.layers[3], 5, view, query=2)
     names, said = run(code, capsys)
     a = trace.attention(3, 5)
     assert torch.equal(names["a"].weights(), a.weights())  # type: ignore[attr-defined]
@@ -61,17 +61,17 @@ def test_what_was_written_is_written_again(
 ) -> None:
     how = Sampling(3, temperature=1.2, top_k=40, top_p=0.9, seed=5)
     made = model.generate(TEXT, max_new_tokens=3, temperature=1.2, top_k=40, top_p=0.9, seed=5)
-    question = Question(text=TEXT, sampling=how)
-    code = program.code(CHOICE, question, made.trace.layers[0], 0, "Map")
+    request = TraceRequest(text=TEXT, sampling=how)
+    code = program.code(CHOICE, request, made.trace.layers[0], 0, "Map")
     names, _ = run(code, capsys)
     assert names["made"].tokens == made.tokens  # type: ignore[attr-defined]
 
 
 def test_a_pair_and_an_image_are_given_as_they_were(model: Model) -> None:
     layer = model.trace("x").layers[0]
-    pair = program.code(CHOICE, Question(text="a", pair="b"), layer, 0, "Map")
+    pair = program.code(CHOICE, TraceRequest(text="a", pair="b"), layer, 0, "Map")
     assert "model.trace('a', pair='b')" in pair
-    image = program.code(CHOICE, Question.of_image(b"..."), layer, 0, "Map")
+    image = program.code(CHOICE, TraceRequest.of_image(b"..."), layer, 0, "Map")
     assert "from PIL import Image" in image
     assert "model.trace(image=image)" in image
     compile(image, "program", "exec")

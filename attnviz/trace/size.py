@@ -1,0 +1,25 @@
+"""How large a trace will be, before it is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from attnviz.trace.model import Model
+
+
+def trace_bytes(model: Model, n: int, keep: tuple[str, ...]) -> int:
+    """About the bytes of a trace of n tokens, from the sizes in the model's config.
+
+    Args:
+        keep: as for `Model.trace`.
+    """
+    config = model.module.config.get_text_config()
+    d_model = getattr(config, "hidden_size", 0) or 0
+    heads = getattr(config, "num_attention_heads", None) or 1
+    n_kv = getattr(config, "num_key_value_heads", None) or heads
+    n_layers = getattr(config, "num_hidden_layers", 0) or 0
+    n_layers += getattr(config, "num_decoder_layers", None) or 0
+    vectors = 2 + 2 * n_kv / heads + ("output" in keep)  # stream, Q, K and V, the layer's own
+    logits = (getattr(config, "vocab_size", 0) or 0) if "logits" in keep else 0
+    return int(n * (n_layers * vectors * d_model + logits) * model.dtype.itemsize)
