@@ -23,6 +23,7 @@ somebody waiting for its lock can't be interrupted.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from typing import Any
 
 from attnviz.errors import AttnVizError
 from attnviz.ui.cache import Cache, Key
+
+log = logging.getLogger("attnviz")
 
 Report = Callable[[int], None]  # called with the number of people in front; 0 when it runs
 
@@ -191,6 +194,8 @@ class Executor:
                     self._changed.release()
                     try:
                         self._on_idle()
+                    except Exception as error:  # as a GPU's after its driver failed
+                        log.error("a worker at rest", exc_info=error)
                     finally:
                         self._changed.acquire()
 
@@ -198,9 +203,9 @@ class Executor:
         while True:
             job = self._next()
             try:
-                if job.key in job.cache:  # came while this job was queued
-                    job.value = job.cache.get(job.key)
-                else:
+                try:
+                    job.value = job.cache.get(job.key)  # came while this job was queued
+                except KeyError:
                     job.value = job.action(job)
                     job.cache.put(job.key, job.value)
             except Exception as error:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from attnviz.errors import AttnVizError
-from attnviz.ui.cache import Cache
+from attnviz.ui.cache import Cache, Key
 from attnviz.ui.executor import GRACE_SECONDS, Executor, Job
 
 SOON = 20.0  # seconds; only ever waited for when something is broken
@@ -298,3 +298,37 @@ def test_a_worker_without_work_says_so_once() -> None:
     said.clear()
     assert executor.run(("b",), lambda job: 2, Cache(), quiet) == 2
     assert said.wait(SOON)
+
+
+def test_the_worker_outlives_what_it_does_without_work() -> None:
+    failed = threading.Event()
+
+    def fail() -> None:
+        failed.set()
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    executor, cache = Executor(on_idle=fail), Cache()
+    assert failed.wait(SOON)
+    assert Person(executor, "next", lambda job: "fine", cache).finish() == "fine"
+
+
+class Emptied(Cache):
+    """Drops a value right after it was said to be there, as another worker's ``put`` may."""
+
+    def __contains__(self, key: Key) -> bool:
+        held = super().__contains__(key)
+        self.free(self.nbytes)
+        return held
+
+
+def test_a_value_that_is_dropped_when_its_turn_has_come_is_computed_again() -> None:
+    executor, cache, gate = Executor(), Emptied(), Gate("first")
+    first = Person(executor, "first", gate, cache)
+    assert gate.begun.wait(SOON)
+    second = Person(executor, "second", lambda job: b"computed", cache)
+    second.wait_in_queue()
+    cache.put(("second",), b"put")
+    gate.open.set()
+    first.finish()
+    assert second.finish() in (b"computed", b"put")
+    assert second.raised is None
