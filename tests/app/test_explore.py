@@ -382,7 +382,8 @@ def test_a_grid_is_filled_in_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> 
     """As of a long text: in the time there is for it only a layer or so is read."""
 
     def ends(app: AppTest) -> bool:
-        return "Heads as CSV" in [button.label for button in app.get("download_button")]
+        (button,) = [b for b in app.get("download_button") if b.label == "Heads as CSV"]
+        return not button.proto.disabled
 
     monkeypatch.setattr("attnviz.ui.explore.grid.MOMENT", 1e-4)
     app = opened(text="Its grid is read little by little.")

@@ -327,6 +327,7 @@ def test_the_grid_of_a_long_text_grows_in_place(visit: Begin, model: Model) -> N
     one = visit()
     one.page.add_init_script("""
         window.seen = [];
+        window.between = new Set();
         const look = () => {
             const hosts = [...document.querySelectorAll("*")].filter((one) => one.shadowRoot);
             const found = hosts.map((one) => one.shadowRoot.querySelector("[data-mode=grid]"));
@@ -334,12 +335,16 @@ def test_the_grid_of_a_long_text_grows_in_place(visit: Begin, model: Model) -> N
             const mode = root?.attnviz?.mode;
             if (mode?.header && window.seen.at(-1)?.id !== mode.header.id)
                 window.seen.push({root, id: mode.header.id, height: root.offsetHeight});
+            const below = document.querySelector("[data-testid=stMain] [data-testid=stSlider]");
+            if (mode?.header && below)
+                window.between.add(Math.round(
+                    below.getBoundingClientRect().top - root.getBoundingClientRect().bottom));
             requestAnimationFrame(look);
         };
         look();
     """)
     page = one.open(f"/explore?text={quote(text)}&layer=7&head=3")
-    expect(page.get_by_role("button", name="Heads as CSV")).to_be_visible(timeout=120_000)
+    expect(page.get_by_role("button", name="Heads as CSV")).to_be_enabled(timeout=120_000)
     grid = Canvas(page, "grid")
     made = grid_payload(model.trace(text))
     values = grid.run("return mode.heads.map((h) => [...h.numbers]);")
@@ -355,3 +360,4 @@ def test_the_grid_of_a_long_text_grows_in_place(visit: Begin, model: Model) -> N
     assert counts == sorted(counts) and counts[-1] == 30
     assert {height for _, height, _ in seen} == {seen[0][1]}
     assert all(same for _, _, same in seen), seen
+    assert len(page.evaluate("[...window.between]")) == 1  # nothing below it moves meanwhile

@@ -65,7 +65,7 @@ def _grid(seen: Seen, layer: AttentionLayer, head: int, growing: bool) -> None:
         height=GRID_HEIGHT,
         on_change=moved,
     )
-    if payload.complete:
+    with st.container(horizontal=True, vertical_alignment="center"):  # as high from the beginning
         st.download_button(
             "Heads as CSV",
             lambda: matrices.metrics(seen.trace, payload.metrics).csv(),
@@ -74,17 +74,19 @@ def _grid(seen: Seen, layer: AttentionLayer, head: int, growing: bool) -> None:
             icon=":material/download:",
             on_click="ignore",
             type="tertiary",
+            disabled=not payload.complete,
             help="Every head with each of its numbers.",
         )
+        beside = st.empty()
+    if payload.complete:
         return
-    below = st.empty()
 
     def report(ahead: int) -> None:
         doing = f"Reading all heads, {len(payload.thumbnails)} of {len(payload.layers)} layers"
-        queue_status(below, doing)(ahead)
+        queue_status(beside, doing)(ahead)
 
     report(0)
-    if attempt(lambda: read(trace, report, MOMENT), below) is None:
+    if attempt(lambda: read(trace, report, MOMENT), beside) is None:
         st.rerun()  # the page says what is wrong and does not try again by itself
 
 
