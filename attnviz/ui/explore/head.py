@@ -23,7 +23,7 @@ from attnviz.canvas.bundle import Payload, as_html
 from attnviz.canvas.labels import layer_name, names, trace_id
 from attnviz.ui.canvas import canvas, canvas_state
 from attnviz.ui.errors import attempt
-from attnviz.ui.explore import focus
+from attnviz.ui.explore import focus, program
 from attnviz.ui.trace_cache import remembering
 from attnviz.ui.waiting import no_report, queue_status
 
@@ -68,7 +68,6 @@ class Head(NamedTuple):
     head: int
     view: str
     at: TokenAt | None  # the focus, where this layer's map has it
-    program: str  # Python that computes what is shown
 
     @property
     def trace(self) -> Trace:
@@ -79,6 +78,12 @@ class Head(NamedTuple):
     def query(self) -> int | None:
         """The focus, if it is a query."""
         return self.at.index if self.at is not None and self.at.side == "row" else None
+
+    @property
+    def program(self) -> str:
+        """Python that computes what is shown."""
+        choice, request = self.seen.choice, self.seen.request
+        return program.code(choice, request, self.layer, self.head, self.view, self.query)
 
 
 @st.fragment
