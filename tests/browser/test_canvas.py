@@ -93,11 +93,10 @@ def test_past_1024_tokens_the_overview_is_exact_and_so_are_the_tiles(look):
         canvas.point(*canvas.middle(int(r), int(c)))
         assert canvas.tip()["weight"] == ("masked" if c > r else as_shown(float(w[r, c])))
     said = canvas.said()
-    # the tile alone was sent: the overview and the names were there already
-    assert (
-        said["bytes"]
-        < 3 * (view["rows"][1] - view["rows"][0]) * (view["cols"][1] - view["cols"][0]) * 2 + 4096
-    )
+    # the tile alone was sent: the overview and the names were there already (a slow browser asks on
+    # its way to the last view, and what covers that view is not asked for again)
+    height, width = canvas.run("return [mode.tile.sheet.height, mode.tile.sheet.width];")
+    assert said["bytes"] < height * width * 2 + 4096 < 1000 * 1000 * 2
     # moving inside what has come asks for nothing; a hover never does
     asked = canvas.run("return mode.asking.last;")
     for dx in (5, -5, 3):
