@@ -26,9 +26,10 @@ class Term:
     form: ClassVar[str]
     forms: ClassVar[dict[str, type[Term]]] = {}
 
-    def __init_subclass__(cls, form: str) -> None:
-        cls.form = form
-        Term.forms[form] = cls
+    def __init_subclass__(cls, form: str = "") -> None:
+        if form:  # a kind of terms has none
+            cls.form = form
+            Term.forms[form] = cls
 
     def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
         """Adds to a tile of scores, (h, r, c), in place."""
@@ -117,26 +118,28 @@ class IntervalMask(Term, form="interval"):
         return self.fill
 
 
-@dataclass(frozen=True)
-class DenseTerm(Term, form="dense"):
-    """A term kept as the tensor it is: (B or 1, H or 1, n_q or 1, n_k), added to the scores.
+class NumbersTerm(Term):
+    """A term of one number a cell, of which those at or below ``masked_from`` mask.
 
     Attributes:
-        masked_from: cells at or below it are masked; None if there are none.
+        masked_from: None if no cell is masked.
     """
 
-    values: Tensor
-    masked_from: float | None = None
+    masked_from: float | None
+
+    def tile(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
+        """(h or 1, r or 1, c) numbers of a tile."""
+        raise NotImplementedError
 
     def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
         """Adds to a tile of scores, (h, r, c), in place."""
-        scores += self._tile(item, heads, rows, cols)
+        scores += self.tile(item, heads, rows, cols)
 
     def masks(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
         """(h or 1, r or 1, c), True where a key is masked; None if it masks nothing at all."""
         if self.masked_from is None:
             return None
-        return self._tile(item, heads, rows, cols) <= self.masked_from
+        return self.tile(item, heads, rows, cols) <= self.masked_from
 
     @property
     def masking(self) -> bool:
@@ -148,7 +151,20 @@ class DenseTerm(Term, form="dense"):
         """A masked cell has this or less."""
         return -torch.inf if self.masked_from is None else self.masked_from
 
-    def _tile(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
+
+@dataclass(frozen=True)
+class DenseTerm(NumbersTerm, form="dense"):
+    """A term kept as the tensor it is: (B or 1, H or 1, n_q or 1, n_k), added to the scores.
+
+    Attributes:
+        masked_from: cells at or below it are masked; None if there are none.
+    """
+
+    values: Tensor
+    masked_from: float | None = None
+
+    def tile(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
+        """(h or 1, r or 1, c) numbers of a tile."""
         t = self.values[min(item, self.values.shape[0] - 1)]
         t = t if t.shape[0] == 1 else t[heads]
         t = t if t.shape[1] == 1 else t[:, rows]
@@ -156,7 +172,7 @@ class DenseTerm(Term, form="dense"):
 
 
 @dataclass(frozen=True)
-class RelativeBias(Term, form="relative"):
+class RelativeBias(NumbersTerm, form="relative"):
     """A number per head and distance: score (i, j) gets ``by_distance[b, h, j - i + n_q - 1]``.
 
     Attributes:
@@ -169,27 +185,8 @@ class RelativeBias(Term, form="relative"):
     n_q: int
     masked_from: float | None = None
 
-    def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
-        """Adds to a tile of scores, (h, r, c), in place."""
-        scores += self._tile(item, heads, rows, cols)
-
-    def masks(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
-        """(h or 1, r, c), True where a key is masked; None if it masks nothing at all."""
-        if self.masked_from is None:
-            return None
-        return self._tile(item, heads, rows, cols) <= self.masked_from
-
-    @property
-    def masking(self) -> bool:
-        """Whether it masks anything."""
-        return self.masked_from is not None
-
-    @property
-    def lowest(self) -> float:
-        """A masked cell has this or less."""
-        return -torch.inf if self.masked_from is None else self.masked_from
-
-    def _tile(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
+    def tile(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
+        """(h or 1, r, c) numbers of a tile."""
         f = self.by_distance[min(item, self.by_distance.shape[0] - 1)]
         f = f if f.shape[0] == 1 else f[heads]
         i = torch.arange(rows.start, rows.stop, device=f.device)
