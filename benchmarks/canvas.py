@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from attnviz.canvas import View, as_html, map_payload
+from attnviz.canvas import Viewport, as_html, map_payload
 from benchmarks import bertviz_page
 from benchmarks.bertviz_page import Shown
 from benchmarks.canvas_page import HEAD, LAYER, THREADS, payload_of, trace_of
@@ -193,7 +193,7 @@ def _tile(n: int) -> Figure:
     size = 171
     taken = []
     for at in (n // 2, n // 3, n // 4, n // 5, 2 * n // 3):
-        view = View((at, at + size), (at // 2, at // 2 + size), have)
+        view = Viewport((at, at + size), (at // 2, at // 2 + size), have)
         start = time.perf_counter()
         payload = map_payload(trace, LAYER, HEAD, view)
         payload.encode()

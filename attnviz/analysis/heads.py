@@ -24,7 +24,7 @@ from attnviz.trace.structure import Kind
 
 
 @dataclass(frozen=True)
-class HeadMetric:
+class HeadMetrics:
     """One head in numbers.
 
     Every registered metric is an attribute as well: ``metric.entropy``.
@@ -48,7 +48,7 @@ class HeadMetric:
 
 
 @dataclass(frozen=True)
-class TokenMetric:
+class TokenMetrics:
     """A head (or the mean of a layer's heads), token by token; float64, on the CPU.
 
     Attributes:
@@ -66,14 +66,14 @@ class TokenMetric:
     entropy: Tensor
 
 
-def head_metrics(trace: Trace, item: int = 0) -> tuple[HeadMetric, ...]:
+def head_metrics(trace: Trace, item: int = 0) -> tuple[HeadMetrics, ...]:
     """Every head of every layer that was not refused."""
-    return tuple(metric for _, _, found in survey(trace, 1, item) for metric in found)
+    return tuple(metric for _, _, found in summarize_layers(trace, 1, item) for metric in found)
 
 
-def survey(
+def summarize_layers(
     trace: Trace, size: int = 64, item: int = 0
-) -> Iterator[tuple[int, Tensor, tuple[HeadMetric, ...]]]:
+) -> Iterator[tuple[int, Tensor, tuple[HeadMetrics, ...]]]:
     """Thumbnails and metrics from one reading of the weights, layer by layer.
 
     Yields:
@@ -81,12 +81,12 @@ def survey(
     """
     for layer in trace.layers:
         if layer.source != "refused":
-            yield layer.index, *survey_layer(trace, layer.index, size, item)
+            yield layer.index, *summarize_layer(trace, layer.index, size, item)
 
 
-def survey_layer(
+def summarize_layer(
     trace: Trace, layer: int, size: int = 64, item: int = 0
-) -> tuple[Tensor, tuple[HeadMetric, ...]]:
+) -> tuple[Tensor, tuple[HeadMetrics, ...]]:
     """One layer's (H, <= size, <= size) thumbnails and its heads' metrics.
 
     Raises:
@@ -96,11 +96,11 @@ def survey_layer(
     for strip in spread(reading.read, reading.strips()):
         reading.add(strip)
     kind = trace.layers[layer].kind
-    found = (HeadMetric(layer, h, kind, values) for h, values in enumerate(reading.metrics()))
+    found = (HeadMetrics(layer, h, kind, values) for h, values in enumerate(reading.metrics()))
     return reading.thumbnails, tuple(found)
 
 
-def baselines(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetric, ...]:
+def baselines(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetrics, ...]:
     """What each head's metrics would be, if it looked at all keys it may see alike.
 
     Exact: the metrics of these weights, so a sink's share is left out and a row that sees no key
@@ -114,7 +114,7 @@ def baselines(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetric, ...]
     _, H, n_q, n_k = held.shape
     heads = slice(0, H)
     if held.seen(item, heads) is None:
-        return tuple(HeadMetric(layer, h, kind, dict.fromkeys(METRICS)) for h in range(H))
+        return tuple(HeadMetrics(layer, h, kind, dict.fromkeys(METRICS)) for h in range(H))
     values = held.values if isinstance(held, Pattern) else held.q
     tokens = tokens_of(trace, layer, item, values.device)
     means = Means(tokens)
@@ -128,10 +128,10 @@ def baselines(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetric, ...]
         w = seen / seen.sum(dim=2, keepdim=True).clamp_min(1)
         sums = means.measure(w, Positions(tokens, rows, lo, hi, w.dtype, w.device))
         means.add({name: sum.double().cpu().expand(H) for name, sum in sums.items()})
-    return tuple(HeadMetric(layer, h, kind, values) for h, values in enumerate(means.by_head()))
+    return tuple(HeadMetrics(layer, h, kind, values) for h, values in enumerate(means.by_head()))
 
 
-def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int = 0) -> TokenMetric:
+def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int = 0) -> TokenMetrics:
     """Attention received and sent, token by token.
 
     Args:
@@ -156,4 +156,4 @@ def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int =
             itself = p[:, None] == torch.arange(block.lo, block.hi, device=w.device)  # (r, c)
             others = w.masked_fill(itself, 0.0).sum(dim=2)  # 1 - w[i, i] would lose digits
             sent[rows] = others.mean(dim=0).double().cpu()
-    return TokenMetric(received, held.seen(item, heads), sent if own else None, entropy)
+    return TokenMetrics(received, held.seen(item, heads), sent if own else None, entropy)

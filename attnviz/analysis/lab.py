@@ -1,7 +1,7 @@
 """What the Layer lab looks at: a small stack of attention layers and the text it reads.
 
 config = AttentionConfig(d_model=32, n_heads=4, mask="causal")
-lab = Lab(config, tokenise("The cat sat", "words"))
+lab = Lab(config, tokenize("The cat sat", "words"))
 lab.steps().weights          # (1, 4, 3, 3)
 """
 
@@ -36,10 +36,10 @@ _SEED_OF: Final[dict[Part, int]] = {"decoder": 0, "encoder": 1, "cross": 2}
 _PARTS: Final = len(_SEED_OF)
 
 
-def tokenise(text: str, unit: Unit) -> tuple[str, ...]:
+def tokenize(text: str, unit: Unit) -> tuple[str, ...]:
     """The text as words and signs, or as characters as a person counts them.
 
-    >>> tokenise("It's a cat!", "words")
+    >>> tokenize("It's a cat!", "words")
     ("It's", 'a', 'cat', '!')
 
     Raises:
@@ -71,7 +71,7 @@ def embed(tokens: Sequence[str], d_model: int, seed: int = 0) -> Tensor:
     return torch.stack(vectors)[None]  # (1, n, d_model)
 
 
-def randomise_biases(layer: MultiHeadAttention, seed: int = 0) -> MultiHeadAttention:
+def randomize_biases(layer: MultiHeadAttention, seed: int = 0) -> MultiHeadAttention:
     """Give every bias of the linear maps a value: they start at zero, where nobody sees them."""
     with torch.no_grad():
         for name, parameter in layer.named_parameters():
@@ -92,7 +92,7 @@ def layer_of(config: AttentionConfig, depth: int = 0, part: Part = "decoder") ->
     added = config.positions in ("sinusoidal", "learned") and depth > 0
     config = replace(config, seed=seed, positions="none" if added else config.positions)
     layer = MultiHeadAttention(config).train(config.dropout > 0)
-    return randomise_biases(layer, seed) if config.bias else layer
+    return randomize_biases(layer, seed) if config.bias else layer
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What can be looked at of one head, as labelled numbers: for a picture, and for files.
 
-m = pairs(trace, layer=3, head=5)          # every weight, rows are queries, columns keys
+m = attention(trace, layer=3, head=5)          # every weight, rows are queries, columns keys
 m.csv()                                    # text, with the labels
 numpy.load(io.BytesIO(m.npz()))["values"]  # the same, float32
 """
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from attnviz.analysis import overviews
-from attnviz.analysis.heads import HeadMetric
+from attnviz.analysis.heads import HeadMetrics
 from attnviz.analysis.metrics import METRICS
 from attnviz.analysis.overviews import Quantity
 from attnviz.errors import AttnVizError
@@ -68,7 +68,7 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Links:
+class Edges:
     """Weights of a layer one by one: from which query to which key, by which head.
 
     Attributes:
@@ -105,7 +105,7 @@ class Links:
         )
 
 
-def pairs(
+def attention(
     trace: Trace,
     layer: int,
     head: int,
@@ -204,9 +204,9 @@ def one_query(trace: Trace, layer: int, head: int, query: int, *, item: int = 0)
     )
 
 
-def links(
+def edges(
     trace: Trace, layer: int, floor: float = 0.01, *, most: int = CELLS, item: int = 0
-) -> Links:
+) -> Edges:
     """All weights of a layer's heads from a floor up; of too many, the largest.
 
     Raises:
@@ -224,7 +224,7 @@ def links(
         kept = weight.topk(most).indices.sort().values
         head, query, key, weight = head[kept], query[kept], key[kept], weight[kept]
     order = torch.argsort(head, stable=True)
-    return Links(
+    return Edges(
         head[order].numpy(),
         query[order].numpy(),
         key[order].numpy(),
@@ -264,7 +264,7 @@ def residual_norms(trace: Trace, layer: int) -> Matrix:
     )
 
 
-def metrics(trace: Trace, found: Sequence[HeadMetric]) -> Matrix:
+def metrics(trace: Trace, found: Sequence[HeadMetrics]) -> Matrix:
     """Every head's numbers; nan where a number has no meaning."""
     values = [[one.values.get(name) for name in METRICS] for one in found]
     return Matrix(

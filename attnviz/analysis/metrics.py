@@ -6,7 +6,7 @@
         \"""mean over i of Σ_j w[i, j] over j < p(i)\"""
         return w.tril(at.diagonal - 1).sum(dim=(1, 2))
 
-The grid, its sort list, the CSV file, ``HeadMetric`` and docs/metrics.md follow from this alone;
+The grid, its sort list, the CSV file, ``HeadMetrics`` and docs/metrics.md follow from this alone;
 the tests require a reference in tests/unit/analysis/test_metrics.py. The function gets the weights
 of some rows of some heads and returns their sums over these rows; the metric is the mean over the
 rows that count. It must be thread-safe and must not modify the weights.

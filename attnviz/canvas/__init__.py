@@ -8,12 +8,12 @@ needs Streamlit: `attnviz.ui.canvas` mounts the same files on a page of the app.
 """
 
 from attnviz.canvas.bundle import as_html
-from attnviz.canvas.grid import GridLayer, GridPayload, grid_layer, grid_of, grid_payload
+from attnviz.canvas.grid import GridLayer, GridPayload, assemble_grid, grid_layer, grid_payload
+from attnviz.canvas.interaction import CanvasState, TokenRef, Viewport
 from attnviz.canvas.lines import LinesPayload, lines_payload
 from attnviz.canvas.map import MapPayload, map_payload
 from attnviz.canvas.matrix import MatrixPayload, matrix_payload
 from attnviz.canvas.neuron import NeuronPayload, neuron_payload
-from attnviz.canvas.state import CanvasState, TokenAt, View
 from attnviz.canvas.strip import StripPayload, strip_payload
 
 __all__ = [
@@ -25,11 +25,11 @@ __all__ = [
     "MatrixPayload",
     "NeuronPayload",
     "StripPayload",
-    "TokenAt",
-    "View",
+    "TokenRef",
+    "Viewport",
     "as_html",
+    "assemble_grid",
     "grid_layer",
-    "grid_of",
     "grid_payload",
     "lines_payload",
     "map_payload",

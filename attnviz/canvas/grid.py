@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnviz.analysis.heads import HeadMetric, survey_layer
+from attnviz.analysis.heads import HeadMetrics, summarize_layer
 from attnviz.analysis.metrics import METRICS
 from attnviz.analysis.overviews import side_for
 from attnviz.canvas import wire
-from attnviz.canvas.labels import layer_name, trace_id
-from attnviz.canvas.numbers import Significant
+from attnviz.canvas.codecs import SignificantDigits
+from attnviz.canvas.naming import layer_name, trace_id
 from attnviz.trace import AttentionLayer, Trace
 
 THUMBNAIL = 64  # cells a side: what a screen shows of one of 144 heads
@@ -29,7 +29,7 @@ class GridLayer:
 
     index: int
     thumbnails: np.ndarray
-    metrics: tuple[HeadMetric, ...]
+    metrics: tuple[HeadMetrics, ...]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class GridPayload:
     layers: tuple[AttentionLayer, ...]
     titles: tuple[str, ...]
     thumbnails: dict[int, np.ndarray]
-    metrics: tuple[HeadMetric, ...]
+    metrics: tuple[HeadMetrics, ...]
     selected: tuple[int, int] | None = None
     id: str = ""
     size: int = THUMBNAIL
@@ -113,17 +113,17 @@ def grid_payload(
         for layer in trace.layers
         if layer.source != "refused"
     ]
-    return grid_of(trace, found, selected=selected, size=size, item=item)
+    return assemble_grid(trace, found, selected=selected, size=size, item=item)
 
 
 def grid_layer(trace: Trace, layer: int, *, size: int = THUMBNAIL, item: int = 0) -> GridLayer:
     """Every head of one layer that was not refused."""
-    small, metrics = survey_layer(trace, layer, size, item)
-    codes = Significant().encode(small.float().cpu().numpy())
+    small, metrics = summarize_layer(trace, layer, size, item)
+    codes = SignificantDigits().encode(small.float().cpu().numpy())
     return GridLayer(layer, (codes >> 8).astype(np.uint8), metrics)
 
 
-def grid_of(
+def assemble_grid(
     trace: Trace,
     found: Sequence[GridLayer],
     *,

@@ -10,9 +10,9 @@ import torch
 
 from attnviz.analysis import overviews
 from attnviz.canvas import wire
-from attnviz.canvas.labels import layer_name, names, trace_id
-from attnviz.canvas.numbers import Significant
-from attnviz.canvas.remember import Remember, anew
+from attnviz.canvas.codecs import SignificantDigits
+from attnviz.canvas.memo import Memo, uncached
+from attnviz.canvas.naming import layer_name, token_names, trace_id
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 
@@ -50,7 +50,7 @@ class LinesPayload:
             "title": self.title,
             "heads": self.heads,
             "floor": self.floor,
-            "codec": Significant().header(),
+            "codec": SignificantDigits().header(),
             "rowNames": self.row_names,
             "colNames": self.col_names,
             "token": self.token,
@@ -68,7 +68,7 @@ def lines_payload(
     most: int = MOST,
     token: tuple[str, int] | None = None,
     item: int = 0,
-    remember: Remember = anew,
+    memo: Memo = uncached,
 ) -> LinesPayload:
     """Heads of one layer; all of them by default.
 
@@ -76,7 +76,7 @@ def lines_payload(
         floor: the least weight that is a line. most: lines at most; the floor rises to hold it,
             and the payload says where it is.
         token: ("row" | "col", index) whose lines are shown alone at first.
-        remember: where the lines are kept.
+        memo: where the lines are kept.
 
     Raises:
         AttnVizError: no such layer or head, or a layer that was refused.
@@ -87,7 +87,7 @@ def lines_payload(
         raise AttnVizError("No head is chosen.", "Choose at least one head of this layer.")
     for head in chosen:
         trace.attention(layer, head, item=item)
-    floor, starts, keys, codes = remember(
+    floor, starts, keys, codes = memo(
         ("lines", layer, chosen, floor, most, item),
         lambda: _lines(trace, layer, chosen, floor, most, item),
     )
@@ -99,8 +99,8 @@ def lines_payload(
         starts=starts,
         keys=keys,
         codes=codes,
-        row_names=tuple(names(trace.row_tokens(layer, item))),
-        col_names=tuple(names(trace.col_tokens(layer, item))),
+        row_names=tuple(token_names(trace.row_tokens(layer, item))),
+        col_names=tuple(token_names(trace.col_tokens(layer, item))),
         token=token,
     )
 
@@ -127,5 +127,5 @@ def _lines(
     counts = np.bincount(row, minlength=len(chosen) * n_q)
     ends = np.concatenate([[0], np.cumsum(counts)])
     starts = np.stack([ends[h * n_q : (h + 1) * n_q + 1] for h in range(len(chosen))])
-    codes = Significant().encode(weight)
+    codes = SignificantDigits().encode(weight)
     return floor, starts.astype(np.uint32), key.astype(np.uint32), codes

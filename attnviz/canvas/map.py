@@ -11,10 +11,10 @@ from torch import Tensor
 from attnviz.analysis import overviews
 from attnviz.analysis.overviews import Quantity
 from attnviz.canvas import wire
-from attnviz.canvas.labels import layer_name, names, trace_id
-from attnviz.canvas.numbers import Codec, Fixed, Significant
-from attnviz.canvas.remember import Remember, anew
-from attnviz.canvas.state import View
+from attnviz.canvas.codecs import Codec, FixedPoint, SignificantDigits
+from attnviz.canvas.interaction import Viewport
+from attnviz.canvas.memo import Memo, uncached
+from attnviz.canvas.naming import layer_name, token_names, trace_id
 from attnviz.trace import Trace
 
 SIDE = 1024  # cells along one side of a picture that is sent; 2 MB at most
@@ -22,7 +22,7 @@ MARGIN = 0.25  # of what is on screen, sent around it where that costs no detail
 
 
 @dataclass(frozen=True)
-class Sheet:
+class EncodedTile:
     """A rectangle of a map.
 
     Attributes:
@@ -58,13 +58,13 @@ class MapPayload:
     title: str
     quantity: Quantity
     shape: tuple[int, int]
-    base: Sheet | None
-    tile: Sheet | None
+    base: EncodedTile | None
+    tile: EncodedTile | None
     row_names: tuple[str, ...]
     col_names: tuple[str, ...]
     row_max: np.ndarray | None
     col_max: np.ndarray | None
-    view: View | None
+    view: Viewport | None
     cell: tuple[int, int] | None
     focus: tuple[Literal["row", "col"], int] | None
     report: bool
@@ -98,7 +98,7 @@ def map_payload(
     trace: Trace,
     layer: int,
     head: int,
-    view: View | None = None,
+    view: Viewport | None = None,
     *,
     quantity: Quantity = "weights",
     cell: tuple[int, int] | None = None,
@@ -106,7 +106,7 @@ def map_payload(
     report: bool = False,
     size: int = SIDE,
     item: int = 0,
-    remember: Remember = anew,
+    memo: Memo = uncached,
 ) -> MapPayload:
     """One head of one layer.
 
@@ -116,7 +116,7 @@ def map_payload(
         report: whether every move is told to the page, for its link; otherwise only moves that
             need cells from the server.
         size: cells along a picture's longer side.
-        remember: where pictures and tiles are kept.
+        memo: where pictures and tiles are kept.
 
     Raises:
         AttnVizError: no such layer or head, or one that was refused or hides its scores.
@@ -128,13 +128,13 @@ def map_payload(
     which = (trace, layer, head, quantity, item)
     base, row_max, col_max = None, None, None
     if view is None or view.have != id:
-        base, row_max, col_max = remember(("map", *which[1:], size), lambda: _whole(*which, size))
+        base, row_max, col_max = memo(("map", *which[1:], size), lambda: _whole(*which, size))
     tile = None
     side = overviews.side_for(*shape, size)
     if view is not None and side > 1:
         bounds = tile_bounds(view, shape, size)
         if bounds[2] < side:
-            tile = remember(("tile", *which[1:], bounds), lambda: _tile(*which, *bounds))
+            tile = memo(("tile", *which[1:], bounds), lambda: _tile(*which, *bounds))
     return MapPayload(
         id=id,
         space=space,
@@ -143,8 +143,8 @@ def map_payload(
         shape=shape,
         base=base,
         tile=tile,
-        row_names=() if base is None else tuple(names(trace.row_tokens(layer, item))),
-        col_names=() if base is None else tuple(names(trace.col_tokens(layer, item))),
+        row_names=() if base is None else tuple(token_names(trace.row_tokens(layer, item))),
+        col_names=() if base is None else tuple(token_names(trace.col_tokens(layer, item))),
         row_max=row_max,
         col_max=col_max,
         view=view,
@@ -155,7 +155,7 @@ def map_payload(
 
 
 def tile_bounds(
-    view: View, shape: tuple[int, int], size: int = SIDE
+    view: Viewport, shape: tuple[int, int], size: int = SIDE
 ) -> tuple[tuple[int, int], tuple[int, int], int]:
     """Rows, columns and square side of the tile for a view: at most ``size`` squares a side.
 
@@ -183,7 +183,7 @@ def _squares(start: int, stop: int, side: int) -> int:
 
 def _whole(
     trace: Trace, layer: int, head: int, quantity: Quantity, item: int, size: int
-) -> tuple[Sheet, np.ndarray, np.ndarray]:
+) -> tuple[EncodedTile, np.ndarray, np.ndarray]:
     """The picture, and the largest of each row and each column."""
     made = overviews.picture(trace, layer, head, quantity, size, item)
     n_q, n_k = len(made.row_max), len(made.col_max)
@@ -201,7 +201,7 @@ def _tile(
     rows: tuple[int, int],
     cols: tuple[int, int],
     side: int,
-) -> Sheet:
+) -> EncodedTile:
     r, c = slice(*rows), slice(*cols)
     cells = overviews.tile(trace, layer, head, r, c, side, quantity, item)
     return _sheet(trace, layer, head, quantity, item, r, c, side, cells)
@@ -217,16 +217,16 @@ def _sheet(
     cols: slice,
     side: int,
     cells: Tensor,
-) -> Sheet:
+) -> EncodedTile:
     values, covers = _numpy(cells), ((rows.start, rows.stop), (cols.start, cols.stop))
     if quantity == "scores":  # masked ones are -inf
-        fixed = Fixed.over(values)
-        return Sheet(fixed.encode(values), fixed, *covers, side)
+        fixed = FixedPoint.over(values)
+        return EncodedTile(fixed.encode(values), fixed, *covers, side)
     a = trace.attention(layer, head, item=item)
     hidden = a.masked(rows, cols) if side == 1 else None
-    codec = Significant()
+    codec = SignificantDigits()
     codes = codec.encode(values, None if hidden is None else hidden.cpu().numpy())
-    return Sheet(codes, codec, *covers, side)
+    return EncodedTile(codes, codec, *covers, side)
 
 
 def _numpy(t: Tensor) -> np.ndarray:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from attnviz.canvas import wire
-from attnviz.canvas.map import Sheet
-from attnviz.canvas.numbers import Codec, Fixed, Significant
-from attnviz.canvas.state import View
+from attnviz.canvas.codecs import Codec, FixedPoint, SignificantDigits
+from attnviz.canvas.interaction import Viewport
+from attnviz.canvas.map import EncodedTile
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class MatrixPayload:
     id: str
     space: str
     title: str
-    sheet: Sheet
+    sheet: EncodedTile
     exact: np.ndarray | None
     two_sided: bool
     row_names: tuple[str, ...]
@@ -39,7 +39,7 @@ class MatrixPayload:
     col_title: str
     value_title: str
     scale: str
-    view: View | None
+    view: Viewport | None
     focus: int | None
     report: bool
 
@@ -89,7 +89,7 @@ def matrix_payload(
     two_sided: bool = False,
     masked: np.ndarray | None = None,
     scale: str = "linear",
-    view: View | None = None,
+    view: Viewport | None = None,
     focus: int | None = None,
     report: bool = False,
 ) -> MatrixPayload:
@@ -105,17 +105,17 @@ def matrix_payload(
     R, C = values.shape
     codec: Codec
     if value_title == "weight":
-        codec = Significant()
+        codec = SignificantDigits()
         codes, exact = codec.encode(values, masked), None
     else:
         known = values if masked is None else np.where(masked, np.nan, values)
-        codec = Fixed.over(known)
+        codec = FixedPoint.over(known)
         codes, exact = codec.encode(known), values
     return MatrixPayload(
         id=id,
         space=space or id,
         title=title,
-        sheet=Sheet(codes, codec, (0, R), (0, C), 1),
+        sheet=EncodedTile(codes, codec, (0, R), (0, C), 1),
         exact=exact,
         two_sided=two_sided,
         row_names=tuple(row_names),

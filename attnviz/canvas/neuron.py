@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from attnviz.canvas import wire
-from attnviz.canvas.labels import layer_name, names, trace_id
-from attnviz.canvas.numbers import Significant
+from attnviz.canvas.codecs import SignificantDigits
+from attnviz.canvas.naming import layer_name, token_names, trace_id
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 
@@ -52,7 +52,7 @@ class NeuronPayload:
             "queries": self.queries,
             "keys": self.keys,
             "scaling": self.scaling,
-            "weights": Significant().header(),
+            "weights": SignificantDigits().header(),
             "rowNames": self.row_names,
             "colNames": self.col_names,
         }
@@ -61,7 +61,7 @@ class NeuronPayload:
             "k": self.k,
             "dots": self.dots,
             "scores": self.scores,
-            "weightCodes": Significant().encode(self.weights, np.isneginf(self.scores)),
+            "weightCodes": SignificantDigits().encode(self.weights, np.isneginf(self.scores)),
         }
         return wire.pack({**header, **display}, arrays)
 
@@ -102,6 +102,6 @@ def neuron_payload(
         scores=a.scores(rows, cols).float().cpu().numpy(),
         weights=a.weights(rows, cols).float().cpu().numpy(),
         scaling=float(a.scaling),
-        row_names=tuple(names(trace.row_tokens(layer, item))),
-        col_names=tuple(names(trace.col_tokens(layer, item))),
+        row_names=tuple(token_names(trace.row_tokens(layer, item))),
+        col_names=tuple(token_names(trace.col_tokens(layer, item))),
     )

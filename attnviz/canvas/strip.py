@@ -4,35 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
 
-from attnviz.analysis.heads import TokenMetric, token_metrics
+from attnviz.analysis.heads import TokenMetrics, token_metrics
 from attnviz.canvas import wire
-from attnviz.canvas.labels import layer_name, names, trace_id
-from attnviz.canvas.numbers import MASKED, Fixed, Significant
-from attnviz.canvas.remember import Remember, anew
+from attnviz.canvas.codecs import MASKED, FixedPoint, SignificantDigits
+from attnviz.canvas.interaction import TokenRef
+from attnviz.canvas.memo import Memo, uncached
+from attnviz.canvas.naming import layer_name, token_names, trace_id
 from attnviz.models.tokens import Token
 from attnviz.trace import AttentionMap, Trace
 from attnviz.trace.structure import Kind
 
 Measure = Literal["received", "sent", "entropy"]
 
-BITS = Fixed(decimals=3, low=0)  # thousandths of a bit, up to 65 bits
-
-
-class Place(Protocol):
-    """A token of the strip, such as ``TokenAt``."""
-
-    @property
-    def side(self) -> Literal["row", "col"]:
-        """ "row": among the queries; "col": among the keys of cross-attention."""
-
-    @property
-    def index(self) -> int:
-        """Its place in its text."""
+BITS = FixedPoint(decimals=3, low=0)  # thousandths of a bit, up to 65 bits
 
 
 @dataclass(frozen=True)
@@ -86,7 +75,7 @@ class StripPayload:
             "measure": self.measure,
             "focus": self.focus,
             "helps": self.helps,
-            "weights": Significant().header(),
+            "weights": SignificantDigits().header(),
             "bits": BITS.header(),
         }
         return wire.pack({**header, **display}, self.codes)
@@ -97,11 +86,11 @@ def strip_payload(
     layer: int,
     head: int,
     *,
-    focus: Place | None = None,
+    focus: TokenRef | None = None,
     start: int | None = None,
     measure: Measure = "received",
     item: int = 0,
-    remember: Remember = anew,
+    memo: Memo = uncached,
 ) -> StripPayload:
     """One head's numbers for every token.
 
@@ -111,28 +100,28 @@ def strip_payload(
     Args:
         focus: a token whose own weights are shown: ``w[focus, j]``, what it gives to each token,
             and ``w[i, focus]``, what each gives to it. In self-attention a query and a key of the
-            same index are one token. A place that this head doesn't have counts as None.
+            same index are one token. A token that this head doesn't have counts as None.
         start: the first token that the model wrote, of the target if there is one.
         measure: which of the numbers tints the tokens until a person chooses another.
-        remember: where the numbers are kept.
+        memo: where the numbers are kept.
 
     Raises:
         AttnVizError: no such layer or head, or a layer that was refused.
     """
     a = trace.attention(layer, head, item=item)
-    found = remember(("tokens", layer, head, item), lambda: token_metrics(trace, layer, head, item))
+    found = memo(("tokens", layer, head, item), lambda: token_metrics(trace, layer, head, item))
     sections = _sections(trace, layer, start, item)
     at = _focused(sections, focus)
     numbers = _mean_weights(found)
     codes = {
-        "received": _spread(sections, keys=Significant().encode(numbers, np.isnan(numbers))),
+        "received": _spread(sections, keys=SignificantDigits().encode(numbers, np.isnan(numbers))),
         "sent": _spread(sections),
         "entropy": _spread(sections, queries=BITS.encode(_numpy(found.entropy))),
     }
     if found.sent is not None:
-        codes["sent"] = _spread(sections, queries=Significant().encode(_numpy(found.sent)))
+        codes["sent"] = _spread(sections, queries=SignificantDigits().encode(_numpy(found.sent)))
     if at is not None:
-        codes |= remember(("around", layer, head, item, at), lambda: _around(a, sections, at))
+        codes |= memo(("around", layer, head, item, at), lambda: _around(a, sections, at))
     return StripPayload(
         id=f"{trace_id(trace)}/{layer}/{head}/{item}",
         title=f"{layer_name(trace, layer)}, head {head}: tokens",
@@ -163,7 +152,7 @@ def _sections(trace: Trace, layer: int, start: int | None, item: int) -> tuple[S
 
 
 def _focused(
-    sections: tuple[Section, ...], focus: Place | None
+    sections: tuple[Section, ...], focus: TokenRef | None
 ) -> tuple[Literal["row", "col"], int] | None:
     """The focus, if there is such a token."""
     if focus is None:
@@ -173,7 +162,7 @@ def _focused(
     return (side, focus.index) if 0 <= focus.index < sides[side] else None
 
 
-def _mean_weights(found: TokenMetric) -> np.ndarray:
+def _mean_weights(found: TokenMetrics) -> np.ndarray:
     """(n_k,) mean weight of the queries that may look at each key; nan where none may."""
     received = _numpy(found.received)
     count = np.full_like(received, len(found.entropy)) if found.seen is None else _numpy(found.seen)
@@ -200,8 +189,8 @@ def _weights(a: AttentionMap, rows: slice, cols: slice) -> np.ndarray:
     w = _numpy(a.weights(rows, cols)).ravel()
     hidden = a.masked(rows, cols)
     if hidden is None:
-        return Significant().encode(w)
-    return Significant().encode(w, hidden.cpu().numpy().ravel() & (w == 0))
+        return SignificantDigits().encode(w)
+    return SignificantDigits().encode(w, hidden.cpu().numpy().ravel() & (w == 0))
 
 
 def _spread(
@@ -221,7 +210,7 @@ def _spread(
     return np.concatenate(parts)
 
 
-def _helps(found: TokenMetric) -> dict[str, str]:
+def _helps(found: TokenMetrics) -> dict[str, str]:
     among = "all queries" if found.seen is None else "the queries that may look at it"
     sent = "No query of cross-attention is among its keys: focus a source token to see who looks."
     if found.sent is not None:
@@ -236,7 +225,7 @@ def _helps(found: TokenMetric) -> dict[str, str]:
 
 
 def _names(tokens: Sequence[Token]) -> tuple[str, ...]:
-    return tuple(names(tokens))
+    return tuple(token_names(tokens))
 
 
 def _numpy(t: Tensor) -> np.ndarray:

@@ -7,10 +7,10 @@ that a browser swaps the numbers in place instead of building the picture anew.
 
 from __future__ import annotations
 
-from attnviz.charts.bars import bars
+from attnviz.charts.bar_chart import bars
 from attnviz.charts.compiled import compiled
 from attnviz.charts.heatmap import heatmap, heatmaps
-from attnviz.charts.lines import lines
+from attnviz.charts.line_chart import lines
 from attnviz.charts.palettes import Palette, nice_domain
 
 __all__ = ["Palette", "bars", "compiled", "heatmap", "heatmaps", "lines", "nice_domain"]

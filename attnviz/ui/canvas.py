@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from attnviz.canvas.bundle import HTML, Payload, script, style
-from attnviz.canvas.state import CanvasState
+from attnviz.canvas.interaction import CanvasState
 
 _COMPONENT = st.components.v2.component(
     "attnviz_canvas",

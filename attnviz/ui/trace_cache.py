@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from attnviz.canvas.remember import Remember
+from attnviz.canvas.memo import Memo
 from attnviz.ui.cache import Key
 from attnviz.ui.executor import Report
 from attnviz.ui.shared import shared
@@ -41,7 +41,7 @@ def cached(key: Key) -> Trace | None:
     return found
 
 
-def remembering(trace: Trace, report: Report) -> Remember:
+def remembering(trace: Trace, report: Report) -> Memo:
     """How the values of a trace are come by: from the cache, else from the worker for views."""
     its_key = _KEYS[trace]
 

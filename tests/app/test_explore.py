@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 import attnviz
 from attnviz.canvas import wire
-from attnviz.canvas.numbers import codec_of
+from attnviz.canvas.codecs import codec_of
 from attnviz.errors import AttnVizError
 from attnviz.ui.explore import head
 from attnviz.ui.lengths import check_length

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from attnviz.analysis.cell import take_apart
+from attnviz.analysis.cell_steps import cell_steps
 from attnviz.analysis.lab import Lab
 
 ROOT = Path(__file__).parent.parent.parent
@@ -237,7 +237,7 @@ def test_a_head_at_a_time_and_all_of_them(app: AppTest) -> None:
     app.selectbox(key="query_lab").set_value("7 · tired")
     app.selectbox(key="key_lab").set_value("0 · The")
     app.selectbox(key="cell_head").set_value("2").run()
-    cell = take_apart(shown(app).steps(), 2, 7, 0)
+    cell = cell_steps(shown(app).steps(), 2, 7, 0)
     assert f"{cell.raw:.5g}" in app.latex[0].value
 
 
@@ -253,7 +253,7 @@ def test_fewer_heads_than_the_one_shown(app: AppTest) -> None:
 def test_a_cell_by_keyboard(app: AppTest) -> None:
     app.selectbox(key="query_lab").set_value("4 · because").run()
     app.selectbox(key="key_lab").set_value("1 · cat").run()
-    cell = take_apart(shown(app).steps(), 0, 4, 1)
+    cell = cell_steps(shown(app).steps(), 0, 4, 1)
     formula = app.latex[0].value
     for number in (*cell.product, cell.raw, cell.scaled, cell.weight):
         assert f"{number:.5g}" in formula

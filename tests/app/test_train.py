@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import attnviz
-from attnviz.analysis.lab import Lab, tokenise
+from attnviz.analysis.lab import Lab, tokenize
 from attnviz.models import catalog
 from attnviz.nn import AttentionConfig
 from attnviz.train import jobs
@@ -191,7 +191,7 @@ def test_settings_that_cannot_be_are_said_beside_the_button(app: AppTest) -> Non
 def test_the_layer_labs_layer_can_be_trained(app: AppTest) -> None:
     lab = Lab(
         AttentionConfig(d_model=24, n_heads=3, mask="causal", positions="rope", sink=True),
-        tokenise("a b", "words"),
+        tokenize("a b", "words"),
         layers=2,
     )
     app.session_state["_lab"] = lab

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser
 
 from attnviz.analysis.heads import head_metrics
 from attnviz.canvas import as_html, bundle, grid_payload, lines_payload, map_payload, neuron_payload
-from attnviz.canvas.numbers import as_shown
+from attnviz.canvas.codecs import as_shown
 from tests.browser.apps import canvas_app
 from tests.browser.canvas_page import CanvasOn, served
 

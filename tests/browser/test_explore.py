@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 
 import attnviz
 from attnviz.canvas import grid_payload
-from attnviz.canvas.numbers import as_shown
+from attnviz.canvas.codecs import as_shown
 from attnviz.trace.model import Model
 from tests.browser.colours import contrast, ground, luminance
 from tests.conftest import Visit

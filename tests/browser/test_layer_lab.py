@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from attnviz.analysis.cell import take_apart
+from attnviz.analysis.cell_steps import cell_steps
 from attnviz.ui.lab.controls import FIRST
 from tests.browser.colours import picture
 from tests.conftest import Visit
@@ -85,7 +85,7 @@ def test_a_picked_cell_shows_a_sum_that_is_the_score(visit: Begin) -> None:
         go_to_cell(page, "Weights A", row, column)
         page.mouse.down()
         page.mouse.up()
-        cell = take_apart(steps, 0, row, column)
+        cell = cell_steps(steps, 0, row, column)
         expect(formula(page)).to_contain_text(f"{cell.raw:.5g}")
         one.idle()
         products, raw, scaled, _ = (formula(page).text_content() or "").split(r"\\")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attnviz.canvas import as_html, strip_payload
-from attnviz.canvas.numbers import as_shown
+from attnviz.canvas.codecs import as_shown
 from tests.browser.apps import canvas_app
 from tests.browser.canvas_page import CanvasOn, served
 

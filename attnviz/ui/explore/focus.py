@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
-from attnviz.canvas import TokenAt
+from attnviz.canvas import TokenRef
 
 if TYPE_CHECKING:
     from attnviz.trace.trace import AttentionLayer, Trace
@@ -66,7 +66,7 @@ def choose(trace: Trace, focus: Focus | None) -> None:
 
 def choose_cell(trace: Trace, layer: AttentionLayer, cell: tuple[int, int]) -> None:
     """Put a map's cell into the link, and its query into focus."""
-    choose(trace, from_map(trace, layer, TokenAt("row", cell[0])))
+    choose(trace, from_map(trace, layer, TokenRef("row", cell[0])))
     st.query_params[CELL] = f"{layer.kind}.{cell[0]}.{cell[1]}"
 
 
@@ -79,17 +79,17 @@ def cell_in(layer: AttentionLayer) -> tuple[int, int] | None:
     return cell if cell[0] < layer.n_q and cell[1] < layer.n_k else None
 
 
-def in_map(trace: Trace, layer: AttentionLayer, focus: Focus | None) -> TokenAt | None:
+def in_map(trace: Trace, layer: AttentionLayer, focus: Focus | None) -> TokenRef | None:
     """Where a layer's map has the token: among its queries, among its keys, or nowhere."""
     if focus is None:
         return None
     for side, n in (("row", layer.n_q), ("col", layer.n_k)):
         if text_of(trace, layer, side) == focus.text and focus.index < n:
-            return TokenAt("row" if side == "row" else "col", focus.index)
+            return TokenRef("row" if side == "row" else "col", focus.index)
     return None
 
 
-def from_map(trace: Trace, layer: AttentionLayer, at: TokenAt | None) -> Focus | None:
+def from_map(trace: Trace, layer: AttentionLayer, at: TokenRef | None) -> Focus | None:
     """The token that was chosen in a layer's map."""
     text = None if at is None else text_of(trace, layer, at.side)
     return None if at is None or text is None else Focus(text, at.index)

@@ -15,7 +15,7 @@ from attnviz.ui.trace_cache import key_of, remembering
 from attnviz.ui.waiting import queue_status
 
 if TYPE_CHECKING:
-    from attnviz.canvas.remember import Remember
+    from attnviz.canvas.memo import Memo
     from attnviz.trace.model import Model
     from attnviz.trace.trace import Trace
     from attnviz.ui.executor import Report
@@ -34,7 +34,7 @@ class Traced(NamedTuple):
     seen: Seen
     start: int | None  # the first token that the model wrote itself; None if it wrote none
     report: Report
-    remember: Remember
+    remember: Memo
 
 
 class Frame:

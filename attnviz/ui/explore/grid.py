@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from attnviz.analysis import matrices
-from attnviz.canvas import CanvasState, GridLayer, GridPayload, grid_layer, grid_of
+from attnviz.canvas import CanvasState, GridLayer, GridPayload, assemble_grid, grid_layer
 from attnviz.ui.canvas import canvas
 from attnviz.ui.errors import attempt
 from attnviz.ui.executor import Job
@@ -106,7 +106,7 @@ def read(made: Trace, report: Report, seconds: float = 0.0) -> GridPayload:
         if layer.source != "refused" and (time.monotonic() < until or key in values):
             action = partial(_grid_layer, made, layer.index)
             found.append(work.run(key, action, values, report))
-    return grid_of(made, found)
+    return assemble_grid(made, found)
 
 
 def _grid_layer(made: Trace, layer: int, job: Job) -> GridLayer:

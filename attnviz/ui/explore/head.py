@@ -12,15 +12,15 @@ import streamlit as st
 from attnviz.analysis import matrices
 from attnviz.canvas import (
     CanvasState,
-    TokenAt,
-    View,
+    TokenRef,
+    Viewport,
     lines_payload,
     map_payload,
     matrix_payload,
     neuron_payload,
 )
 from attnviz.canvas.bundle import Payload, as_html
-from attnviz.canvas.labels import layer_name, names, trace_id
+from attnviz.canvas.naming import layer_name, token_names, trace_id
 from attnviz.ui.canvas import canvas, canvas_state
 from attnviz.ui.errors import attempt
 from attnviz.ui.explore import focus, program
@@ -28,9 +28,9 @@ from attnviz.ui.trace_cache import remembering
 from attnviz.ui.waiting import no_report, queue_status
 
 if TYPE_CHECKING:
-    from attnviz.analysis.matrices import Links, Matrix, Vectors
+    from attnviz.analysis.matrices import Edges, Matrix, Vectors
     from attnviz.analysis.overviews import Quantity
-    from attnviz.canvas.remember import Remember
+    from attnviz.canvas.memo import Memo
     from attnviz.trace.trace import AttentionLayer, Trace
     from attnviz.ui.explore.generation import Seen
 
@@ -67,7 +67,7 @@ class Head(NamedTuple):
     layer: AttentionLayer
     head: int
     view: str
-    at: TokenAt | None  # the focus, where this layer's map has it
+    at: TokenRef | None  # the focus, where this layer's map has it
 
     @property
     def trace(self) -> Trace:
@@ -146,7 +146,7 @@ def _download(label: str, make: Callable[[], str | bytes], name: str, mime: str,
 class _Place(NamedTuple):
     """What of a view is on screen, from the link or from what the canvas said."""
 
-    view: View | None = None
+    view: Viewport | None = None
     cell: tuple[int, int] | None = None
 
 
@@ -160,7 +160,7 @@ def _in_link(shown: Head, said: CanvasState) -> _Place:
     if found is not None and found[1] == letter:
         r0, r1, c0, c1 = map(int, found.groups()[1:])
         if r0 < r1 and c0 < c1 and (letter == "v" or (r1 <= shape[0] and c1 <= shape[1])):
-            view = View((r0, r1), (c0, c1), said.view.have if said.view else "")
+            view = Viewport((r0, r1), (c0, c1), said.view.have if said.view else "")
     return _Place(view, focus.cell_in(shown.layer) if letter == "m" else None)
 
 
@@ -175,7 +175,7 @@ def _told(shown: Head, said: CanvasState, what: str) -> None:
         return
     at = said.token if what == "token" else None
     if what == "query" and said.query is not None:
-        at = TokenAt("row", said.query)
+        at = TokenRef("row", said.query)
     if what == "cell":
         if said.cell is None or shown.view not in ("Map", "Scores"):
             return
@@ -186,7 +186,7 @@ def _told(shown: Head, said: CanvasState, what: str) -> None:
     st.session_state["_focus_moved"] = True
 
 
-def _payload(shown: Head, place: _Place, remember: Remember) -> Payload:
+def _payload(shown: Head, place: _Place, remember: Memo) -> Payload:
     """What is sent for a view.
 
     Raises:
@@ -203,11 +203,11 @@ def _payload(shown: Head, place: _Place, remember: Remember) -> Payload:
             cell=place.cell,
             focus=None if shown.at is None else (shown.at.side, shown.at.index),
             report=True,
-            remember=remember,
+            memo=remember,
         )
     if view == "Lines":
         token = None if shown.at is None else (shown.at.side, shown.at.index)
-        return lines_payload(trace, i, token=token, remember=remember)
+        return lines_payload(trace, i, token=token, memo=remember)
     if view == "Neuron":
         query = shown.query
         return remember(("neuron", i, head, query), lambda: neuron_payload(trace, i, head, query))
@@ -216,7 +216,7 @@ def _payload(shown: Head, place: _Place, remember: Remember) -> Payload:
     tokens = trace.col_tokens(i) if view in ("K", "V") else trace.row_tokens(i)
     return matrix_payload(
         matrix.values,
-        names(tokens[rows]),
+        token_names(tokens[rows]),
         matrix.cols,
         title=f"{layer_name(trace, i)}, head {head}: {view}",
         id=f"{trace_id(trace)}/{i}/{head}/{view}/{rows.start}",
@@ -231,7 +231,7 @@ def _payload(shown: Head, place: _Place, remember: Remember) -> Payload:
     )
 
 
-def _vectors(shown: Head, rows: slice, remember: Remember) -> Matrix:
+def _vectors(shown: Head, rows: slice, remember: Memo) -> Matrix:
     """Q, K, V or the output of some tokens."""
     trace, i, head, which = shown.trace, shown.layer.index, shown.head, _VECTORS[shown.view]
     return remember(
@@ -240,7 +240,7 @@ def _vectors(shown: Head, rows: slice, remember: Remember) -> Matrix:
     )
 
 
-def _table(shown: Head, place: _Place, remember: Remember) -> Matrix | Links:
+def _table(shown: Head, place: _Place, remember: Memo) -> Matrix | Edges:
     """The exact numbers of what is in view.
 
     Raises:
@@ -248,7 +248,7 @@ def _table(shown: Head, place: _Place, remember: Remember) -> Matrix | Links:
     """
     trace, i, head, view = shown.trace, shown.layer.index, shown.head, shown.view
     if view == "Lines":
-        return remember(("links", i), lambda: matrices.links(trace, i))
+        return remember(("links", i), lambda: matrices.edges(trace, i))
     if view == "Neuron":
         query = shown.layer.n_q - 1 if shown.query is None else shown.query
         return remember(
@@ -259,7 +259,7 @@ def _table(shown: Head, place: _Place, remember: Remember) -> Matrix | Links:
         of: Quantity = "weights" if view == "Map" else "scores"
         return remember(
             ("pairs", of, i, head, place.view and (place.view.rows, place.view.cols)),
-            lambda: matrices.pairs(trace, i, head, of, rows, cols),
+            lambda: matrices.attention(trace, i, head, of, rows, cols),
         )
     found = _vectors(shown, _rows(shown), remember)
     if rows is None or cols is None:

@@ -12,7 +12,7 @@ from attnviz import charts
 from attnviz.analysis import matrices
 from attnviz.analysis.verdict import verdict
 from attnviz.canvas import CanvasState, matrix_payload, strip_payload
-from attnviz.canvas.labels import names, trace_id
+from attnviz.canvas.naming import token_names, trace_id
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import visible
 from attnviz.ui.canvas import canvas
@@ -21,7 +21,7 @@ from attnviz.ui.explore import focus
 from attnviz.ui.explore.focus import Focus
 
 if TYPE_CHECKING:
-    from attnviz.canvas.remember import Remember
+    from attnviz.canvas.memo import Memo
     from attnviz.models.tokens import Token
     from attnviz.trace.fidelity import Fidelity
     from attnviz.trace.model import Model
@@ -49,7 +49,7 @@ def tokens(
     head: int,
     at: Focus | None,
     start: int | None,
-    remember: Remember,
+    remember: Memo,
 ) -> None:
     """The tokens, tinted by what one head does with them. A click brings one into focus.
 
@@ -63,7 +63,7 @@ def tokens(
 
     trace = seen.trace
     place = focus.in_map(trace, layer, at)
-    payload = strip_payload(trace, layer.index, head, focus=place, start=start, remember=remember)
+    payload = strip_payload(trace, layer.index, head, focus=place, start=start, memo=remember)
     canvas(payload, key="tokens", height=STRIP_HEIGHT, on_change=told)
 
 
@@ -92,7 +92,7 @@ def receipt(trace: Trace, layer: AttentionLayer, check_all: Callable[[], Fidelit
     words.caption(as_text(why))
 
 
-def stream(trace: Trace, layer: AttentionLayer, at: Focus | None, remember: Remember) -> None:
+def stream(trace: Trace, layer: AttentionLayer, at: Focus | None, remember: Memo) -> None:
     """How long the residual stream's vectors are, token by token and block by block.
 
     Raises:
@@ -102,7 +102,7 @@ def stream(trace: Trace, layer: AttentionLayer, at: Focus | None, remember: Reme
     tower = trace.tower_of(layer.index)
     which = layer.kind if tower is None else tower.name
     matrix = remember(("stream", which), lambda: matrices.residual_norms(trace, layer.index))
-    rows = names(trace.row_tokens(layer.index))
+    rows = token_names(trace.row_tokens(layer.index))
     place = focus.in_map(trace, layer, at)
     payload = matrix_payload(
         matrix.values,
@@ -135,7 +135,7 @@ def stream(trace: Trace, layer: AttentionLayer, at: Focus | None, remember: Reme
             )
 
 
-def predictions(model: Model, trace: Trace, at: Focus | None, remember: Remember) -> None:
+def predictions(model: Model, trace: Trace, at: Focus | None, remember: Memo) -> None:
     """The likeliest tokens after a position, or at it for a model that guesses what is masked."""
     read = predicted(trace)
     text = "target" if trace.target_tokens else "source"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from attnviz.canvas import map_payload
-from attnviz.canvas.labels import layer_name
+from attnviz.canvas.naming import layer_name
 from attnviz.ui.canvas import canvas, canvas_state
 from attnviz.ui.trace_cache import remembering
 from attnviz.ui.waiting import no_report
@@ -52,7 +52,7 @@ def _pinned_head(seen: Seen, held: list[tuple[int, int]], i: int, j: int) -> Non
             st.rerun()
     key = f"pin_{i}_{j}"
     remember = remembering(trace, no_report)
-    payload = map_payload(trace, i, j, canvas_state(key).view, remember=remember)
+    payload = map_payload(trace, i, j, canvas_state(key).view, memo=remember)
     canvas(payload, key=key, height=PIN_HEIGHT, compact=True)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from attnviz.analysis.cell import Cell, take_apart
+from attnviz.analysis.cell_steps import CellSteps, cell_steps
 from attnviz.analysis.lab import Lab
 from attnviz.charts import bars, heatmap
 from attnviz.nn import AttentionSteps
@@ -49,7 +49,7 @@ def weights_and_cell(
             )
     if cell:
         with st.container(border=True):
-            arithmetic(take_apart(steps, *cell), lab, *cell[1:])
+            arithmetic(cell_steps(steps, *cell), lab, *cell[1:])
 
 
 def _choose(label: str, key: str, options: list[str]) -> int | None:
@@ -87,7 +87,7 @@ def _pick(name: str) -> None:
             st.session_state["cell_head"] = str(cell["panel"])
 
 
-def arithmetic(cell: Cell, lab: Lab, query: int, key: int) -> None:
+def arithmetic(cell: CellSteps, lab: Lab, query: int, key: int) -> None:
     """From the two rows to the weight, and from the weights to the head's output."""
     asking, asked = as_text(lab.query_tokens[query]), as_text(lab.key_tokens[key])
     rows = {f"q of {asking}": cell.query, f"k of {asked}": cell.key, "q × k": cell.product}
@@ -126,7 +126,7 @@ def arithmetic(cell: Cell, lab: Lab, query: int, key: int) -> None:
         )
 
 
-def chain(cell: Cell) -> str:
+def chain(cell: CellSteps) -> str:
     """LaTeX of the way from the dot product to the weight, a line a step."""
     raw, scaled = _number(cell.raw), _number(cell.scaled)
     lines = [

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, get_args
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from attnviz.analysis.lab import Architecture, Lab, Part, tokenise
+from attnviz.analysis.lab import Architecture, Lab, Part, tokenize
 from attnviz.nn import AttentionConfig
 from attnviz.nn.config import Activation, Mask, Norm, NormKind, Positions
 from attnviz.ui.lab.text import TEXT
@@ -17,7 +17,7 @@ from attnviz.ui.state import linked_integer
 
 # What is shown until there is something to keep: the view that all controls' defaults make.
 FIRST: Final = Lab(
-    AttentionConfig(d_model=16, n_heads=4, bias=False, mask="causal"), tokenise(TEXT, "words")
+    AttentionConfig(d_model=16, n_heads=4, bias=False, mask="causal"), tokenize(TEXT, "words")
 )
 
 _linked: Final[dict[str, Any]] = {"bind": "query-params"}

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import streamlit as st
 
-from attnviz.analysis.lab import MAX_TOKENS, Unit, tokenise
+from attnviz.analysis.lab import MAX_TOKENS, Unit, tokenize
 from attnviz.ui.state import linked_text
 
 TEXT: Final = "The cat sat down because it was tired"
@@ -52,4 +52,4 @@ def read_text(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, ..
     with st.container(horizontal=True):
         text = box("Text of the decoder" if paired else "Text", key="text_lab", default=TEXT)
         context = box("Text of the encoder", key="context_lab", default=CONTEXT) if paired else ""
-    return lambda: (tokenise(text, unit), tokenise(context, unit) if paired else ())
+    return lambda: (tokenize(text, unit), tokenize(context, unit) if paired else ())

@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from attnviz import charts
-from attnviz.canvas.labels import layer_name
+from attnviz.canvas.naming import layer_name
 from attnviz.models.tokens import visible
 from attnviz.trace import Prediction
 from attnviz.train import outcome

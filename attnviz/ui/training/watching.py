@@ -14,7 +14,7 @@ import streamlit as st
 from attnviz import charts
 from attnviz.analysis import matrices
 from attnviz.canvas import grid_payload
-from attnviz.canvas.labels import layer_name
+from attnviz.canvas.naming import layer_name
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 from attnviz.train import snapshots
@@ -271,7 +271,7 @@ def one_head(
     try:
         matrix = remembering(trace, no_report)(
             ("pairs", layer, head, WINDOW),
-            lambda: matrices.pairs(trace, layer, head, "weights", window, window),
+            lambda: matrices.attention(trace, layer, head, "weights", window, window),
         )
     except AttnVizError as error:
         show(error)

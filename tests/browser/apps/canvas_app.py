@@ -28,7 +28,7 @@ from transformers import (
 import attnviz
 from attnviz.canvas import (
     CanvasState,
-    View,
+    Viewport,
     grid_payload,
     lines_payload,
     map_payload,
@@ -140,12 +140,12 @@ def show() -> None:
     st.code(json.dumps({"runs": st.session_state["runs"], "bytes": message, **_plain(done)}))
 
 
-def _linked(view: str | None) -> View | None:
+def _linked(view: str | None) -> Viewport | None:
     """The view in a link: first and last row, first and last column."""
     if view is None:
         return None
     r0, r1, c0, c1 = map(int, view.split(","))
-    return View((r0, r1), (c0, c1))
+    return Viewport((r0, r1), (c0, c1))
 
 
 def _plain(state: CanvasState) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def test_a_text_of_many_strips_is_measured_to_the_last_row(monkeypatch):
     n = 301
     ids = torch.randint(0, 50, (1, n))
     trace = attnviz.wrap(module).trace(None, inputs={"input_ids": ids})
-    ((_, thumbnails, found),) = heads.survey(trace, size=20)
+    ((_, thumbnails, found),) = heads.summarize_layers(trace, size=20)
     at = torch.arange(n)
     q = trace.recorded(0).q[0].double()  # (H, n, d_head)
     k = trace.recorded(0).k[0].double().repeat_interleave(3, dim=0)

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from attnviz.analysis.cell import take_apart
+from attnviz.analysis.cell_steps import cell_steps
 from attnviz.analysis.export import to_csv, to_npz
-from attnviz.analysis.lab import MAX_TOKENS, Lab, embed, layer_of, tokenise
+from attnviz.analysis.lab import MAX_TOKENS, Lab, embed, layer_of, tokenize
 from attnviz.analysis.snippet import code
 from attnviz.errors import AttnVizError
 from attnviz.nn import AttentionConfig
@@ -86,20 +86,20 @@ LABS = {
 def test_tokens_are_what_a_person_counts(
     text: str, words: list[str], characters: list[str]
 ) -> None:
-    assert list(tokenise(text, "words")) == words
-    assert list(tokenise(text, "characters")) == characters
+    assert list(tokenize(text, "words")) == words
+    assert list(tokenize(text, "characters")) == characters
 
 
 @pytest.mark.parametrize("text", ["", "  \n "])
 def test_no_text_is_one_sentence(text: str) -> None:
     with pytest.raises(AttnVizError, match="There is no text"):
-        tokenise(text, "words")
+        tokenize(text, "words")
 
 
 def test_the_limit_is_told_with_the_number_of_tokens() -> None:
-    assert len(tokenise("a " * MAX_TOKENS, "words")) == MAX_TOKENS
+    assert len(tokenize("a " * MAX_TOKENS, "words")) == MAX_TOKENS
     with pytest.raises(AttnVizError, match=f"65 words.*at most {MAX_TOKENS}"):
-        tokenise("a " * (MAX_TOKENS + 1), "words")
+        tokenize("a " * (MAX_TOKENS + 1), "words")
 
 
 def test_a_token_has_one_vector_wherever_it_stands() -> None:
@@ -188,7 +188,7 @@ def test_a_cell_adds_up(name: str) -> None:
     n_q, n_k = steps.weights.shape[2:]
     for head in range(4):
         for query in range(n_q):
-            cell = take_apart(steps, head, query, (query + head) % n_k)
+            cell = cell_steps(steps, head, query, (query + head) % n_k)
             assert cell.product.sum() == pytest.approx(cell.raw, abs=1e-5)
             assert cell.raw * cell.scaling == pytest.approx(cell.scaled, abs=1e-5)
             score = cell.scaled if cell.capped is None else cell.capped

@@ -31,7 +31,7 @@ def read(text: str) -> tuple[list[str], list[list[str]]]:
 def test_weights_and_scores_survive_both_files(trace: Trace) -> None:
     a = trace.attention(5, 3)
     for quantity, exact in (("weights", a.weights()), ("scores", a.scores())):
-        m = matrices.pairs(trace, 5, 3, quantity)  # type: ignore[arg-type]
+        m = matrices.attention(trace, 5, 3, quantity)  # type: ignore[arg-type]
         header, rows = read(m.csv())
         assert header[:3] == ["query \\ key", "0 The", "1  cat"]
         # nine digits are all of a float32
@@ -45,7 +45,7 @@ def test_weights_and_scores_survive_both_files(trace: Trace) -> None:
 
 
 def test_a_part_of_a_map_is_that_part(trace: Trace) -> None:
-    m = matrices.pairs(trace, 5, 3, "weights", slice(2, 6), slice(1, 4))
+    m = matrices.attention(trace, 5, 3, "weights", slice(2, 6), slice(1, 4))
     exact = trace.attention(5, 3).weights()[2:6, 1:4]
     np.testing.assert_array_equal(m.values, exact.numpy())
     assert [name.split()[0] for name in m.rows] == ["2", "3", "4", "5"]
@@ -54,7 +54,7 @@ def test_a_part_of_a_map_is_that_part(trace: Trace) -> None:
 
 def test_of_too_many_each_number_is_the_largest_of_a_square(trace: Trace) -> None:
     whole = trace.attention(5, 3).weights()
-    m = matrices.pairs(trace, 5, 3, "weights", slice(1, None), slice(3, None), most=12)
+    m = matrices.attention(trace, 5, 3, "weights", slice(1, None), slice(3, None), most=12)
     assert m.side == 2
     assert m.rows[0] == "0-1"  # a square begins at a multiple of its side
     assert m.cols[0] == "2-3"
@@ -94,7 +94,7 @@ def test_one_query_against_every_key(trace: Trace) -> None:
 
 
 def test_lines_are_every_weight_from_the_floor_up(trace: Trace) -> None:
-    found = matrices.links(trace, 6, floor=0.05)
+    found = matrices.edges(trace, 6, floor=0.05)
     by_hand = {
         (h, i, j): float(w)
         for h in range(9)
@@ -106,7 +106,7 @@ def test_lines_are_every_weight_from_the_floor_up(trace: Trace) -> None:
     place = [(int(h), int(i.split()[0]), int(j.split()[0])) for h, i, j, _ in rows]
     assert dict(zip(place, (np.float32(row[3]) for row in rows), strict=True)) == by_hand
     assert "1  cat" in {row[1] for row in rows}
-    few = matrices.links(trace, 6, floor=0.05, most=7)
+    few = matrices.edges(trace, 6, floor=0.05, most=7)
     assert sorted(few.weight.tolist()) == sorted(by_hand.values())[-7:]
     file = np.load(io.BytesIO(found.npz()), allow_pickle=False)
     np.testing.assert_array_equal(file["weight"], found.weight)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from attnviz.analysis import overviews
 from attnviz.canvas import (
     CanvasState,
-    TokenAt,
-    View,
+    TokenRef,
+    Viewport,
+    assemble_grid,
     bundle,
     grid_layer,
-    grid_of,
     grid_payload,
     lines_payload,
     map_payload,
@@ -26,9 +26,9 @@ from attnviz.canvas import (
     strip_payload,
     wire,
 )
+from attnviz.canvas.codecs import MASKED, SignificantDigits, as_shown, codec_of
 from attnviz.canvas.map import tile_bounds
 from attnviz.canvas.neuron import BYTES, KEYS
-from attnviz.canvas.numbers import MASKED, Significant, as_shown, codec_of
 from attnviz.errors import AttnVizError
 from tests.browser.apps.canvas_app import trace_of
 
@@ -51,7 +51,7 @@ def weights(trace, layer=1, head=2):
 
 def close(codes, numbers):
     """Codes say what a person would be shown of the numbers."""
-    shown = Significant().decode(codes)
+    shown = SignificantDigits().decode(codes)
     assert np.allclose(shown, numbers, rtol=5.0001e-4, atol=1e-7)
 
 
@@ -76,7 +76,7 @@ def test_a_long_map_is_an_overview_and_a_tile_of_what_is_in_view(trace):
     padded = np.zeros((42, 42), np.float32)
     padded[:N, :N] = w
     close(first.base.codes, padded.reshape(14, 3, 14, 3).max(axis=(1, 3)))
-    seen = View((10, 20), (5, 15), have=first.id)
+    seen = Viewport((10, 20), (5, 15), have=first.id)
     answer = map_payload(trace, 1, 2, seen, size=16)
     assert answer.base is None and answer.tile is not None  # the browser has the overview
     (r0, r1), (c0, c1) = answer.tile.rows, answer.tile.cols
@@ -105,7 +105,7 @@ spans = st.tuples(st.integers(0, 10**6), st.integers(1, 10**6)).map(lambda s: (s
 
 @given(spans, spans, st.integers(1, 10**6), st.integers(1, 10**6), st.integers(16, 1024))
 def test_a_tile_covers_the_view_and_is_never_larger_than_allowed(rows, cols, n_q, n_k, size):
-    r, c, side = tile_bounds(View(rows, cols), (n_q, n_k), size)
+    r, c, side = tile_bounds(Viewport(rows, cols), (n_q, n_k), size)
     for (start, stop), seen, n in ((r, rows, n_q), (c, cols, n_k)):
         assert 0 <= start < stop <= n and start % side == 0
         assert start <= min(seen[0], n - 1) and stop >= min(seen[1], n)
@@ -127,7 +127,7 @@ def test_the_grid_has_every_head_in_order(trace):
         assert layer["at"] == at
         count = layer["heads"] * layer["rows"] * layer["cols"]
         got = arrays["cells"][at : at + count].reshape(small.shape)
-        np.testing.assert_array_equal(got, Significant().encode(small) >> 8)
+        np.testing.assert_array_equal(got, SignificantDigits().encode(small) >> 8)
         at += count
     assert arrays["values"].shape == (12, len(header["metrics"]))
     assert arrays["values"][6, 0] == pytest.approx(payload.metrics[6].entropy)
@@ -158,7 +158,7 @@ def test_a_refused_layer_is_named_with_its_reason(trace):
 def test_layers_still_to_come_keep_their_place(trace):
     whole = grid_payload(trace)
     there = [grid_layer(trace, 0), grid_layer(trace, 2)]
-    part = grid_of(trace, there)
+    part = assemble_grid(trace, there)
     assert whole.complete and not part.complete and part.id != whole.id
     (header, arrays), (full, all_arrays) = (wire.unpack(x.encode()) for x in (part, whole))
     assert header["layers"] == full["layers"]
@@ -268,7 +268,7 @@ def test_a_matrix_is_sent_with_its_own_numbers():
     assert "exact" not in arrays
     assert (arrays["base"][masked] == MASKED).all()
     np.testing.assert_allclose(
-        Significant().decode(arrays["base"])[~masked], weights[~masked], rtol=5.1e-4
+        SignificantDigits().decode(arrays["base"])[~masked], weights[~masked], rtol=5.1e-4
     )
 
 
@@ -282,7 +282,9 @@ def test_what_a_browser_says_is_read_with_suspicion():
             "token": {"value": {"side": "col", "index": 3}, "turn": 4},
         }
     )
-    assert full == CanvasState((1, 2), View((0, 5), (2, 9), "t1/0"), (3, 4), 7, TokenAt("col", 3))
+    assert full == CanvasState(
+        (1, 2), Viewport((0, 5), (2, 9), "t1/0"), (3, 4), 7, TokenRef("col", 3)
+    )
     for nonsense in (
         None,
         "text",
@@ -306,7 +308,7 @@ def test_what_a_browser_says_is_read_with_suspicion():
     ):
         assert CanvasState.of(nonsense) == CanvasState()
     said = CanvasState.of({"view": {"value": {"rows": [0, 2], "cols": [0, 2], "have": 5}}})
-    assert said.view == View((0, 2), (0, 2))
+    assert said.view == Viewport((0, 2), (0, 2))
 
 
 def test_the_modules_make_one_script():
@@ -339,7 +341,7 @@ def test_shown_numbers_are_those_of_the_payload(trace):
     w = weights(trace)
     base = map_payload(trace, 1, 2).base
     assert base is not None
-    value = float(Significant().decode(base.codes)[20, 3])
+    value = float(SignificantDigits().decode(base.codes)[20, 3])
     assert float(as_shown(float(w[20, 3]))) == pytest.approx(value, rel=1e-12)
 
 
@@ -357,17 +359,17 @@ class Kept(dict):
 
 def test_what_was_computed_once_serves_every_payload_that_needs_it(trace):
     kept = Kept()
-    half = View((0, N // 2), (0, N // 2))
+    half = Viewport((0, N // 2), (0, N // 2))
 
     def look(layer: int, head: int) -> list[bytes]:
-        at = {"focus": ("row", 3), "remember": kept}
+        at = {"focus": ("row", 3), "memo": kept}
         return [
             payload.encode()
             for payload in (
                 map_payload(trace, layer, head, half, size=8, **at),
                 map_payload(trace, layer, head, size=8, quantity="scores", **at),
-                lines_payload(trace, layer, [head], token=("row", 3), remember=kept),
-                strip_payload(trace, layer, head, focus=TokenAt("row", 3), remember=kept),
+                lines_payload(trace, layer, [head], token=("row", 3), memo=kept),
+                strip_payload(trace, layer, head, focus=TokenRef("row", 3), memo=kept),
             )
         ]
 
@@ -380,5 +382,5 @@ def test_what_was_computed_once_serves_every_payload_that_needs_it(trace):
     assert kept.made == 2 * made
     assert (
         map_payload(trace, 1, 2, half, size=8).encode()
-        == map_payload(trace, 1, 2, half, size=8, remember=kept).encode()
+        == map_payload(trace, 1, 2, half, size=8, memo=kept).encode()
     )

@@ -8,8 +8,8 @@ import torch
 
 import attnviz
 from attnviz.analysis.heads import token_metrics
-from attnviz.canvas import TokenAt, strip_payload, wire
-from attnviz.canvas.numbers import MASKED, Significant, codec_of
+from attnviz.canvas import TokenRef, strip_payload, wire
+from attnviz.canvas.codecs import MASKED, SignificantDigits, codec_of
 from attnviz.edits import BlockEdge, SetPattern
 from attnviz.errors import AttnVizError
 from tests.browser.apps.canvas_app import trace_of
@@ -46,7 +46,7 @@ def bits(w):
 def close(codes, numbers):
     """Codes say what a person would be shown of the numbers."""
     assert (codes != MASKED).all()
-    assert np.allclose(Significant().decode(codes), numbers, rtol=5.01e-4, atol=1e-7)
+    assert np.allclose(SignificantDigits().decode(codes), numbers, rtol=5.01e-4, atol=1e-7)
 
 
 def check(payload, trace, layer, head, keys=slice(None), queries=slice(None), own=True):
@@ -74,7 +74,7 @@ def test_numbers_of_a_decoder(trace, layer, head):
 
 @pytest.mark.parametrize("index", [0, 7, N - 1])
 def test_a_focused_token_gives_a_row_and_gets_a_column(trace, index):
-    payload = strip_payload(trace, 1, 2, focus=TokenAt("row", index), measure="sent")
+    payload = strip_payload(trace, 1, 2, focus=TokenRef("row", index), measure="sent")
     w, allowed, header, arrays = check(payload, trace, 1, 2)
     assert (header["focus"], header["measure"]) == (["row", index], "sent")
     for codes, numbers, seen in (
@@ -83,7 +83,7 @@ def test_a_focused_token_gives_a_row_and_gets_a_column(trace, index):
     ):
         np.testing.assert_array_equal(codes == MASKED, ~seen)
         close(codes[seen], numbers[seen])
-    as_key = strip_payload(trace, 1, 2, focus=TokenAt("col", index))
+    as_key = strip_payload(trace, 1, 2, focus=TokenRef("col", index))
     assert as_key.focus == ("row", index)  # the same token
 
 
@@ -100,10 +100,10 @@ def test_cross_attention_tints_one_text_by_the_other(both):
     assert (arrays["sent"] == MASKED).all() and (arrays["received"][queries] == MASKED).all()
     w, _ = truth(both, layer, 1)
     assert w.shape == (n_q, n_k)
-    given = strip_payload(both, layer, 1, focus=TokenAt("row", 2)).codes
+    given = strip_payload(both, layer, 1, focus=TokenRef("row", 2)).codes
     close(given["from"][keys], w[2])
     assert (given["from"][queries] == MASKED).all() and (given["to"] == MASKED).all()
-    got = strip_payload(both, layer, 1, focus=TokenAt("col", 2)).codes
+    got = strip_payload(both, layer, 1, focus=TokenRef("col", 2)).codes
     close(got["to"][queries], w[:, 2])
     assert (got["to"][keys] == MASKED).all() and (got["from"] == MASKED).all()
 
@@ -113,7 +113,7 @@ def test_both_texts_are_there_and_one_is_untinted(both, kind, place):
     layer = next(x.index for x in both.layers if x.kind == kind)
     lengths = [len(both.tokens), len(both.target_tokens)]
     own = [slice(0, lengths[0]), slice(lengths[0], None)][place]
-    payload = strip_payload(both, layer, 0, focus=TokenAt("row", 1), start=2)
+    payload = strip_payload(both, layer, 0, focus=TokenRef("row", 1), start=2)
     _, _, header, arrays = check(payload, both, layer, 0, own, own)
     sections = header["sections"]
     assert [len(s["names"]) for s in sections] == lengths
@@ -128,7 +128,7 @@ def test_sinks_take_their_share_of_what_is_sent():
     for layer in range(2):
         w, _, _, arrays = check(strip_payload(trace, layer, 1), trace, layer, 1)
         assert w.sum(axis=1).min() < 0.95
-        others = Significant().decode(arrays["sent"])
+        others = SignificantDigits().decode(arrays["sent"])
         assert (others < 1 - np.diag(w) - 1e-3).any()
 
 
@@ -143,7 +143,7 @@ def test_queries_inside_a_window_are_counted():
 def test_a_layer_that_hides_its_mask_divides_by_all_queries():
     trace = small("bloom")
     found = token_metrics(trace, 0, 1)
-    payload = strip_payload(trace, 0, 1, focus=TokenAt("row", 5))
+    payload = strip_payload(trace, 0, 1, focus=TokenRef("row", 5))
     w = trace.attention(0, 1).weights().double().numpy()
     rows = len(w) if found.seen is None else found.seen.numpy()
     close(payload.codes["received"], w.sum(axis=0) / rows)
@@ -152,12 +152,12 @@ def test_a_layer_that_hides_its_mask_divides_by_all_queries():
 
 def test_interventions_count(trace):
     blocked = small("gpt2", edits=(BlockEdge(0, 1, query=5, key=2),))
-    payload = strip_payload(blocked, 0, 1, focus=TokenAt("row", 5))
+    payload = strip_payload(blocked, 0, 1, focus=TokenRef("row", 5))
     check(payload, blocked, 0, 1)
     assert payload.codes["from"][2] == MASKED
     even = np.full((models.N, models.N), 1 / models.N, np.float32)
     pattern = small("gpt2", edits=(SetPattern(0, 1, torch.from_numpy(even)),))
-    shown = strip_payload(pattern, 0, 1, focus=TokenAt("row", 0))
+    shown = strip_payload(pattern, 0, 1, focus=TokenRef("row", 0))
     close(shown.codes["received"], np.full(models.N, 1 / models.N))
     close(shown.codes["from"], even[0])  # past what the mask would have allowed
     assert "all queries" in shown.helps["received"]
@@ -168,14 +168,14 @@ def test_queries_of_a_continued_text_are_its_last_tokens():
     ids = models.tokens(1, 12)
     past = model.module(ids[:, :9], use_cache=True).past_key_values
     trace = model.trace(None, inputs={"input_ids": ids[:, 9:], "past_key_values": past})
-    payload = strip_payload(trace, 0, 1, focus=TokenAt("row", 10))
+    payload = strip_payload(trace, 0, 1, focus=TokenRef("row", 10))
     w = trace.attention(0, 1).weights().double().numpy()
     (section,) = payload.sections
     assert (len(section.names), section.queries) == (12, 9)
     assert (payload.codes["sent"][:9] == MASKED).all()
     close(payload.codes["sent"][9:], w.sum(axis=1) - w[np.arange(3), np.arange(9, 12)])
     close(payload.codes["from"][:11], w[1, :11])
-    early = strip_payload(trace, 0, 1, focus=TokenAt("row", 4)).codes
+    early = strip_payload(trace, 0, 1, focus=TokenRef("row", 4)).codes
     assert (early["from"] == MASKED).all()  # it asked nothing here
     close(early["to"][9:], w[:, 4])
 
@@ -184,7 +184,7 @@ def test_what_is_not_there(trace, both):
     for wrong in (lambda: strip_payload(trace, 9, 0), lambda: strip_payload(trace, 0, 9)):
         with pytest.raises(AttnVizError):
             wrong()
-    for gone in (TokenAt("row", N), TokenAt("col", N + 5)):  # of a text that was longer
+    for gone in (TokenRef("row", N), TokenRef("col", N + 5)):  # of a text that was longer
         assert strip_payload(trace, 0, 0, focus=gone).focus is None
     ids = {strip_payload(trace, x, h).id for x in (0, 1) for h in (0, 1)}
     assert len(ids | {strip_payload(both, 0, 0).id}) == 5

@@ -159,7 +159,7 @@ def test_after_a_pattern_there_are_no_scores_and_views_say_so() -> None:
     for look in (
         a.scores,
         lambda: map_payload(trace, LAYER, HEAD, quantity="scores"),
-        lambda: matrices.pairs(trace, LAYER, HEAD, "scores"),
+        lambda: matrices.attention(trace, LAYER, HEAD, "scores"),
         lambda: matrices.one_query(trace, LAYER, HEAD, 3),
     ):
         with pytest.raises(AttnVizError, match="set by hand"):
@@ -167,7 +167,7 @@ def test_after_a_pattern_there_are_no_scores_and_views_say_so() -> None:
     assert a.masked() is None
     assert torch.isfinite(trace.attention(LAYER, 0).scores()[N - 1]).all()  # others have theirs
     map_payload(trace, LAYER, HEAD)  # its weights are drawn
-    assert matrices.pairs(trace, LAYER, HEAD).masked is None
+    assert matrices.attention(trace, LAYER, HEAD).masked is None
     later = torch.ones(N, N, dtype=torch.bool).triu(1)
     before = run(BlockEdge(LAYER, HEAD, 6, 2)).attention(LAYER, HEAD)
     later[6, 2] = True

@@ -51,9 +51,9 @@ def test_masked_keys_are_masked_whatever_number_is_used(fill: float, pad: int) -
     torch.testing.assert_close(a.scores()[allowed].double(), scores[allowed], rtol=1e-5, atol=1e-4)
     seen = heads.token_metrics(trace, 1, 2).seen
     assert torch.equal(seen, allowed.sum(0).double())
-    table = matrices.pairs(trace, 1, 2, "scores")
+    table = matrices.attention(trace, 1, 2, "scores")
     assert np.array_equal(table.masked, ~allowed.numpy())
-    assert np.array_equal(matrices.pairs(trace, 1, 2).masked, ~allowed.numpy())
+    assert np.array_equal(matrices.attention(trace, 1, 2).masked, ~allowed.numpy())
     assert torch.equal(
         torch.isneginf(overviews.picture(trace, 1, 2, "scores", size=N).cells), ~allowed
     )

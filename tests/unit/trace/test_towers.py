@@ -269,12 +269,12 @@ def test_what_looks_at_another_item_names_its_tokens() -> None:
     trace = attnviz.wrap(models.build("gpt2")).trace(inputs=given)
     own = [f"{i} {word}" for i, word in enumerate(words(given["input_ids"][1]))]
     for made in (
-        matrices.pairs(trace, 0, 1, "weights", item=1),
+        matrices.attention(trace, 0, 1, "weights", item=1),
         matrices.vectors(trace, 0, 1, "K", item=1),
         matrices.one_query(trace, 0, 1, 3, item=1),
     ):
         assert list(made.rows) == own
-    assert list(matrices.links(trace, 0, item=1).row_names) == own
+    assert list(matrices.edges(trace, 0, item=1).row_names) == own
     payload = map_payload(trace, 0, 1, item=1)
     assert list(payload.col_names) == words(given["input_ids"][1])
     # the first item's second half repeats its first; the second's words repeat nowhere

@@ -10,7 +10,7 @@ from attnviz.nn import AttentionSteps
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellSteps:
     """How query i of one head came to its weight on key j, and to its output.
 
     ``product.sum() == raw``; ``raw * scaling == scaled``; capped (where there is a softcap), then
@@ -41,7 +41,7 @@ class Cell:
     output: np.ndarray  # (d_head,)
 
 
-def take_apart(steps: AttentionSteps, head: int, query: int, key: int) -> Cell:
+def cell_steps(steps: AttentionSteps, head: int, query: int, key: int) -> CellSteps:
     """The arithmetic of one cell of ``steps.weights[0, head]``, with its own numbers.
 
     Args:
@@ -61,7 +61,7 @@ def take_apart(steps: AttentionSteps, head: int, query: int, key: int) -> Cell:
     applied = steps.weights if steps.weights_dropped is None else steps.weights_dropped
     weights = _row(applied[0, head, query])
     values = _row(steps.v[0, shared])
-    return Cell(
+    return CellSteps(
         query=q,
         key=k,
         product=q * k,

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from attnviz.charts.labels import axis, heading, positioned
+from attnviz.charts.axes import axis, heading, positioned
 from attnviz.charts.palettes import CATEGORIES
 
 

@@ -12,7 +12,7 @@ from attnviz.trace import Trace
 LONGEST = 80  # characters of one token that are sent; more than an axis or a tooltip shows
 
 
-def names(tokens: Sequence[Token]) -> list[str]:
+def token_names(tokens: Sequence[Token]) -> list[str]:
     """Tokens as they are written on a canvas. They are text there and never HTML."""
     return [visible(token.text)[:LONGEST] for token in tokens]
 

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from attnviz.charts.labels import heading
+from attnviz.charts.axes import heading
 from attnviz.charts.palettes import CATEGORIES
 
 

@@ -26,7 +26,7 @@ _MAX_DECIMALS = 6
 
 
 @dataclass(frozen=True)
-class Significant:
+class SignificantDigits:
     """Numbers >= 0 with four significant digits."""
 
     def encode(self, values: np.ndarray, masked: np.ndarray | None = None) -> np.ndarray:
@@ -59,14 +59,14 @@ class Significant:
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FixedPoint:
     """Numbers of either sign in steps of ``10 ** -decimals``, from ``low`` steps on."""
 
     decimals: int
     low: int
 
     @classmethod
-    def over(cls, values: np.ndarray) -> Fixed:
+    def over(cls, values: np.ndarray) -> FixedPoint:
         """The finest steps that reach from the smallest to the largest finite number."""
         finite = values[np.isfinite(values)]
         lowest, highest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
@@ -92,14 +92,14 @@ class Fixed:
         return {"kind": "fixed", "decimals": self.decimals, "low": self.low}
 
 
-Codec = Significant | Fixed
+Codec = SignificantDigits | FixedPoint
 
 
 def codec_of(header: dict[str, object]) -> Codec:
     """The codec that a header describes."""
     if header["kind"] == "significant":
-        return Significant()
-    return Fixed(int(str(header["decimals"])), int(str(header["low"])))
+        return SignificantDigits()
+    return FixedPoint(int(str(header["decimals"])), int(str(header["low"])))
 
 
 def as_shown(value: float) -> str:

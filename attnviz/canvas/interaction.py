@@ -10,7 +10,7 @@ _MOST = 1 << 31
 
 
 @dataclass(frozen=True)
-class View:
+class Viewport:
     """The part of a map that is on screen.
 
     Attributes:
@@ -28,7 +28,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class TokenAt:
+class TokenRef:
     """A token that was clicked in the lines view or the strip."""
 
     side: Literal["row", "col"]
@@ -48,10 +48,10 @@ class CanvasState:
     """
 
     selected: tuple[int, int] | None = None
-    view: View | None = None
+    view: Viewport | None = None
     cell: tuple[int, int] | None = None
     query: int | None = None
-    token: TokenAt | None = None
+    token: TokenRef | None = None
 
     @classmethod
     def of(cls, raw: object) -> CanvasState:
@@ -73,18 +73,18 @@ def _chosen(held: Mapping[str, Any], name: str) -> object:
     return sent.get("value") if isinstance(sent, Mapping) else None
 
 
-def _view(raw: Mapping[str, Any]) -> View | None:
+def _view(raw: Mapping[str, Any]) -> Viewport | None:
     rows, cols, have = _pair(raw.get("rows")), _pair(raw.get("cols")), raw.get("have", "")
     if rows is None or cols is None or rows[0] >= rows[1] or cols[0] >= cols[1]:
         return None
-    return View(rows, cols, have if isinstance(have, str) else "")
+    return Viewport(rows, cols, have if isinstance(have, str) else "")
 
 
-def _token(raw: Mapping[str, Any]) -> TokenAt | None:
+def _token(raw: Mapping[str, Any]) -> TokenRef | None:
     side, index = raw.get("side"), _index(raw.get("index"))
     if side not in ("row", "col") or index is None:
         return None
-    return TokenAt(side, index)
+    return TokenRef(side, index)
 
 
 def _pair(raw: object) -> tuple[int, int] | None:

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnviz.canvas import wire
-from attnviz.canvas.numbers import MASKED, TINY, Fixed, Significant, as_shown, codec_of
+from attnviz.canvas.codecs import MASKED, TINY, FixedPoint, SignificantDigits, as_shown, codec_of
 
 weights = st.floats(0, 1, width=32)
 
 
 def text_of(code: int) -> str:
     """What the browser writes for a code, as numbers.js does it."""
-    value = float(Significant().decode(np.array([code], np.uint16))[0])
+    value = float(SignificantDigits().decode(np.array([code], np.uint16))[0])
     if code in (0, TINY):
         return "0" if code == 0 else "< 1e-7"
     exponent = (code - 2) // 9000 - 7
@@ -28,7 +28,7 @@ def text_of(code: int) -> str:
 
 @given(weights)
 def test_a_weight_is_shown_as_the_backend_would_print_it(weight):
-    code = int(Significant().encode(np.array([weight], np.float32))[0])
+    code = int(SignificantDigits().encode(np.array([weight], np.float32))[0])
     assert text_of(code) == as_shown(weight)
 
 
@@ -39,28 +39,28 @@ def test_a_weight_is_shown_as_the_backend_would_print_it(weight):
 )
 def test_where_a_digit_more_or_less_begins(weight):
     weight = float(np.float32(weight))
-    assert text_of(int(Significant().encode(np.array([weight]))[0])) == as_shown(weight)
+    assert text_of(int(SignificantDigits().encode(np.array([weight]))[0])) == as_shown(weight)
 
 
 @given(st.lists(weights, min_size=2, max_size=30))
 def test_codes_rise_with_the_weights(values):
     """So the code of a maximum is the maximum of the codes, and a colour scale is a table."""
     numbers = np.sort(np.array(values, np.float32))
-    codes = Significant().encode(numbers).astype(int)
+    codes = SignificantDigits().encode(numbers).astype(int)
     assert (np.diff(codes) >= 0).all()
     assert codes.max() < MASKED
 
 
 def test_masked_is_told_from_zero():
-    codes = Significant().encode(np.array([0.0, 0.5, 0.0]), np.array([False, False, True]))
+    codes = SignificantDigits().encode(np.array([0.0, 0.5, 0.0]), np.array([False, False, True]))
     assert codes.tolist() == [0, codes[1], MASKED]
-    assert np.isnan(Significant().decode(codes)[2])
+    assert np.isnan(SignificantDigits().decode(codes)[2])
 
 
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=30))
 def test_a_score_is_shown_to_its_last_digit(values):
     scores = np.array([*values, -np.inf], np.float32)
-    codec = Fixed.over(scores)
+    codec = FixedPoint.over(scores)
     codes = codec.encode(scores)
     assert codes[-1] == MASKED
     shown = codec_of(json.loads(json.dumps(codec.header()))).decode(codes)[:-1]
