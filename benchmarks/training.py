@@ -19,7 +19,7 @@ from pathlib import Path
 from attnviz.train import jobs
 from attnviz.train.events import of_kind
 from attnviz.train.job import Job
-from attnviz.train.run import prepare
+from attnviz.train.run_job import prepare
 from attnviz.train.settings import JobSettings
 from attnviz.train.tasks import TASKS, find
 from attnviz.train.tasks.task import settings_for
@@ -62,14 +62,14 @@ def _rate(settings: JobSettings) -> float:
         made = prepare(settings, Path(folder))
         training = Training(Path(folder), settings, made)
         tokens = 0
-        saw = training.watch.saw
+        saw = training.job_callback.saw
 
         def count(n: int) -> None:
             nonlocal tokens
             tokens += n
             saw(n)
 
-        training.watch.saw = count  # type: ignore[method-assign]
+        training.job_callback.saw = count  # type: ignore[method-assign]
         began = time.perf_counter()
         training.train()
         return tokens / (time.perf_counter() - began)
@@ -85,7 +85,7 @@ def table(names: Sequence[str], missed: list[str]) -> Iterator[str]:
     yield "| --- | ---: | ---: | ---: | ---: |"
     for name in names:
         job = jobs.submit(settings_for(find(name)))
-        while job.status.is_live:
+        while job.status.is_active:
             time.sleep(0.2)
         task, seconds, last = find(name), _seconds(job), of_kind(job.events(), "evaluation")[-1]
         if task.goal is not None and last[task.measure] < task.goal:

@@ -7,7 +7,7 @@ import streamlit as st
 from attnviz.train import jobs
 from attnviz.ui import loading, sidebar
 from attnviz.ui.errors import as_text, attempt
-from attnviz.ui.training import from_model, from_nothing, results, watching
+from attnviz.ui.training import finetune_form, job_results, job_view, task_form
 from attnviz.ui.training.links import linked_choice
 from attnviz.ui.waiting import queue_status
 
@@ -30,15 +30,15 @@ if name:
         if st.button("New training", icon=":material/add:", key="new"):
             del st.query_params["job"]
             st.rerun()
-        at_rest = not (told.is_live if told else job.is_alive)
+        at_rest = not (told.is_active if told else job.is_alive)
         gone = at_rest and st.button("Delete", icon=":material/delete:", key="delete")
-        if gone and watching.done(lambda: jobs.delete(job)):
+        if gone and job_view.done(lambda: jobs.delete(job)):
             del st.query_params["job"]
             st.rerun()
     if told:
-        watching.watch(job)
-        if not told.is_live:
-            attempt(lambda: results.results(job))
+        job_view.watch(job)
+        if not told.is_active:
+            attempt(lambda: job_results.results(job))
     st.stop()
 
 status.caption("Attention while it is learned, head by head.")
@@ -50,10 +50,10 @@ with st.container(horizontal=True, gap="medium"):  # one below the other where i
     left, right = st.container(width=600), st.container(width=360)
 if door == "nothing":
     with left:
-        asked = attempt(from_nothing.form)
+        asked = attempt(task_form.form)
     with right:
         if asked is not None:
-            about = attempt(lambda: from_nothing.preview(asked))
+            about = attempt(lambda: task_form.preview(asked))
 else:
     choice, _, beside = sidebar.model_controls()
     report = queue_status(status, "Loading")
@@ -61,12 +61,12 @@ else:
     status.caption("Training starts from a copy: nobody's open model changes.")
     if model is not None:
         with left:
-            tuned = attempt(lambda: from_model.form(model, choice))
+            tuned = attempt(lambda: finetune_form.form(model, choice))
         with right:
             rows = attempt(tuned.check) if tuned else None
             if tuned and rows:
                 asked, data = tuned.settings, tuned.data
-                about = attempt(lambda: from_model.estimated(model, tuned, rows))
+                about = attempt(lambda: finetune_form.estimated(model, tuned, rows))
 with right:
     if about is not None:
         st.info(as_text(str(about)), icon=":material/schedule:")
@@ -81,6 +81,6 @@ with right:
         st.caption("Earlier trainings")
         with st.container(gap=None):
             for old in list(every.values())[:EARLIER]:
-                if st.button(watching.in_a_line(old), key=f"open_{old.name}", type="tertiary"):
+                if st.button(job_view.in_a_line(old), key=f"open_{old.name}", type="tertiary"):
                     st.query_params["job"] = old.name
                     st.rerun()

@@ -14,8 +14,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from attnviz.errors import AttnVizError
-from attnviz.train import events, queue
-from attnviz.train.job import ALIVE, LOCK, REQUEST, Job, requested
+from attnviz.train import device_queue, events
+from attnviz.train.job import LOCK_FILE, PROCESS_FILE, REQUEST_FILE, Job, pending_request
+from attnviz.train.process_file import process_file
 
 LOOK_SECONDS = 0.3  # between two looks at the line
 LOCK_SECONDS = 10.0  # one that was told to end may still be writing
@@ -36,9 +37,9 @@ def main(arguments: list[str]) -> int:
         return _follow(job)
     try:
         with (
-            FileLock(job.folder / LOCK, timeout=LOCK_SECONDS),
-            queue.signed(job.folder / ALIVE),
-            queue.ticket(job.folder.parent, device, job.name),
+            FileLock(job.folder / LOCK_FILE, timeout=LOCK_SECONDS),
+            process_file(job.folder / PROCESS_FILE),
+            device_queue.ticket(job.folder.parent, device, job.name),
         ):
             return _run(job) if _my_turn(job, device) else 0
     except Timeout:
@@ -48,10 +49,10 @@ def main(arguments: list[str]) -> int:
 
 def _my_turn(job: Job, device: str) -> bool:
     """Waits in line; False if somebody took the job out of it."""
-    while queue.ahead(job.folder.parent, device, job.name):
-        if request := requested(job.folder):
+    while device_queue.jobs_ahead(job.folder.parent, device, job.name):
+        if request := pending_request(job.folder):
             state = "cancelled" if request == "cancel" else "paused"
-            (job.folder / REQUEST).unlink(missing_ok=True)
+            (job.folder / REQUEST_FILE).unlink(missing_ok=True)
             events.append(job.folder, "state", job.status.step, state=state, sentence="")
             return False
         time.sleep(LOOK_SECONDS)
@@ -67,7 +68,7 @@ def _follow(job: Job) -> int:
 
 def _run(job: Job) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the app: other people compute too
-    from attnviz.train.run import run  # torch: only once the device is free
+    from attnviz.train.run_job import run  # torch: only once the device is free
 
     return run(job)
 

@@ -94,7 +94,7 @@ def estimate(
     return Estimate(
         seconds=START_SECONDS + schedule.steps * step + evaluated + moved / DISK,
         memory=memory,
-        disk=kept + merged + a_snapshot * len(schedule.snapshot_marks),
+        disk=kept + merged + a_snapshot * len(schedule.snapshot_at),
         n_trainable=n_learn,
         n_parameters=n,
         fits=memory < available_memory(torch.device(settings.device)),

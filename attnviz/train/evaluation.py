@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnviz.train.material import Batch, Predicts
+from attnviz.train.training_setup import Batch, LabelAlignment
 
-IGNORED = -100  # transformers' label for positions without one
+IGNORE_INDEX = -100  # transformers' label for positions without one
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Score:
 
 @torch.no_grad()
 def evaluate(
-    module: Any, batches: Sequence[Batch], predicts: Predicts, device: torch.device
+    module: Any, batches: Sequence[Batch], predicts: LabelAlignment, device: torch.device
 ) -> Score:
     """Runs the batches through the model, without dropout, and leaves its mode as it was."""
     was_training = module.training
@@ -42,7 +42,7 @@ def evaluate(
             moved = {name: values.to(device) for name, values in batch.items()}
             output = module(**moved)
             guesses, labels = aligned(output.logits, moved["labels"], predicts)
-            counted = labels != IGNORED
+            counted = labels != IGNORE_INDEX
             right = (guesses == labels) | ~counted
             n = int(counted.sum())
             total += float(output.loss) * n
@@ -56,7 +56,7 @@ def evaluate(
     return Score(total / count, n_right / count, n_exact / max(1, n_examples))
 
 
-def aligned(logits: Tensor, labels: Tensor, predicts: Predicts) -> tuple[Tensor, Tensor]:
+def aligned(logits: Tensor, labels: Tensor, predicts: LabelAlignment) -> tuple[Tensor, Tensor]:
     """(B, n) likeliest tokens and the labels they should be; (B,) for classes."""
     if predicts == "next":
         return logits[:, :-1].argmax(-1), labels[:, 1:]

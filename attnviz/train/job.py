@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from attnviz.errors import AttnVizError
-from attnviz.train import events, queue
+from attnviz.train import device_queue, events
 from attnviz.train.events import Event
+from attnviz.train.process_file import is_process_alive
 from attnviz.train.settings import JobSettings, Limits, read, with_limits
 
 State = Literal[
@@ -23,11 +24,11 @@ State = Literal[
 LIVE = ("queued", "running")  # states that a process is behind
 RESUMABLE = ("paused", "stopped", "failed", "interrupted", "cancelled")
 
-FILE = "job.json"
-LOG = "log"
-REQUEST = "request"  # a file that says "pause" or "cancel"
-LOCK = "work.lock"  # held by the one process that works on the job
-ALIVE = "alive.json"  # says which that is
+SETTINGS_FILE = "job.json"
+LOG_FILE = "log"
+REQUEST_FILE = "request"  # a file that says "pause" or "cancel"
+LOCK_FILE = "work.lock"  # held by the one process that works on the job
+PROCESS_FILE = "alive.json"  # says which that is
 STARTING_SECONDS = 30  # Python has to start before the process can hold its lock
 
 
@@ -39,7 +40,7 @@ class Status:
         state: "stopped" is a limit reached; "interrupted" a process that ended without a word.
         step, steps: done, and to do.
         sentence: what a person should know about the state; often empty.
-        ahead: jobs before it in the line of its device, while it is queued.
+        jobs_ahead: jobs before it in the queue of its device, while it is queued.
         loss: the newest, None before the first.
     """
 
@@ -47,11 +48,11 @@ class Status:
     step: int
     steps: int
     sentence: str = ""
-    ahead: int | None = None
+    jobs_ahead: int | None = None
     loss: float | None = None
 
     @property
-    def is_live(self) -> bool:
+    def is_active(self) -> bool:
         """Whether a process is at work or in line."""
         return self.state in LIVE
 
@@ -75,7 +76,7 @@ class Job:
     @property
     def settings(self) -> JobSettings:
         """What it was told."""
-        return read(self.folder / FILE)
+        return read(self.folder / SETTINGS_FILE)
 
     def events(self) -> tuple[Event, ...]:
         """Everything that happened, see `attnviz.train.events`."""
@@ -107,13 +108,13 @@ class Job:
                     "memory. Resume goes on from the last checkpoint."
                 )
         elif state == "queued":
-            ahead = queue.ahead(self.folder.parent, settings.device, self.name)
+            ahead = device_queue.jobs_ahead(self.folder.parent, settings.device, self.name)
         return Status(state, done, settings.schedule.steps, sentence, ahead, loss)
 
     @property
     def is_alive(self) -> bool:
         """Whether its process runs or waits."""
-        return queue.is_held(self.folder / ALIVE)
+        return is_process_alive(self.folder / PROCESS_FILE)
 
     @property
     def checkpoint(self) -> Path | None:
@@ -156,8 +157,10 @@ class Job:
         if not status.can_resume:
             raise AttnVizError(f"A job that is {status.state} cannot be resumed.")
         if limits is not None:
-            write(self.folder / FILE, with_limits(self.settings, limits).to_json())
-        (self.folder / REQUEST).unlink(missing_ok=True)
+            write_atomically(
+                self.folder / SETTINGS_FILE, with_limits(self.settings, limits).to_json()
+            )
+        (self.folder / REQUEST_FILE).unlink(missing_ok=True)
         events.append(self.folder, "state", status.step, state="queued", sentence="")
         self.start()
 
@@ -165,9 +168,9 @@ class Job:
         """Starts the process, detached from this one: it outlives a browser and its server."""
         here = Path(__file__).resolve().parents[2]
         paths = os.pathsep.join([str(here), *filter(None, [os.environ.get("PYTHONPATH")])])
-        with (self.folder / LOG).open("ab") as log:
+        with (self.folder / LOG_FILE).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "attnviz.train", str(self.folder / FILE)],
+                [sys.executable, "-m", "attnviz.train", str(self.folder / SETTINGS_FILE)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -181,9 +184,9 @@ class Job:
         status = self.status
         if status.state in ("finished", "cancelled"):
             raise AttnVizError(f"The job is {status.state}.")
-        write(self.folder / REQUEST, request)
+        write_atomically(self.folder / REQUEST_FILE, request)
         if not self.is_alive and not (status.state == "queued" and self._is_starting()):
-            (self.folder / REQUEST).unlink(missing_ok=True)
+            (self.folder / REQUEST_FILE).unlink(missing_ok=True)
             events.append(self.folder, "state", status.step, state=state, sentence="")
 
     def _is_starting(self) -> bool:
@@ -191,16 +194,16 @@ class Job:
         return bool(states) and abs(time.time() - states[-1]["time"]) < STARTING_SECONDS
 
 
-def write(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Writes a small file whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     draft.write_text(text, encoding="utf-8")
     os.replace(draft, path)
 
 
-def requested(folder: Path) -> str:
+def pending_request(folder: Path) -> str:
     """What somebody asked of the job: "pause", "cancel" or ""."""
     try:
-        return (folder / REQUEST).read_text(encoding="utf-8").strip()
+        return (folder / REQUEST_FILE).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):  # nobody asked, or not in words
         return ""

@@ -11,7 +11,7 @@ from pathlib import Path
 from attnviz.errors import AttnVizError
 from attnviz.models.cache import data_folder
 from attnviz.train import events
-from attnviz.train.job import FILE, Job, write
+from attnviz.train.job import SETTINGS_FILE, Job, write_atomically
 from attnviz.train.settings import FinetuneWork, JobSettings
 
 
@@ -57,7 +57,7 @@ def create(settings: JobSettings, data: bytes | None = None) -> Job:
             ) from error
     if data is not None and isinstance(settings.work, FinetuneWork):
         (path / settings.work.data).write_bytes(data)
-    write(path / FILE, settings.to_json())
+    write_atomically(path / SETTINGS_FILE, settings.to_json())
     events.append(path, "state", 0, state="queued", sentence="")
     return Job(path)
 

@@ -17,7 +17,7 @@ from attnviz.errors import AttnVizError
 from attnviz.models import catalog
 from attnviz.trace import AttentionMap, Prediction, Trace
 from attnviz.train import snapshots
-from attnviz.train.checkpoint import TRAINING, write_folder
+from attnviz.train.checkpoint_files import TRAINING, write_folder
 from attnviz.train.job import Job
 
 Form = Literal["model", "adapter"]

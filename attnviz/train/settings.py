@@ -77,17 +77,17 @@ class Schedule:
         return max(1, self.steps // LOGS)
 
     @property
-    def evaluation_marks(self) -> frozenset[int]:
+    def evaluate_at(self) -> frozenset[int]:
         """Steps after which the held-out data is looked at."""
         return self._marks(self.evaluations)
 
     @property
-    def checkpoint_marks(self) -> frozenset[int]:
+    def checkpoint_at(self) -> frozenset[int]:
         """Steps after which a checkpoint is written: each is also a point of the loss curve."""
         return self._marks(self.checkpoints)
 
     @property
-    def snapshot_marks(self) -> frozenset[int]:
+    def snapshot_at(self) -> frozenset[int]:
         """Steps after which the probe's attention is kept; 0 is before the first."""
         if self.snapshot_steps is not None:
             return frozenset(self.snapshot_steps)

@@ -14,21 +14,21 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from attnviz.train.checkpoint import (
+from attnviz.train.checkpoint_files import (
     TRAINING,
     folder_bytes,
     load_optimizer,
-    load_randomness,
+    load_rng_state,
     save_model,
     save_optimizer,
-    save_randomness,
+    save_rng_state,
     write_folder,
 )
 from attnviz.train.evaluation import evaluate
-from attnviz.train.failures import not_finite
-from attnviz.train.material import Examples, Material, as_drawn, n_tokens
+from attnviz.train.job_callback import JobCallback
 from attnviz.train.settings import JobSettings
-from attnviz.train.watching import Watch
+from attnviz.train.training_errors import loss_not_finite
+from attnviz.train.training_setup import Examples, TrainingSetup, identity_collator, n_tokens
 
 _DECAYS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 _STATE = "trainer_state.json"  # transformers looks for it under this name
@@ -39,44 +39,44 @@ class Training(Trainer):
     """One sitting of a training.
 
     Args:
-        folder: the job's. material: what it is made of.
+        folder: the job's. setup: what it is made of.
     """
 
-    def __init__(self, folder: Path, settings: JobSettings, material: Material) -> None:
+    def __init__(self, folder: Path, settings: JobSettings, setup: TrainingSetup) -> None:
         arguments = _arguments(folder, settings)
         schedule = settings.schedule
         a_step = schedule.batch_size * schedule.accumulation * arguments.world_size
-        self.watch = Watch(folder, settings, material, arguments.process_index == 0)
-        self._use_cache = getattr(material.base.config, "use_cache", None)
+        self.job_callback = JobCallback(folder, settings, setup, arguments.process_index == 0)
+        self._use_cache = getattr(setup.base.config, "use_cache", None)
         super().__init__(
-            model=material.module,
+            model=setup.module,
             args=arguments,
-            data_collator=as_drawn,
-            train_dataset=Examples(material.draw, schedule.steps * a_step),
-            callbacks=[self.watch],
+            data_collator=identity_collator,
+            train_dataset=Examples(setup.draw, schedule.steps * a_step),
+            callbacks=[self.job_callback],
         )
         self.remove_callback(PrinterCallback)
         # a batch's loss is the mean over its own tokens, and steps the mean over batches
         self.model_accepts_loss_kwargs = False
         self._folder = folder
         self._settings = settings
-        self._material = material
+        self._setup = setup
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> Tensor:
         """One batch forward and backward."""
-        self.watch.saw(n_tokens(inputs))
+        self.job_callback.saw(n_tokens(inputs))
         return super().training_step(model, inputs, num_items_in_batch)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Loss and accuracy on the held-out batches; each process computes the same."""
-        if not self._material.held_out:
+        if not self._setup.held_out:
             return {}
         score = evaluate(
-            self._material.module,
-            self._material.held_out,
-            self._material.predicts,
+            self._setup.module,
+            self._setup.held_out,
+            self._setup.predicts,
             self.args.device,
         )
         metrics = {
@@ -93,15 +93,15 @@ class Training(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         step = self.state.global_step
-        module = self._material.module
+        module = self._setup.module
         if not all(bool(torch.isfinite(p).all()) for p in module.parameters() if p.requires_grad):
-            raise not_finite(step, self._settings.schedule.learning_rate)
+            raise loss_not_finite(step, self._settings.schedule.learning_rate)
         parent = self._folder / "checkpoint"
         drafts = parent / ".ranks"
         rank = self.args.process_index
         if rank > 0:
             drafts.mkdir(parents=True, exist_ok=True)
-            save_randomness(drafts, rank)
+            save_rng_state(drafts, rank)
         _wait_for_all()
         if rank == 0:
             older = sorted(parent.glob("step-*"))
@@ -117,33 +117,35 @@ class Training(Trainer):
 
     def save(self, module: nn.Module, folder: Path) -> None:
         """Writes the model, or the adapter, as it was given but for what it has learned."""
-        config = self._material.base.config
+        config = self._setup.base.config
         training = getattr(config, "use_cache", None)
         if self._use_cache is not None:  # the loop turns it off
             config.use_cache = self._use_cache
         try:
-            save_model(module, self._material, folder)
+            save_model(module, self._setup, folder)
         finally:
             if self._use_cache is not None:
                 config.use_cache = training
 
     def _fill(self, folder: Path) -> None:
-        self.save(self._material.module, folder)
+        self.save(self._setup.module, folder)
         training = folder / TRAINING
         training.mkdir()
         assert self.optimizer is not None and self.lr_scheduler is not None
         save_optimizer(training, self.optimizer.state_dict(), self.lr_scheduler.state_dict())
-        save_randomness(training, 0)
+        save_rng_state(training, 0)
         for path in (self._folder / "checkpoint" / ".ranks").glob("random-*"):
             shutil.copy(path, training)
         self.state.log_history = []  # the events have it, and it grows
         self.state.save_to_json(str(training / _STATE))
-        (training / _CLOCK).write_text(json.dumps(self.watch.total_seconds), encoding="utf-8")
+        (training / _CLOCK).write_text(
+            json.dumps(self.job_callback.total_seconds), encoding="utf-8"
+        )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """The module was already read from the checkpoint, see `attnviz.train.run`."""
+        """The module was already read from the checkpoint, see `attnviz.train.run_job`."""
         clock = Path(resume_from_checkpoint) / _CLOCK
-        self.watch.seconds = float(json.loads(clock.read_text(encoding="utf-8")))
+        self.job_callback.seconds = float(json.loads(clock.read_text(encoding="utf-8")))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
@@ -155,7 +157,7 @@ class Training(Trainer):
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
-            load_randomness(Path(checkpoint), self.args.process_index)
+            load_rng_state(Path(checkpoint), self.args.process_index)
 
     def _load_scaler(self, checkpoint: str | None) -> None:
         """Full precision has no gradient scaler."""

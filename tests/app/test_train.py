@@ -15,7 +15,7 @@ from attnviz.models import catalog
 from attnviz.nn import AttentionConfig
 from attnviz.train import jobs
 from attnviz.train.job import Job
-from attnviz.train.run import run
+from attnviz.train.run_job import run
 from attnviz.train.settings import TaskWork
 from attnviz.train.tasks import TASKS, find
 from attnviz.train.tasks.task import settings_for
@@ -56,7 +56,7 @@ def start(app: AppTest) -> Job:
 
 def ended(job: Job) -> None:
     end = time.monotonic() + 180
-    while job.status.is_live and time.monotonic() < end:
+    while job.status.is_active and time.monotonic() < end:
         time.sleep(0.1)
 
 

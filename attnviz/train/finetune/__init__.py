@@ -1,5 +1,5 @@
 """Fine-tuning a loaded model, on a copy of its weights."""
 
-from attnviz.train.finetune.work import prepare
+from attnviz.train.finetune.setup import prepare
 
 __all__ = ["prepare"]

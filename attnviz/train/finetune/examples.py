@@ -13,10 +13,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from attnviz.errors import AttnVizError
-from attnviz.train.evaluation import IGNORED
-from attnviz.train.finetune.files import Row, read_rows, rows_of
-from attnviz.train.material import Batch, Predicts, Probe, shuffled
+from attnviz.train.evaluation import IGNORE_INDEX
+from attnviz.train.finetune.data_files import Row, read_rows, rows_of
 from attnviz.train.settings import FinetuneWork, Schedule
+from attnviz.train.training_setup import Batch, LabelAlignment, ProbeExample, shuffled
 
 MASKED = 0.15  # share of tokens to guess (Devlin et al. 2018), of them 80% hidden, 10% replaced
 HELD_OUT_EXAMPLES = 256  # at most; an evaluation should take less time than the training around it
@@ -29,12 +29,12 @@ Draw = Callable[[Sequence[int]], Batch]
 
 @dataclass(frozen=True)
 class Data:
-    """Tokenised data, as `Material` holds it."""
+    """Tokenised data, as `TrainingSetup` holds it."""
 
     draw: Draw
     held_out: tuple[Batch, ...]
-    probe: Probe
-    predicts: Predicts
+    probe: ProbeExample
+    predicts: LabelAlignment
 
 
 def columns_of(work: FinetuneWork) -> tuple[str, ...]:
@@ -139,7 +139,7 @@ def _running_text(
     probe_ids = (rest if kept else train)[0, len(front) : len(front) + PROBE_TOKENS].tolist()
     if masked:
         probe_ids[len(probe_ids) // 2] = tokenizer.mask_token_id
-    probe = Probe(str(tokenizer.decode(probe_ids)).strip())
+    probe = ProbeExample(str(tokenizer.decode(probe_ids)).strip())
     plain = shuffled({"input_ids": train}, schedule.seed)
 
     def draw(indices: Sequence[int]) -> Batch:
@@ -167,7 +167,7 @@ def hide(ids: Tensor, tokenizer: PreTrainedTokenizerBase, generator: torch.Gener
     others = torch.randint(0, len(tokenizer), ids.shape, generator=generator)
     shown = ids.masked_fill(guessed & (how < 0.8), tokenizer.mask_token_id)  # type: ignore[arg-type]
     shown = torch.where(guessed & (how >= 0.9), others, shown)
-    return {"input_ids": shown, "labels": ids.masked_fill(~guessed, IGNORED)}
+    return {"input_ids": shown, "labels": ids.masked_fill(~guessed, IGNORE_INDEX)}
 
 
 def _pairs(
@@ -197,7 +197,7 @@ def _pairs(
         else:
             target = _padded(tokenizer, answers, length, as_target=True)
             hidden = target["attention_mask"] == 0
-            batch["labels"] = target["input_ids"].masked_fill(hidden, IGNORED)
+            batch["labels"] = target["input_ids"].masked_fill(hidden, IGNORE_INDEX)
         return batch
 
     places = shuffled({"at": torch.tensor(train)}, schedule.seed)
@@ -209,7 +209,7 @@ def _pairs(
     parts = range(0, len(looked_at), EVALUATED_AT_ONCE)
     held_out = tuple(batch_of(looked_at[i : i + EVALUATED_AT_ONCE]) for i in parts)
     shown = rows[rest[0] if rest else train[0]].values
-    probe = Probe(shown[first], None if names else shown[second])
+    probe = ProbeExample(shown[first], None if names else shown[second])
     return Data(draw, held_out, probe, "class" if names else "same")
 
 

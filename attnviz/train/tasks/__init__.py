@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnviz.errors import AttnVizError
-from attnviz.train.tasks import brackets, dates, digits, modular, sequences, text
+from attnviz.train.tasks import brackets, dates, digits, modular, own_text, sequences
 from attnviz.train.tasks.task import Task
 
 TASKS: dict[str, Task] = {
@@ -16,7 +16,7 @@ TASKS: dict[str, Task] = {
         brackets.BRACKETS,
         modular.MODULAR,
         dates.DATES,
-        text.TEXT,
+        own_text.TEXT,
         digits.DIGITS,
     )
 }

@@ -8,43 +8,43 @@ import torch
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
-from attnviz.train.evaluation import IGNORED
-from attnviz.train.material import Batch, Probe, endless
+from attnviz.train.evaluation import IGNORE_INDEX
 from attnviz.train.settings import Schedule
 from attnviz.train.tasks.task import (
     HELD_OUT_SEED,
     SMALL,
-    Lesson,
     Task,
+    TaskData,
     held_out_batches,
-    of_part,
+    sample_split,
 )
-from attnviz.train.tasks.vocabulary import SPECIAL, by_character
+from attnviz.train.tasks.vocabulary import SPECIAL, character_tokenizer
+from attnviz.train.training_setup import Batch, ProbeExample, endless
 
 OPEN, CLOSE = "([{<", ")]}>"
 THEN, STOP = "=", "."
 FIRST = len(SPECIAL) + 2
 
 
-def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> Lesson:
+def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> TaskData:
     kinds, length = options["kinds"], options["length"]
     if not (1 <= kinds <= len(OPEN) and 2 <= length <= 64):
         raise AttnVizError(
             f"{kinds} kinds of brackets and {length} of them cannot be.",
             f"Choose 1 to {len(OPEN)} kinds, and 2 to 64 brackets.",
         )
-    tokenizer = by_character([THEN, STOP, *OPEN[:kinds], *CLOSE[:kinds]])
+    tokenizer = character_tokenizer([THEN, STOP, *OPEN[:kinds], *CLOSE[:kinds]])
 
     def sample(generator: torch.Generator, n: int) -> Tensor:
         return beginnings(generator, n, length, kinds)
 
     def make(generator: torch.Generator, n: int, held_out: bool = False) -> Batch:
-        beginning = of_part(sample, generator, n, held_out)  # (n, length)
+        beginning = sample_split(sample, generator, n, held_out)  # (n, length)
         answers = [closing(row, kinds) for row in beginning.tolist()]
         longest = max(len(answer) for answer in answers)
         then, stop, pad = len(SPECIAL), len(SPECIAL) + 1, 0
         ids = torch.full((n, length + longest + 2), pad)
-        labels = torch.full_like(ids, IGNORED)
+        labels = torch.full_like(ids, IGNORE_INDEX)
         ids[:, :length] = beginning
         ids[:, length] = then
         for i, answer in enumerate(answers):
@@ -54,13 +54,13 @@ def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) 
         return {"input_ids": ids, "labels": labels, "attention_mask": (ids != pad).long()}
 
     batch = make(torch.Generator().manual_seed(HELD_OUT_SEED + 1), 16, True)
-    longest = int((batch["labels"] != IGNORED).sum(1).argmax())
+    longest = int((batch["labels"] != IGNORE_INDEX).sum(1).argmax())
     whole = str(tokenizer.decode(batch["input_ids"][longest], skip_special_tokens=True))
-    return Lesson(
+    return TaskData(
         tokenizer,
         endless(make, schedule.seed),
         held_out_batches(lambda g, n: make(g, n, True)),
-        Probe(whole.rstrip(STOP)),
+        ProbeExample(whole.rstrip(STOP)),
     )
 
 

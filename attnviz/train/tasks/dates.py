@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
-from attnviz.train.evaluation import IGNORED
-from attnviz.train.material import Batch, Probe, endless
+from attnviz.train.evaluation import IGNORE_INDEX
 from attnviz.train.settings import Schedule
-from attnviz.train.tasks.task import SMALL, Lesson, Task, held_out_batches, of_part
-from attnviz.train.tasks.vocabulary import END, PAD, SPECIAL, by_character
+from attnviz.train.tasks.task import SMALL, Task, TaskData, held_out_batches, sample_split
+from attnviz.train.tasks.vocabulary import END, PAD, SPECIAL, character_tokenizer
+from attnviz.train.training_setup import Batch, ProbeExample, endless
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
@@ -44,14 +44,14 @@ def other_way(words: str) -> str:
         ) from None
 
 
-def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> Lesson:
+def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> TaskData:
     first_year, last_year = options["first_year"], options["last_year"]
     if not 1000 <= first_year <= last_year <= 9999:
         raise AttnVizError(
             f"The years {first_year} to {last_year} cannot be.", "Choose 1000 to 9999, in order."
         )
     characters = sorted({*string.digits, " ", "-", *"".join(MONTHS)})
-    tokenizer = by_character(characters, close=True)
+    tokenizer = character_tokenizer(characters, close=True)
     numbers = {name: len(SPECIAL) + i for i, name in enumerate(characters)}
     begin = datetime.date(first_year, 1, 1).toordinal()
     end = datetime.date(last_year, 12, 31).toordinal()
@@ -69,7 +69,7 @@ def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) 
         return ids
 
     def make(generator: torch.Generator, n: int, held_out: bool = False) -> Batch:
-        days = of_part(sample, generator, n, held_out)[:, 0].tolist()
+        days = sample_split(sample, generator, n, held_out)[:, 0].tolist()
         pairs = []
         for i, ordinal in enumerate(days):
             day = datetime.date.fromordinal(ordinal)
@@ -79,17 +79,17 @@ def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) 
         return {
             "input_ids": ids,
             "attention_mask": (ids != SPECIAL.index(PAD)).long(),
-            "labels": answers.masked_fill(answers == SPECIAL.index(PAD), IGNORED),
+            "labels": answers.masked_fill(answers == SPECIAL.index(PAD), IGNORE_INDEX),
         }
 
     day = datetime.date(2024, 3, 5)
-    return Lesson(
+    return TaskData(
         tokenizer,
         endless(make, schedule.seed),
         held_out_batches(lambda g, n: make(g, n, True)),
-        Probe(in_words(day), day.isoformat()),
+        ProbeExample(in_words(day), day.isoformat()),
         predicts="same",
-        choose=lambda words: Probe(words, other_way(words)),
+        choose=lambda words: ProbeExample(words, other_way(words)),
     )
 
 

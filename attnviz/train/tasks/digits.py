@@ -14,9 +14,9 @@ from transformers import ViTConfig, ViTForImageClassification
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from attnviz.errors import AttnVizError
-from attnviz.train.material import Batch, Probe, shuffled
 from attnviz.train.settings import Schedule
-from attnviz.train.tasks.task import Lesson, Task
+from attnviz.train.tasks.task import Task, TaskData
+from attnviz.train.training_setup import Batch, ProbeExample, shuffled
 
 SIDE = 8
 BRIGHTEST = 16  # of a pixel, as scikit-learn gives them
@@ -37,7 +37,7 @@ def as_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray((pixels * 255).round().to(torch.uint8).numpy()).convert("RGB")
 
 
-def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> Lesson:
+def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> TaskData:
     patch = options["patch"]
     if patch not in (1, 2, 4):
         raise AttnVizError(f"Patches of {patch} pixels do not fill 8.", "Choose 1, 2 or 4.")
@@ -57,17 +57,17 @@ def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) 
         generator = torch.Generator().manual_seed(schedule.seed * 1_000_003_000 + indices[0])
         return {**batch, "pixel_values": moved(batch["pixel_values"], generator)}
 
-    return Lesson(
+    return TaskData(
         tokenizer=None,
         draw=draw,
         held_out=tuple(
             {"pixel_values": values[part], "labels": labels[part]} for part in kept.split(120)
         ),
-        probe=Probe(image=as_image(pixels[kept[0]])),
+        probe=ProbeExample(image=as_image(pixels[kept[0]])),
         predicts="class",
         module=_transformer(model, patch),
         processor=processor,
-        choose=lambda place: Probe(image=as_image(pixels[kept[_place(place)]])),
+        choose=lambda place: ProbeExample(image=as_image(pixels[kept[_place(place)]])),
     )
 
 

@@ -7,39 +7,39 @@ from typing import Any
 import torch
 
 from attnviz.errors import AttnVizError
-from attnviz.train.evaluation import IGNORED
-from attnviz.train.material import Probe, shuffled
+from attnviz.train.evaluation import IGNORE_INDEX
 from attnviz.train.settings import Schedule
-from attnviz.train.tasks.task import SMALL, Lesson, Task
-from attnviz.train.tasks.vocabulary import SPECIAL, by_word
+from attnviz.train.tasks.task import SMALL, Task, TaskData
+from attnviz.train.tasks.vocabulary import SPECIAL, word_tokenizer
+from attnviz.train.training_setup import ProbeExample, shuffled
 
 ANSWER = 4  # where the sum stands in "a + b = c"
 
 
-def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> Lesson:
+def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> TaskData:
     p, share = options["modulus"], options["trained"]
     if not (3 <= p <= 199 and 0.05 <= share <= 0.95):
         raise AttnVizError(
             f"The modulus {p} with a share of {share} cannot be.",
             "Choose a modulus of 3 to 199, and 0.05 to 0.95 of the sums to train on.",
         )
-    tokenizer = by_word(["+", "=", *map(str, range(p))])
+    tokenizer = word_tokenizer(["+", "=", *map(str, range(p))])
     plus, equals, zero = len(SPECIAL), len(SPECIAL) + 1, len(SPECIAL) + 2
     a, b = torch.arange(p).repeat_interleave(p), torch.arange(p).repeat(p)
     signs = torch.ones_like(a)
     columns = [a + zero, signs * plus, b + zero, signs * equals, (a + b) % p + zero]
     ids = torch.stack(columns, dim=1)  # (p * p, 5)
-    labels = torch.full_like(ids, IGNORED)
+    labels = torch.full_like(ids, IGNORE_INDEX)
     labels[:, ANSWER] = ids[:, ANSWER]
     order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(schedule.seed))
     cut = round(len(ids) * share)
     train, held_out = ids[order[:cut]], order[cut:]
     probe = ids[held_out[0], :ANSWER]
-    return Lesson(
+    return TaskData(
         tokenizer,
         shuffled({"input_ids": train, "labels": labels[order[:cut]]}, schedule.seed),
         tuple({"input_ids": ids[part], "labels": labels[part]} for part in held_out.split(512)),
-        Probe(str(tokenizer.decode(probe))),
+        ProbeExample(str(tokenizer.decode(probe))),
     )
 
 

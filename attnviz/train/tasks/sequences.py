@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
-from attnviz.train.evaluation import IGNORED
-from attnviz.train.material import Batch, Probe, endless
+from attnviz.train.evaluation import IGNORE_INDEX
 from attnviz.train.settings import Schedule
 from attnviz.train.tasks.task import (
     HELD_OUT_SEED,
     SMALL,
-    Lesson,
     Task,
+    TaskData,
     held_out_batches,
-    of_part,
+    sample_split,
 )
-from attnviz.train.tasks.vocabulary import SPECIAL, by_character
+from attnviz.train.tasks.vocabulary import SPECIAL, character_tokenizer
+from attnviz.train.training_setup import Batch, ProbeExample, endless
 
 LETTERS = string.ascii_lowercase + string.ascii_uppercase
 THEN, STOP = ">", "."  # between question and answer, and after it
@@ -30,13 +30,13 @@ FIRST = len(SPECIAL) + 2  # the first letter's id
 
 def _transduction(
     answer: Callable[[Tensor], Tensor],
-) -> Callable[[dict[str, Any], dict[str, Any], Schedule], Lesson]:
+) -> Callable[[dict[str, Any], dict[str, Any], Schedule], TaskData]:
     """Lessons of the form ``question>answer.``, the answer a function of the question's ids."""
 
-    def lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> Lesson:
+    def lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> TaskData:
         letters = _letters(options["symbols"])
         shortest, longest = _lengths(options)
-        tokenizer = by_character([THEN, STOP, *letters])
+        tokenizer = character_tokenizer([THEN, STOP, *letters])
 
         def make(generator: torch.Generator, n: int, held_out: bool = False) -> Batch:
             length = int(torch.randint(shortest, longest + 1, (1,), generator=generator))
@@ -44,26 +44,26 @@ def _transduction(
             def sample(g: torch.Generator, m: int) -> Tensor:
                 return torch.randint(FIRST, FIRST + len(letters), (m, length), generator=g)
 
-            question = of_part(sample, generator, n, held_out)  # (n, length)
+            question = sample_split(sample, generator, n, held_out)  # (n, length)
             then, stop = (torch.full((n, 1), len(SPECIAL) + i) for i in (0, 1))
             ids = torch.cat([question, then, answer(question), stop], dim=1)
             labels = ids.clone()
-            labels[:, : length + 1] = IGNORED
+            labels[:, : length + 1] = IGNORE_INDEX
             return {"input_ids": ids, "labels": labels}
 
         batch = make(torch.Generator().manual_seed(HELD_OUT_SEED + 1), 1, True)
         whole = str(tokenizer.decode(batch["input_ids"][0]))
-        return Lesson(
+        return TaskData(
             tokenizer,
             endless(make, schedule.seed),
             held_out_batches(lambda g, n: make(g, n, True)),
-            Probe(whole[:-1]),
+            ProbeExample(whole[:-1]),
         )
 
     return lesson
 
 
-def _repetition(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> Lesson:
+def _repetition(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> TaskData:
     """Random letters, then the same again: only what came before tells what comes next."""
     letters = _letters(options["symbols"])
     shortest, longest = _lengths(options)
@@ -72,7 +72,7 @@ def _repetition(options: dict[str, Any], model: dict[str, Any], schedule: Schedu
             f"{longest} different letters cannot be drawn from {len(letters)}.",
             "Choose more symbols or a smaller length.",
         )
-    tokenizer = by_character([THEN, STOP, *letters])
+    tokenizer = character_tokenizer([THEN, STOP, *letters])
 
     def make(generator: torch.Generator, n: int, held_out: bool = False) -> Batch:
         length = int(torch.randint(shortest, longest + 1, (1,), generator=generator))
@@ -81,18 +81,18 @@ def _repetition(options: dict[str, Any], model: dict[str, Any], schedule: Schedu
             # each letter once, so that what follows it is never in doubt
             return torch.rand(m, len(letters), generator=g).argsort(1)[:, :length] + FIRST
 
-        once = of_part(sample, generator, n, held_out)
+        once = sample_split(sample, generator, n, held_out)
         ids = torch.cat([once, once], dim=1)
         labels = ids.clone()
-        labels[:, : length + 1] = IGNORED  # the first repeated letter cannot be known
+        labels[:, : length + 1] = IGNORE_INDEX  # the first repeated letter cannot be known
         return {"input_ids": ids, "labels": labels}
 
     batch = make(torch.Generator().manual_seed(HELD_OUT_SEED + 1), 1, True)
-    return Lesson(
+    return TaskData(
         tokenizer,
         endless(make, schedule.seed),
         held_out_batches(lambda g, n: make(g, n, True)),
-        Probe(str(tokenizer.decode(batch["input_ids"][0, :-1]))),
+        ProbeExample(str(tokenizer.decode(batch["input_ids"][0, :-1]))),
     )
 
 

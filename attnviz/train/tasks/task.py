@@ -18,9 +18,9 @@ from attnviz.nn import (
     TransformerForCausalLM,
     TransformerForSeq2SeqLM,
 )
-from attnviz.train.material import Batch, Material, Predicts, Probe
 from attnviz.train.settings import JobSettings, Schedule, TaskWork
 from attnviz.train.tasks.vocabulary import SPECIAL
+from attnviz.train.training_setup import Batch, LabelAlignment, ProbeExample, TrainingSetup
 
 HELD_OUT_BATCHES = 8
 HELD_OUT_SEED = 2**31  # training seeds are below
@@ -37,12 +37,12 @@ SMALL = {
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TaskData:
     """A task's data, once its options are known.
 
     Attributes:
         tokenizer: None where images are read.
-        draw, held_out: see `Material`.
+        draw, held_out: see `TrainingSetup`.
         probe: an example that is not trained on.
         module: the model, where it is not a transformer of ours.
         choose: a person's choice of the probe, where it is more than the text itself.
@@ -51,11 +51,11 @@ class Lesson:
     tokenizer: PreTrainedTokenizerFast | None
     draw: Callable[[Any], Batch]
     held_out: tuple[Batch, ...]
-    probe: Probe
-    predicts: Predicts = "next"
+    probe: ProbeExample
+    predicts: LabelAlignment = "next"
     module: PreTrainedModel | None = None
     processor: Any | None = None
-    choose: Callable[[str], Probe] | None = None
+    choose: Callable[[str], ProbeExample] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Task:
     options: Mapping[str, Any]
     model: Mapping[str, Any]
     schedule: Schedule
-    lesson: Callable[[dict[str, Any], dict[str, Any], Schedule], Lesson] = field(repr=False)
+    lesson: Callable[[dict[str, Any], dict[str, Any], Schedule], TaskData] = field(repr=False)
 
 
 def settings_for(
@@ -95,7 +95,7 @@ def settings_for(
     return JobSettings(**{"title": task.title, "work": work, "schedule": task.schedule, **rest})
 
 
-def prepare(task: Task, settings: JobSettings) -> Material:
+def prepare(task: Task, settings: JobSettings) -> TrainingSetup:
     """Data and a fresh transformer.
 
     Raises:
@@ -116,11 +116,11 @@ def prepare(task: Task, settings: JobSettings) -> Material:
     if settings.probe and lesson.choose is not None:
         probe = lesson.choose(settings.probe)
     elif settings.probe:
-        probe = Probe(settings.probe, settings.probe_target or None)
+        probe = ProbeExample(settings.probe, settings.probe_target or None)
     module = lesson.module or build(model, lesson.tokenizer)
     if lesson.tokenizer is not None:
         _check_probe(probe, module, lesson.tokenizer)
-    return Material(
+    return TrainingSetup(
         module=module,
         tokenizer=lesson.tokenizer,
         processor=lesson.processor,
@@ -132,7 +132,9 @@ def prepare(task: Task, settings: JobSettings) -> Material:
     )
 
 
-def _check_probe(probe: Probe, module: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+def _check_probe(
+    probe: ProbeExample, module: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
     """Raises AttnVizError where the model cannot read the probe."""
     longest = longest_input(module, tokenizer)
     for text in filter(None, (probe.text, probe.target)):
@@ -184,7 +186,7 @@ def build(model: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast | None) -
     )
 
 
-def from_layer(layer: AttentionConfig, n_layers: int) -> dict[str, Any]:
+def model_options_from_layer(layer: AttentionConfig, n_layers: int) -> dict[str, Any]:
     """A layer's settings, such as the Layer lab's, as model settings for a task."""
     values = {f.name: getattr(layer, f.name) for f in fields(layer)}
     values["attention_temperature"] = values.pop("temperature")
@@ -202,7 +204,7 @@ def is_held_out(content: Tensor) -> Tensor:
     return (content * powers).sum(1) * 2_654_435_761 // 65_536 % 8 == 0
 
 
-def of_part(
+def sample_split(
     sample: Callable[[torch.Generator, int], Tensor],
     generator: torch.Generator,
     n: int,

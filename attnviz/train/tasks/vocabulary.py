@@ -11,7 +11,7 @@ PAD, UNKNOWN, START, END = "<pad>", "<unk>", "<s>", "</s>"
 SPECIAL = (PAD, UNKNOWN, START, END)
 
 
-def by_character(characters: Sequence[str], close: bool = False) -> PreTrainedTokenizerFast:
+def character_tokenizer(characters: Sequence[str], close: bool = False) -> PreTrainedTokenizerFast:
     """One token a character.
 
     Args:
@@ -28,7 +28,7 @@ def by_character(characters: Sequence[str], close: bool = False) -> PreTrainedTo
     return _wrapped(tokenizer)
 
 
-def by_word(words: Sequence[str]) -> PreTrainedTokenizerFast:
+def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
     """One token a word; words stand between spaces."""
     tokenizer = _tokenizer(words)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

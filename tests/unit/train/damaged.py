@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from attnviz.train.events import FILE as EVENTS
-from attnviz.train.job import ALIVE, FILE, LOG, REQUEST
+from attnviz.train.job import LOG_FILE, PROCESS_FILE, REQUEST_FILE, SETTINGS_FILE
 
 SETTINGS = {"title": "damaged", "work": {"kind": "task", "task": "copy"}}
 
@@ -18,14 +18,14 @@ SETTINGS = {"title": "damaged", "work": {"kind": "task", "task": "copy"}}
 def sound(folder: Path) -> Path:
     """A job that has ended."""
     folder.mkdir(parents=True)
-    (folder / FILE).write_text(json.dumps(SETTINGS))
+    (folder / SETTINGS_FILE).write_text(json.dumps(SETTINGS))
     state = {"event": "state", "step": 9, "time": 1e9, "state": "cancelled", "sentence": ""}
     (folder / EVENTS).write_text(json.dumps(state) + "\n")
     return folder
 
 
 def _settings(**changes: object) -> Callable[[Path], None]:
-    return lambda folder: void((folder / FILE).write_text(json.dumps(SETTINGS | changes)))
+    return lambda folder: void((folder / SETTINGS_FILE).write_text(json.dumps(SETTINGS | changes)))
 
 
 def _raw(name: str, content: bytes) -> Callable[[Path], None]:
@@ -81,17 +81,19 @@ def _header(content: dict[str, object]) -> bytes:
 _LAYER = {"name": "x", "kind": "decoder", "source": "exact", "reason": "", "index": 0}
 
 DAMAGES: dict[str, Callable[[Path], None]] = {
-    "no settings": lambda folder: (folder / FILE).unlink(),
-    "empty settings": _raw(FILE, b""),
-    "settings that are no JSON": _raw(FILE, b"{not json"),
-    "settings that are no text": _raw(FILE, b"\xff\xfe\x00"),
-    "settings in a list": _raw(FILE, b"[1, 2]"),
-    "settings in a list in the depth": _raw(FILE, b"[" * 100_000),
-    "settings of huge digits": _raw(FILE, b'{"work": ' + b"9" * 100_000 + b"}"),
-    "settings in a folder": _replaced(FILE, Path.mkdir),
-    "settings that lead to themselves": _replaced(FILE, lambda path: path.symlink_to(path)),
+    "no settings": lambda folder: (folder / SETTINGS_FILE).unlink(),
+    "empty settings": _raw(SETTINGS_FILE, b""),
+    "settings that are no JSON": _raw(SETTINGS_FILE, b"{not json"),
+    "settings that are no text": _raw(SETTINGS_FILE, b"\xff\xfe\x00"),
+    "settings in a list": _raw(SETTINGS_FILE, b"[1, 2]"),
+    "settings in a list in the depth": _raw(SETTINGS_FILE, b"[" * 100_000),
+    "settings of huge digits": _raw(SETTINGS_FILE, b'{"work": ' + b"9" * 100_000 + b"}"),
+    "settings in a folder": _replaced(SETTINGS_FILE, Path.mkdir),
+    "settings that lead to themselves": _replaced(
+        SETTINGS_FILE, lambda path: path.symlink_to(path)
+    ),
     "settings that are a file of holes": _replaced(
-        FILE, lambda path: (path.touch(), os.truncate(path, 2**35))
+        SETTINGS_FILE, lambda path: (path.touch(), os.truncate(path, 2**35))
     ),
     "no work": _settings(work=None),
     "work of another kind": _settings(work={"kind": "sing"}),
@@ -167,15 +169,15 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     ),
     "a checkpoint of no step": _checkpoint("step-x"),
     "a checkpoint that is empty": _checkpoint("step-0000003"),
-    "a request in a folder": _replaced(REQUEST, Path.mkdir),
-    "a request of noise": _raw(REQUEST, b"\xff\xfe"),
-    "a log in a folder": _replaced(LOG, Path.mkdir),
-    "somebody else's process": _raw(ALIVE, json.dumps({"pid": 1, "started": 5}).encode()),
+    "a request in a folder": _replaced(REQUEST_FILE, Path.mkdir),
+    "a request of noise": _raw(REQUEST_FILE, b"\xff\xfe"),
+    "a log in a folder": _replaced(LOG_FILE, Path.mkdir),
+    "somebody else's process": _raw(PROCESS_FILE, json.dumps({"pid": 1, "started": 5}).encode()),
     "our own process at another time": _raw(
-        ALIVE, json.dumps({"pid": os.getpid(), "started": 5}).encode()
+        PROCESS_FILE, json.dumps({"pid": os.getpid(), "started": 5}).encode()
     ),
-    "a process that cannot be": _raw(ALIVE, b'{"pid": 1e999, "started": [1]}'),
-    "a process below zero": _raw(ALIVE, b'{"pid": -1, "started": 1}'),
-    "a sign of noise": _raw(ALIVE, b"\x00\xff"),
+    "a process that cannot be": _raw(PROCESS_FILE, b'{"pid": 1e999, "started": [1]}'),
+    "a process below zero": _raw(PROCESS_FILE, b'{"pid": -1, "started": 1}'),
+    "a sign of noise": _raw(PROCESS_FILE, b"\x00\xff"),
     "a folder with nothing in it": lambda folder: (shutil.rmtree(folder), folder.mkdir())[1],
 }

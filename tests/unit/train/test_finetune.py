@@ -21,11 +21,11 @@ from attnviz.train import jobs, outcome
 from attnviz.train.estimate import estimate, n_trained
 from attnviz.train.finetune.adapting import choose, lora_targets, n_trainable, objectives
 from attnviz.train.job import Job
-from attnviz.train.run import prepare, run
+from attnviz.train.run_job import prepare, run
 from attnviz.train.settings import FinetuneWork, JobSettings, Schedule
-from attnviz.train.tasks.vocabulary import by_character
+from attnviz.train.tasks.vocabulary import character_tokenizer
 
-TOKENIZER = by_character([*string.ascii_lowercase, " "], close=True)
+TOKENIZER = character_tokenizer([*string.ascii_lowercase, " "], close=True)
 TOKENIZER.add_special_tokens({"mask_token": "<mask>", "cls_token": "<s>", "sep_token": "</s>"})
 SPECIAL = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 SIZE = {"vocab_size": len(TOKENIZER), "hidden_size": 32, "intermediate_size": 48}

@@ -18,7 +18,7 @@ import attnviz
 from attnviz.errors import AttnVizError
 from attnviz.train import jobs, snapshots
 from attnviz.train.job import Job
-from attnviz.train.run import SPARE, run
+from attnviz.train.run_job import SPARE, run
 from attnviz.train.settings import JobSettings, Limits
 from tests.unit.train.conftest import curve, wait
 
@@ -75,7 +75,7 @@ def test_killed_and_resumed_is_the_same_training(tiny: Tiny) -> None:
     job = jobs.submit(settings)
     wait(job, lambda status: status.step >= 25)
     os.kill(worker(job).pid, signal.SIGKILL)
-    status = wait(job, lambda status: not status.is_live)
+    status = wait(job, lambda status: not status.is_active)
     assert status.state == "interrupted"
     assert "Resume goes on" in status.sentence
     assert job.checkpoint is not None
@@ -100,7 +100,7 @@ def limited(job: Job, resource: str, n_bytes: str) -> subprocess.CompletedProces
     """Runs a job in a process that the system gives less of something, as `setrlimit` tells it."""
     program = f"""
 import resource, sys, psutil
-import attnviz.train.run
+import attnviz.train.run_job
 from attnviz.train.__main__ import main
 most = int({n_bytes})
 resource.setrlimit(resource.{resource}, (most, most))
@@ -171,7 +171,7 @@ os.kill(os.getpid(), 9)
         at = wait(job, lambda status: status.step > 0).step
         wait(job, lambda status: status.step > at)
         job.pause()
-        assert wait(job, lambda status: not status.is_live).state == "paused"
+        assert wait(job, lambda status: not status.is_active).state == "paused"
         assert job.checkpoint is not None
     finally:
         if job.is_alive:
@@ -184,15 +184,15 @@ def test_two_jobs_queue_and_the_first_can_be_cancelled(tiny: Tiny) -> None:
     try:
         wait(first, lambda status: status.step > 0)
         second = jobs.submit(tiny("sort", steps=4))
-        assert wait(second, lambda status: status.ahead == 1).state == "queued"
+        assert wait(second, lambda status: status.jobs_ahead == 1).state == "queued"
         assert {job.name for job in jobs.all()} == {first.name, second.name}
         with pytest.raises(AttnVizError, match="at work"):
             jobs.delete(first)
         first.cancel()
-        assert wait(first, lambda status: not status.is_live).state == "cancelled"
+        assert wait(first, lambda status: not status.is_active).state == "cancelled"
         assert first.model is not None
         assert attnviz.load(str(first.model)).generate("ba>", max_new_tokens=1).text
-        assert wait(second, lambda status: not status.is_live).state == "finished"
+        assert wait(second, lambda status: not status.is_active).state == "finished"
         with pytest.raises(AttnVizError, match="finished"):
             second.cancel()
     finally:
@@ -210,24 +210,24 @@ def test_paused_frees_the_device_and_goes_on(tiny: Tiny) -> None:
     job = jobs.submit(settings)
     wait(job, lambda status: status.step >= 3)
     job.pause()
-    paused = wait(job, lambda status: not status.is_live)
+    paused = wait(job, lambda status: not status.is_active)
     assert paused.state == "paused"
     assert 3 <= paused.step < 150
     wait(job, lambda _: not job.is_alive)
     job.resume()
-    assert wait(job, lambda status: not status.is_live).state == "finished"
+    assert wait(job, lambda status: not status.is_active).state == "finished"
     whole = here(settings)
     assert curve(job) == pytest.approx(curve(whole), abs=1e-5)
 
 
 def test_in_line_a_job_can_be_paused(tiny: Tiny, jobs_folder: Path) -> None:
-    from attnviz.train import queue
+    from attnviz.train import device_queue
 
-    with queue.ticket(jobs_folder, "cpu", "somebody"):
+    with device_queue.ticket(jobs_folder, "cpu", "somebody"):
         job = jobs.submit(tiny(steps=4))
-        wait(job, lambda status: status.ahead == 1)
+        wait(job, lambda status: status.jobs_ahead == 1)
         job.pause()
-        assert wait(job, lambda status: not status.is_live).state == "paused"
+        assert wait(job, lambda status: not status.is_active).state == "paused"
         assert job.checkpoint is None
 
 

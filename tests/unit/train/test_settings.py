@@ -56,13 +56,13 @@ def test_marks_are_points_of_the_loss_curve_and_end_with_the_last_step(
     steps: int, count: int
 ) -> None:
     schedule = replace(Schedule(), steps=steps, checkpoints=count, evaluations=count)
-    marks = schedule.checkpoint_marks
+    marks = schedule.checkpoint_at
     assert max(marks) == steps
     assert 1 <= len(marks) <= count
     assert all(m % schedule.log_every == 0 or m == steps for m in marks)
 
 
 def test_snapshots_begin_before_the_first_step() -> None:
-    assert Schedule(steps=100, snapshots=4).snapshot_marks == {0, 25, 50, 75, 100}
-    assert Schedule(steps=100, snapshots=0).snapshot_marks == frozenset()
-    assert Schedule(snapshot_steps=(3, 7)).snapshot_marks == {3, 7}
+    assert Schedule(steps=100, snapshots=4).snapshot_at == {0, 25, 50, 75, 100}
+    assert Schedule(steps=100, snapshots=0).snapshot_at == frozenset()
+    assert Schedule(snapshot_steps=(3, 7)).snapshot_at == {3, 7}

@@ -11,9 +11,9 @@ from attnviz.errors import AttnVizError
 from attnviz.nn import TransformerConfig, TransformerForCausalLM
 from attnviz.trace import Trace
 from attnviz.train import snapshots
+from attnviz.train.job_callback import trace_probe
 from attnviz.train.tasks import find
 from attnviz.train.tasks.task import prepare, settings_for
-from attnviz.train.watching import trace_probe
 from tests.unit.trace.models import BUILD
 
 SMALL = {"vocab_size": 50, "d_model": 32, "n_heads": 4, "n_layers": 2}

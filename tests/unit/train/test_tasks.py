@@ -7,28 +7,28 @@ import pytest
 import torch
 
 from attnviz.errors import AttnVizError
-from attnviz.train.evaluation import IGNORED
-from attnviz.train.material import Batch, Material, Probe
+from attnviz.train.evaluation import IGNORE_INDEX
 from attnviz.train.settings import JobSettings
 from attnviz.train.tasks import TASKS, find
 from attnviz.train.tasks.brackets import FIRST, beginnings, closing
 from attnviz.train.tasks.digits import as_image, pictures
 from attnviz.train.tasks.task import prepare, settings_for
+from attnviz.train.training_setup import Batch, ProbeExample, TrainingSetup
 
 TEXTS = [name for name in TASKS if name != "digits"]
 
 
-def material(name: str) -> Material:
+def setup(name: str) -> TrainingSetup:
     return prepare(find(name), settings_for(find(name)))
 
 
-def written(made: Material, batch: Batch, row: int) -> str:
+def written(made: TrainingSetup, batch: Batch, row: int) -> str:
     return str(made.tokenizer.decode(batch["input_ids"][row], skip_special_tokens=True))
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_place_in_the_order_always_holds_the_same(name: str) -> None:
-    first, second = material(name), material(name)
+    first, second = setup(name), setup(name)
     places = list(range(640, 656))
     a, b = first.draw(places), second.draw(places)
     assert all(torch.equal(a[key], b[key]) for key in a)
@@ -38,7 +38,7 @@ def test_a_place_in_the_order_always_holds_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["copy", "reverse", "sort", "induction", "brackets", "modular"])
 def test_what_is_held_out_is_never_trained_on(name: str) -> None:
-    made = material(name)
+    made = setup(name)
     held_out = {written(made, b, i) for b in made.held_out for i in range(len(b["labels"]))}
     seen = set()
     for start in range(0, 64 * 60, 64):
@@ -50,7 +50,7 @@ def test_what_is_held_out_is_never_trained_on(name: str) -> None:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_what_is_written_is_what_the_tokenizer_reads(name: str) -> None:
-    made = material(name)
+    made = setup(name)
     batch = made.held_out[0]
     text = written(made, batch, 0)
     ids = made.tokenizer(text)["input_ids"]
@@ -68,17 +68,17 @@ def test_what_is_written_is_what_the_tokenizer_reads(name: str) -> None:
     ],
 )
 def test_answers_are_right_and_alone_are_learned(name: str, answer: Callable[[str], str]) -> None:
-    made = material(name)
+    made = setup(name)
     batch = made.held_out[1]
     question, told = written(made, batch, 3).split(">")
     assert told == answer(question) + "."
-    learned = batch["labels"][3] != IGNORED
+    learned = batch["labels"][3] != IGNORE_INDEX
     assert int(learned.sum()) == len(told)
     assert bool(learned[-len(told) :].all())
 
 
 def test_induction_repeats_letters_that_are_all_different() -> None:
-    made = material("induction")
+    made = setup("induction")
     words = written(made, made.held_out[0], 0)
     half = len(words) // 2
     assert words[:half] == words[half:]
@@ -96,14 +96,14 @@ def test_brackets_close_what_is_open() -> None:
 
 
 def test_modular_sums() -> None:
-    made = material("modular")
+    made = setup("modular")
     for batch in made.held_out:
         a, _, b, _, c = (batch["input_ids"][:, i] - 6 for i in range(5))
         assert torch.equal((a + b) % 59, c)
 
 
 def test_dates_are_the_same_day_in_both_ways() -> None:
-    made = material("dates")
+    made = setup("dates")
     batch = made.held_out[0]
     names = [datetime.date(2000, m, 1).strftime("%B") for m in range(1, 13)]
     ways = set()
@@ -122,7 +122,7 @@ def test_dates_are_the_same_day_in_both_ways() -> None:
 
 
 def test_the_digits_processor_gives_what_is_trained_on() -> None:
-    made = material("digits")
+    made = setup("digits")
     pixels, labels = pictures()
     assert pixels.shape == (1797, 8, 8)
     given = made.processor(images=as_image(pixels[0]), return_tensors="pt")["pixel_values"][0]
@@ -170,16 +170,16 @@ def test_the_persons_own_layer_is_used(tiny: Callable[..., JobSettings]) -> None
     )
 
 
-def probe_of(name: str, words: str) -> Probe:
+def probe_of(name: str, words: str) -> ProbeExample:
     return prepare(find(name), settings_for(find(name), probe=words)).probe
 
 
 def test_a_person_may_choose_the_example() -> None:
     assert probe_of("text", "the hen").text == "the hen"
-    assert probe_of("dates", "1 May 1999") == Probe("1 May 1999", "1999-05-01")
-    assert probe_of("dates", "1999-05-01") == Probe("1999-05-01", "1 May 1999")
+    assert probe_of("dates", "1 May 1999") == ProbeExample("1 May 1999", "1999-05-01")
+    assert probe_of("dates", "1999-05-01") == ProbeExample("1999-05-01", "1 May 1999")
     first, third = probe_of("digits", "0").image, probe_of("digits", "2").image
-    assert first.tobytes() == material("digits").probe.image.tobytes()
+    assert first.tobytes() == setup("digits").probe.image.tobytes()
     assert first.tobytes() != third.tobytes()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from attnviz.train import checkpoint
+from attnviz.train import checkpoint_files
 
 
 def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
@@ -18,10 +18,10 @@ def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
         raise OSError("disk")
 
     with pytest.raises(OSError):
-        checkpoint.write_folder(target, fail)
+        checkpoint_files.write_folder(target, fail)
     assert not list((tmp_path / "c").iterdir())
-    checkpoint.write_folder(target, lambda folder: _write(folder / "a", "1"))
-    checkpoint.write_folder(target, lambda folder: _write(folder / "b", "2"))
+    checkpoint_files.write_folder(target, lambda folder: _write(folder / "a", "1"))
+    checkpoint_files.write_folder(target, lambda folder: _write(folder / "b", "2"))
     assert [p.name for p in target.iterdir()] == ["b"]
 
 
@@ -33,8 +33,8 @@ def test_the_optimizer_comes_back_bit_for_bit(tmp_path: Path) -> None:
         layer(torch.ones(1, 3)).sum().backward()
         optimizer.step()
         scheduler.step()
-    checkpoint.save_optimizer(tmp_path, optimizer.state_dict(), scheduler.state_dict())
-    state, schedule = checkpoint.load_optimizer(tmp_path)
+    checkpoint_files.save_optimizer(tmp_path, optimizer.state_dict(), scheduler.state_dict())
+    state, schedule = checkpoint_files.load_optimizer(tmp_path)
     again = torch.optim.AdamW(layer.parameters(), lr=0.1)
     again.load_state_dict(state)
     for a, b in zip(optimizer.state.values(), again.state.values(), strict=True):
@@ -48,15 +48,15 @@ def test_randomness_comes_back(tmp_path: Path) -> None:
         return random.random(), float(np.random.rand()), float(torch.rand(1))
 
     draw()
-    checkpoint.save_randomness(tmp_path, 0)
+    checkpoint_files.save_rng_state(tmp_path, 0)
     expected = draw()
     draw()
-    checkpoint.load_randomness(tmp_path, 0)
+    checkpoint_files.load_rng_state(tmp_path, 0)
     assert draw() == expected
 
 
 def test_nothing_is_pickled(tmp_path: Path) -> None:
-    checkpoint.save_randomness(tmp_path, 0)
+    checkpoint_files.save_rng_state(tmp_path, 0)
     assert {p.suffix for p in tmp_path.iterdir()} == {".json", ".safetensors"}
 
 

@@ -1,4 +1,4 @@
-"""A fine-tuning's material: the person's data and a copy of the model."""
+"""A fine-tuning's setup: the person's data and a copy of the model."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from attnviz.models.loading import load
 from attnviz.models.tokens import longest_input
 from attnviz.train.finetune.adapting import choose, for_objective, n_trainable
 from attnviz.train.finetune.examples import classes, read, tokenised
-from attnviz.train.material import Material, Probe
 from attnviz.train.settings import FinetuneWork, JobSettings
+from attnviz.train.training_setup import ProbeExample, TrainingSetup
 
 _WAYS = {"lora": "LoRA", "last": "last layers", "full": "all weights"}
 
 
-def prepare(settings: JobSettings, folder: Path) -> Material:
+def prepare(settings: JobSettings, folder: Path) -> TrainingSetup:
     """Reads the data first, since that fails soonest, then loads the model into this process.
 
     Args:
@@ -46,10 +46,10 @@ def prepare(settings: JobSettings, folder: Path) -> Material:
     n_learn, n = n_trainable(module)
     probe = data.probe
     if settings.probe:
-        probe = Probe(settings.probe, settings.probe_target or None)
+        probe = ProbeExample(settings.probe, settings.probe_target or None)
     if data.predicts == "class" or work.objective != "seq2seq":
         probe = replace(probe, target=None)
-    return Material(
+    return TrainingSetup(
         module=module,
         tokenizer=tokenizer,
         processor=None,

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from attnviz.errors import AttnVizError
-from attnviz.train.material import Batch, Probe
 from attnviz.train.settings import Schedule
-from attnviz.train.tasks.task import SMALL, Lesson, Task
-from attnviz.train.tasks.vocabulary import SPECIAL, by_character
+from attnviz.train.tasks.task import SMALL, Task, TaskData
+from attnviz.train.tasks.vocabulary import SPECIAL, character_tokenizer
+from attnviz.train.training_setup import Batch, ProbeExample
 
 DEFAULT = (
     "the cat sat on the mat. the dog sat on the log. the hen sat in the pen. "
@@ -21,7 +21,7 @@ DEFAULT = (
 MAX_CHARACTERS = 2_000_000
 
 
-def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> Lesson:
+def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> TaskData:
     text, length = options["text"], options["length"]
     if not 4 <= length <= 1024:
         raise AttnVizError(f"length is {length}.", "Choose 4 to 1024 characters.")
@@ -37,7 +37,7 @@ def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) 
             f"Paste at least {10 * (length + 1):,}, or choose shorter pieces.",
         )
     characters = sorted(set(text))
-    tokenizer = by_character(characters)
+    tokenizer = character_tokenizer(characters)
     numbers = {c: len(SPECIAL) + i for i, c in enumerate(characters)}
     ids = torch.tensor([numbers[c] for c in text])
     train, rest = ids[:cut], ids[cut:]
@@ -49,11 +49,11 @@ def _lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) 
         return {"input_ids": rows, "labels": rows.clone()}
 
     pieces = rest.unfold(0, length, max(1, min(length, (len(rest) - length) // 64 or 1)))[:256]
-    return Lesson(
+    return TaskData(
         tokenizer,
         draw,
         tuple({"input_ids": part, "labels": part.clone()} for part in pieces.split(64)),
-        Probe(text[cut : cut + min(length, 48)]),
+        ProbeExample(text[cut : cut + min(length, 48)]),
     )
 
 

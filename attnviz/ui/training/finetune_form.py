@@ -13,7 +13,7 @@ from attnviz.train.finetune.adapting import objectives
 from attnviz.train.finetune.examples import HELD_OUT_EXAMPLES, check
 from attnviz.train.settings import FinetuneWork, JobSettings, Schedule
 from attnviz.ui.requests import ModelChoice
-from attnviz.ui.training.numbers import limits, schedule
+from attnviz.ui.training.schedule_controls import limits, schedule
 
 if TYPE_CHECKING:
     from attnviz.trace.model import Model
@@ -33,7 +33,7 @@ FIRST = Schedule(
 
 
 @dataclass(frozen=True)
-class Asked:
+class JobRequest:
     """The job asked for, and the data that goes into its folder."""
 
     settings: JobSettings
@@ -48,7 +48,7 @@ class Asked:
         return check(work, self.data)
 
 
-def form(model: Model, choice: ModelChoice) -> Asked | None:
+def form(model: Model, choice: ModelChoice) -> JobRequest | None:
     """The controls; None where the model can be taught nothing."""
     possible = objectives(model)
     if not possible:
@@ -91,10 +91,10 @@ def form(model: Model, choice: ModelChoice) -> Asked | None:
     )
     title = f"{choice.name.rstrip('/').rsplit('/', 1)[-1]} tuned"
     device = str(model.device)
-    return Asked(JobSettings(title, work, numbers, bounds, device, probe, answer), data)
+    return JobRequest(JobSettings(title, work, numbers, bounds, device, probe, answer), data)
 
 
-def estimated(model: Model, asked: Asked, rows: int) -> Estimate:
+def estimated(model: Model, asked: JobRequest, rows: int) -> Estimate:
     """What the job takes, counted on the loaded model, which stays as it is."""
     work = asked.settings.work
     assert isinstance(work, FinetuneWork)

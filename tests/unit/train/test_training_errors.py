@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 
 from attnviz.errors import AttnVizError
-from attnviz.train.failures import explain
+from attnviz.train.training_errors import explain
 
 
 @pytest.mark.parametrize(

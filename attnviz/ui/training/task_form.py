@@ -8,12 +8,12 @@ import streamlit as st
 
 from attnviz.train import tasks
 from attnviz.train.estimate import Estimate, estimate
-from attnviz.train.material import Probe, n_tokens
 from attnviz.train.settings import JobSettings, Limits
 from attnviz.train.tasks.digits import HELD_OUT
-from attnviz.train.tasks.task import Task, from_layer, prepare, settings_for
+from attnviz.train.tasks.task import Task, model_options_from_layer, prepare, settings_for
+from attnviz.train.training_setup import ProbeExample, n_tokens
 from attnviz.ui.training.links import linked_choice
-from attnviz.ui.training.numbers import POSITIONS, limits, schedule
+from attnviz.ui.training.schedule_controls import POSITIONS, limits, schedule
 
 LAB = "_lab"  # what the Layer lab last showed
 _SOURCES = {"task": "The task's own", "lab": "The Layer lab's"}
@@ -70,7 +70,7 @@ def preview(settings: JobSettings) -> Estimate:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def prepared(settings_json: str) -> tuple[Estimate, Probe]:
+def prepared(settings_json: str) -> tuple[Estimate, ProbeExample]:
     """What the job takes, and its example; building its model and one batch checks the settings."""
     settings = JobSettings.from_json(settings_json)
     made = prepare(tasks.find(settings.work.task), settings)  # type: ignore[union-attr]
@@ -136,7 +136,7 @@ def _model(task: Task) -> dict[str, Any]:
                 f"heads, d_model {lab.config.d_model}, positions {lab.config.positions}, mask "
                 f"{lab.config.mask if masked else 'causal, since without one the answer is seen'}."
             )
-            return from_layer(lab.config, lab.layers)
+            return model_options_from_layer(lab.config, lab.layers)
         if lab is None and not vision:
             st.caption("The layer that you shape in the Layer lab can be trained here as well.")
         left, middle, right = st.columns(3)

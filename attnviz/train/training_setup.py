@@ -15,11 +15,11 @@ Batch = dict[str, Tensor]
 
 # Where the label of a logit lies: "next", one position on (decoders); "same", in its place
 # (encoder-decoders, masked models); "class", one for the whole example.
-Predicts = Literal["next", "same", "class"]
+LabelAlignment = Literal["next", "same", "class"]
 
 
 @dataclass(frozen=True)
-class Probe:
+class ProbeExample:
     """The fixed input whose attention is kept while the model learns.
 
     Attributes:
@@ -32,7 +32,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingSetup:
     """Everything the loop needs, whatever is being learned.
 
     Attributes:
@@ -48,8 +48,8 @@ class Material:
     processor: Any | None
     draw: Callable[[Sequence[int]], Batch]
     held_out: tuple[Batch, ...]
-    probe: Probe
-    predicts: Predicts
+    probe: ProbeExample
+    predicts: LabelAlignment
     notes: tuple[str, ...] = ()
     about: dict[str, str] = field(default_factory=dict)
 
@@ -81,7 +81,7 @@ class Examples(Dataset[Batch]):
         return self._draw(indices)
 
 
-def as_drawn(batch: Batch) -> Batch:
+def identity_collator(batch: Batch) -> Batch:
     """`Examples` gives whole batches, so there is nothing to collate."""
     return batch
 

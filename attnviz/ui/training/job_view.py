@@ -46,7 +46,7 @@ _BADGES = {
 
 def watch(job: Job) -> None:
     """The whole view of a job; while its process lives it looks again every second."""
-    live = job.status.is_live
+    live = job.status.is_active
     st.fragment(_view, run_every=LOOK_SECONDS if live else None)(job, live)
 
 
@@ -67,7 +67,7 @@ def _view(job: Job, was_live: bool) -> None:
 def _now(job: Job, was_live: bool) -> None:
     happened = job.events()
     status = job.status_from(happened)
-    if status.is_live != was_live:
+    if status.is_active != was_live:
         st.rerun()  # the whole page: it starts or stops looking
     _standing(status, happened)
     _buttons(job, status)
@@ -105,10 +105,10 @@ def _standing(status: Status, happened: tuple[Event, ...]) -> None:
 def _words(status: Status, happened: tuple[Event, ...]) -> str:
     """Where it stands, in one line."""
     if status.state == "queued":
-        if status.ahead is None:
+        if status.jobs_ahead is None:
             return "Starting …"
-        others = "1 job is" if status.ahead == 1 else f"{status.ahead} jobs are"
-        return f"{others} before it on this device." if status.ahead else "Starting …"
+        others = "1 job is" if status.jobs_ahead == 1 else f"{status.jobs_ahead} jobs are"
+        return f"{others} before it on this device." if status.jobs_ahead else "Starting …"
     words = f"Step {status.step:,} of {status.steps:,}"
     steps = of_kind(happened, "step")
     if steps:
@@ -128,7 +128,7 @@ def _words(status: Status, happened: tuple[Event, ...]) -> str:
 
 def _buttons(job: Job, status: Status) -> None:
     with st.container(horizontal=True):
-        if status.is_live:
+        if status.is_active:
             if st.button("Pause", icon=":material/pause:", key="pause"):
                 attempt(job.pause)
             if st.button("Cancel", icon=":material/close:", key="cancel"):

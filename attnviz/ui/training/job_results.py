@@ -19,7 +19,7 @@ from attnviz.train.settings import FinetuneWork
 from attnviz.ui.errors import as_text, attempt
 from attnviz.ui.shared import shared
 from attnviz.ui.trace_cache import register
-from attnviz.ui.training.watching import one_head
+from attnviz.ui.training.job_view import one_head
 from attnviz.ui.waiting import no_report
 
 MOST_CHANGED = 3

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from attnviz.train.material import Material
+from attnviz.train.training_setup import TrainingSetup
 
 TRAINING = "training"
 
@@ -41,19 +41,19 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
         raise
 
 
-def save_model(module: Any, material: Material, folder: Path) -> None:
+def save_model(module: Any, setup: TrainingSetup, folder: Path) -> None:
     """The model (or adapter) with what is needed to feed it and to list it."""
     if hasattr(module, "peft_config"):
         module.save_pretrained(folder, save_embedding_layers=False)  # "auto" would ask the hub
         (folder / "README.md").unlink(missing_ok=True)  # a form that nobody has filled in
     else:
         module.save_pretrained(folder)
-    for part in (material.tokenizer, material.processor):
+    for part in (setup.tokenizer, setup.processor):
         if part is not None:
             part.save_pretrained(folder)
-    if material.about:
+    if setup.about:
         (folder / "entry.json").write_text(
-            json.dumps(material.about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+            json.dumps(setup.about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
         )
 
 
@@ -82,7 +82,7 @@ def load_optimizer(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return {"state": state, "param_groups": plain["groups"]}, plain["scheduler"]
 
 
-def save_randomness(folder: Path, rank: int) -> None:
+def save_rng_state(folder: Path, rank: int) -> None:
     """Writes where this process's random generators stand."""
     version, internal, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
@@ -100,7 +100,7 @@ def save_randomness(folder: Path, rank: int) -> None:
     (folder / f"random-{rank}.json").write_text(json.dumps(plain), encoding="utf-8")
 
 
-def load_randomness(folder: Path, rank: int) -> None:
+def load_rng_state(folder: Path, rank: int) -> None:
     """Puts this process's random generators where they stood."""
     path = folder / f"random-{rank}.safetensors"
     if not path.is_file():  # more processes than before: theirs begin anew

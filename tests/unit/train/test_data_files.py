@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from attnviz.errors import AttnVizError
+from attnviz.train.finetune.data_files import read_rows
 from attnviz.train.finetune.examples import classes
-from attnviz.train.finetune.files import read_rows
 from attnviz.train.settings import FinetuneWork
 
 TWO = ("text", "label")

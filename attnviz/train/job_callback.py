@@ -18,11 +18,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from attnviz.models.checkpoint import describe
 from attnviz.trace import Model, Trace
 from attnviz.train import events, snapshots
-from attnviz.train.checkpoint import folder_bytes
-from attnviz.train.failures import not_finite
-from attnviz.train.job import State, requested
-from attnviz.train.material import Material, Probe
+from attnviz.train.checkpoint_files import folder_bytes
+from attnviz.train.job import State, pending_request
 from attnviz.train.settings import JobSettings
+from attnviz.train.training_errors import loss_not_finite
+from attnviz.train.training_setup import ProbeExample, TrainingSetup
 
 MB = 2**20
 
@@ -30,7 +30,7 @@ MB = 2**20
 _ENDINGS: tuple[State, ...] = ("running", "paused", "cancelled", "stopped")
 
 
-class Watch(TrainerCallback):
+class JobCallback(TrainerCallback):
     """Decides when to log, look, save and stop, and writes what happened.
 
     Attributes:
@@ -39,20 +39,22 @@ class Watch(TrainerCallback):
         seconds: of running before this sitting, see `total_seconds`.
     """
 
-    def __init__(self, folder: Path, settings: JobSettings, material: Material, main: bool) -> None:
+    def __init__(
+        self, folder: Path, settings: JobSettings, setup: TrainingSetup, main: bool
+    ) -> None:
         self.ending: State = "finished"
         self.sentence = ""
         self.seconds = 0.0
         self._folder = folder
         self._settings = settings
-        self._material = material
+        self._setup = setup
         self._main = main
         self._schedule = settings.schedule
         self._tokens = 0
         self._working = 0.0  # seconds of steps since the last log
         self._step_began = self._began = time.monotonic()
         self._disk_checked = False
-        self._snapshots = settings.schedule.snapshot_marks
+        self._snapshots = settings.schedule.snapshot_at
 
     @property
     def total_seconds(self) -> float:
@@ -68,7 +70,7 @@ class Watch(TrainerCallback):
     ) -> None:
         self._began = time.monotonic()
         if self._main and state.global_step == 0:
-            probe = self._material.probe
+            probe = self._setup.probe
             events.append(self._folder, "probe", 0, text=probe.text, target=probe.target)
         if state.global_step == 0 and 0 in self._snapshots:
             self._snapshot(0)
@@ -84,8 +86,8 @@ class Watch(TrainerCallback):
         self._working += time.monotonic() - self._step_began
         step, last = state.global_step, state.global_step >= self._schedule.steps
         control.should_log = last or step % self._schedule.log_every == 0
-        control.should_evaluate = step in self._schedule.evaluation_marks
-        control.should_save = step in self._schedule.checkpoint_marks
+        control.should_evaluate = step in self._schedule.evaluate_at
+        control.should_save = step in self._schedule.checkpoint_at
         if step in self._snapshots:
             self._snapshot(step)
         if control.should_log and not last:
@@ -120,7 +122,7 @@ class Watch(TrainerCallback):
                 memory=_memory(args.device),
             )
         if not math.isfinite(loss):
-            raise not_finite(step, self._schedule.learning_rate)
+            raise loss_not_finite(step, self._schedule.learning_rate)
 
     def on_evaluate(
         self,
@@ -146,7 +148,7 @@ class Watch(TrainerCallback):
         if not self._main:
             return
         path = snapshots.path_of(self._folder, step)
-        snapshots.write(path, step, trace_probe(self._material, self._material.probe))
+        snapshots.write(path, step, trace_probe(self._setup, self._setup.probe))
         events.append(self._folder, "snapshot", step, file=path.name)
         self._disk_checked = False
 
@@ -154,7 +156,7 @@ class Watch(TrainerCallback):
         """Whether to end now, decided by the first process for all."""
         code = 0
         if self._main:
-            request = requested(self._folder)
+            request = pending_request(self._folder)
             if request in ("pause", "cancel"):
                 code = 1 if request == "pause" else 2
             elif self._over_limit(step):
@@ -185,13 +187,13 @@ class Watch(TrainerCallback):
         return False
 
 
-def trace_probe(material: Material, probe: Probe) -> Trace:
+def trace_probe(setup: TrainingSetup, probe: ProbeExample) -> Trace:
     """The probe through the model as it is now, without dropout; its mode is put back."""
-    base = material.base
+    base = setup.base
     was_training = base.training
     base.eval()
     try:
-        model = Model(describe(base, material.tokenizer, material.processor))
+        model = Model(describe(base, setup.tokenizer, setup.processor))
         if probe.image is not None:
             return model.trace(image=probe.image, keep=("qkv",))
         return model.trace(probe.text, target=probe.target, keep=("qkv",))

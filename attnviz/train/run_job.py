@@ -12,13 +12,13 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from attnviz.train import events, finetune, snapshots, tasks
-from attnviz.train.checkpoint import TRAINING, write_folder
-from attnviz.train.failures import explain
-from attnviz.train.job import REQUEST, Job
-from attnviz.train.material import Material
+from attnviz.train.checkpoint_files import TRAINING, write_folder
+from attnviz.train.job import REQUEST_FILE, Job
 from attnviz.train.settings import JobSettings, TaskWork
 from attnviz.train.tasks.task import prepare as prepare_task
 from attnviz.train.trainer import Training
+from attnviz.train.training_errors import explain
+from attnviz.train.training_setup import TrainingSetup
 
 SPARE = "spare"
 SPARE_BYTES = 64 * 1024
@@ -36,14 +36,14 @@ def run(job: Job) -> int:
         step = snapshots.step_of(resumed) if resumed else 0
         if main:
             _begin(job, step)
-        material = prepare(settings, job.folder)
+        setup = prepare(settings, job.folder)
         if resumed:
-            material = replace(material, module=reloaded(material, resumed))
-        training = Training(job.folder, settings, material)
+            setup = replace(setup, module=reloaded(setup, resumed))
+        training = Training(job.folder, settings, setup)
         training.train(str(resumed / TRAINING) if resumed else None)
         step = training.state.global_step
         if main:
-            _end(job, training, material, step)
+            _end(job, training, setup, step)
     except Exception as error:
         traceback.print_exc()
         if main:
@@ -55,7 +55,7 @@ def run(job: Job) -> int:
     return 0
 
 
-def prepare(settings: JobSettings, folder: Path) -> Material:
+def prepare(settings: JobSettings, folder: Path) -> TrainingSetup:
     """What the job's work is made of.
 
     Args:
@@ -70,9 +70,9 @@ def prepare(settings: JobSettings, folder: Path) -> Material:
     return finetune.prepare(settings, folder)
 
 
-def reloaded(material: Material, checkpoint: Path) -> torch.nn.Module:
+def reloaded(setup: TrainingSetup, checkpoint: Path) -> torch.nn.Module:
     """The module with a checkpoint's weights, the same parameters being trained."""
-    module = material.module
+    module = setup.module
     if (checkpoint / "adapter_config.json").is_file():
         from peft import set_peft_model_state_dict
         from safetensors.torch import load_file
@@ -110,14 +110,14 @@ def _begin(job: Job, step: int) -> None:
     events.append(job.folder, "state", step, state="running", sentence="")
 
 
-def _end(job: Job, training: Training, material: Material, step: int) -> None:
-    state, sentence = training.watch.ending, training.watch.sentence
+def _end(job: Job, training: Training, setup: TrainingSetup, step: int) -> None:
+    state, sentence = training.job_callback.ending, training.job_callback.sentence
     newest = job.checkpoint
     if state != "paused" and newest and not (newest / "config.json").is_file():
-        merged = material.module.merge_and_unload()
+        merged = setup.module.merge_and_unload()
         write_folder(job.folder / "model", lambda folder: training.save(merged, folder))
     if state == "finished" and newest:  # nothing will go on from here
         shutil.rmtree(newest / TRAINING, ignore_errors=True)
-    (job.folder / REQUEST).unlink(missing_ok=True)
+    (job.folder / REQUEST_FILE).unlink(missing_ok=True)
     (job.folder / SPARE).unlink(missing_ok=True)
     events.append(job.folder, "state", step, state=state, sentence=sentence)

@@ -1,4 +1,4 @@
-"""``python -m attnviz.train.small``: trains the small checkpoints that are shipped.
+"""``python -m attnviz.train.shipped_models``: trains the small checkpoints that are shipped.
 
 Each is a task at its defaults, so what is in the catalog is what anyone gets from the Train page:
 an induction model, an encoder-decoder and a vision transformer, for every page offline.
@@ -17,8 +17,8 @@ from pathlib import Path
 from attnviz.errors import AttnVizError
 from attnviz.models.catalog import SHIPPED
 from attnviz.train import events, jobs, tasks
-from attnviz.train.checkpoint import write_folder
-from attnviz.train.run import run
+from attnviz.train.checkpoint_files import write_folder
+from attnviz.train.run_job import run
 from attnviz.train.tasks.task import settings_for
 
 MAX_BYTES = 2 * 2**20  # of the weights
@@ -33,7 +33,7 @@ FILES = (
 
 
 @dataclass(frozen=True)
-class Small:
+class ShippedModel:
     """A shipped checkpoint. name: in the catalog. task: what it learned."""
 
     name: str
@@ -43,19 +43,19 @@ class Small:
 
 
 CHECKPOINTS = (
-    Small(
+    ShippedModel(
         "tiny-induction",
         "induction",
         "Tiny induction",
         "Continues random letters that repeat (decoder): 2 layers of attention alone, 4 heads.",
     ),
-    Small(
+    ShippedModel(
         "tiny-dates",
         "dates",
         "Tiny dates",
         "Rewrites 5 March 2024 as 2024-03-05 and back (encoder-decoder): 2 + 2 layers, 4 heads.",
     ),
-    Small(
+    ShippedModel(
         "tiny-digits",
         "digits",
         "Tiny digits",
@@ -64,30 +64,30 @@ CHECKPOINTS = (
 )
 
 
-def train(small: Small, target: Path) -> float:
+def train(shipped: ShippedModel, target: Path) -> float:
     """Trains one checkpoint into ``target``; its accuracy on held-out data.
 
     Raises:
         AttnVizError: the training failed, missed its goal, or is too big.
     """
-    task = tasks.find(small.task)
+    task = tasks.find(shipped.task)
     job = jobs.create(settings_for(task))
     run(job)
     status = job.status
     if status.state != "finished" or job.model is None:
-        raise AttnVizError(f"{small.name} ended as {status.state}. {status.sentence}")
+        raise AttnVizError(f"{shipped.name} ended as {status.state}. {status.sentence}")
     accuracy = float(events.of_kind(job.events(), "evaluation")[-1][task.measure])
     if task.goal is not None and accuracy < task.goal:
-        raise AttnVizError(f"{small.name} reached {accuracy:.3f} of {task.goal}.")
+        raise AttnVizError(f"{shipped.name} reached {accuracy:.3f} of {task.goal}.")
     if (job.model / "model.safetensors").stat().st_size > MAX_BYTES:
-        raise AttnVizError(f"{small.name} is over 2 MB.")
+        raise AttnVizError(f"{shipped.name} is over 2 MB.")
     source = job.model
 
     def fill(folder: Path) -> None:
         for name in FILES:
             if (source / name).is_file():
                 shutil.copy(source / name, folder)
-        about = {"title": small.title, "description": small.description}
+        about = {"title": shipped.title, "description": shipped.description}
         (folder / "entry.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
     write_folder(target, fill)
@@ -98,9 +98,9 @@ def main(names: list[str]) -> None:
     """Trains those named, or all."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ATTNVIZ_JOBS"] = folder
-        for small in CHECKPOINTS:
-            if not names or small.name in names:
-                print(f"{small.name}: {train(small, SHIPPED / small.name):.4f}", flush=True)
+        for shipped in CHECKPOINTS:
+            if not names or shipped.name in names:
+                print(f"{shipped.name}: {train(shipped, SHIPPED / shipped.name):.4f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def explain(error: BaseException) -> AttnVizError:
     )
 
 
-def not_finite(step: int, rate: float) -> AttnVizError:
+def loss_not_finite(step: int, rate: float) -> AttnVizError:
     """The sentence for a loss that is no number any more."""
     return AttnVizError(
         f"The loss was no longer a number at step {step}.",
