@@ -23,8 +23,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import attnviz
 from attnviz.trace import AttentionMap, Trace
-from attnviz.trace.compute import Products
-from attnviz.trace.rules import ScoreRules, causal
+from attnviz.trace.compute import QKVRecord
+from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.terms import causal
 from benchmarks.figure import Figure, in_child, show
 
 TITLE = "Recording a forward pass (GPT-2-small's shape)"
@@ -140,7 +141,7 @@ def long_overview(n: int) -> Callable[[], Tensor]:
     """What computes the 512-pixel overview of one causal head of n random queries and keys."""
     g = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 1, n, 64, generator=g) for _ in range(3))
-    a = AttentionMap(Products(q, k, v, ScoreRules(64**-0.5, terms=(causal(n),))), 0)
+    a = AttentionMap(QKVRecord(q, k, v, ScoreModifiers(64**-0.5, terms=(causal(n),))), 0)
     a.overview(64).sum()  # threads and kernels are there before the clock starts
     return lambda: a.overview(512)
 

@@ -19,7 +19,6 @@ from attnviz.analysis.positions import Positions, tokens_of
 from attnviz.analysis.reading import Reading
 from attnviz.analysis.spread import spread
 from attnviz.trace import Trace
-from attnviz.trace.compute import Pattern
 from attnviz.trace.structure import Kind
 
 
@@ -110,19 +109,18 @@ def baselines(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetrics, ...
     Raises:
         AttnVizError: no such layer, or one that was refused.
     """
-    held, kind = trace.recorded(layer, item), trace.layers[layer].kind
+    held, kind = trace.layer_record(layer, item), trace.layers[layer].kind
     _, H, n_q, n_k = held.shape
     heads = slice(0, H)
-    if held.seen(item, heads) is None:
+    if held.visible_counts(item, heads) is None:
         return tuple(HeadMetrics(layer, h, kind, dict.fromkeys(METRICS)) for h in range(H))
-    values = held.values if isinstance(held, Pattern) else held.q
-    tokens = tokens_of(trace, layer, item, values.device)
+    tokens = tokens_of(trace, layer, item, held.device)
     means = Means(tokens)
     for rows in overviews.strips(n_q, overviews.CELLS // (n_k * H), 1):
         lo, hi = held.key_range(item, rows)
         hidden = held.masked(item, heads, rows, slice(lo, hi))
         if hidden is None:
-            seen = torch.ones(1, rows.stop - rows.start, hi - lo, device=values.device)
+            seen = torch.ones(1, rows.stop - rows.start, hi - lo, device=held.device)
         else:  # (h or 1, r or 1, c): heads that share a mask are measured once
             seen = (~hidden).float().expand(-1, rows.stop - rows.start, -1)
         w = seen / seen.sum(dim=2, keepdim=True).clamp_min(1)
@@ -140,7 +138,7 @@ def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int =
     Raises:
         AttnVizError: no such layer or head, or a layer that was refused.
     """
-    held = trace.recorded(layer, item)
+    held = trace.layer_record(layer, item)
     _, H, n_q, n_k = held.shape
     heads = slice(0, H) if head is None else slice(head, head + 1)
     trace.attention(layer, heads.start, item=item)  # says so if there is no such head
@@ -156,4 +154,4 @@ def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int =
             itself = p[:, None] == torch.arange(block.lo, block.hi, device=w.device)  # (r, c)
             others = w.masked_fill(itself, 0.0).sum(dim=2)  # 1 - w[i, i] would lose digits
             sent[rows] = others.mean(dim=0).double().cpu()
-    return TokenMetrics(received, held.seen(item, heads), sent if own else None, entropy)
+    return TokenMetrics(received, held.visible_counts(item, heads), sent if own else None, entropy)

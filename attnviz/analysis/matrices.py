@@ -24,7 +24,7 @@ from attnviz.analysis.overviews import Quantity
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token, visible
 from attnviz.trace import Trace
-from attnviz.trace.labels import numbers
+from attnviz.trace.axis_labels import numbered_tokens
 
 CELLS = 1 << 20  # of one matrix; more of a map is pooled
 
@@ -213,7 +213,7 @@ def edges(
         AttnVizError: no such layer, or one that was refused.
     """
     trace.attention(layer, 0, item=item)
-    held = trace.recorded(layer, item)
+    held = trace.layer_record(layer, item)
     parts: list[tuple[Tensor, ...]] = []
     for block in overviews.blocks(held, slice(0, held.shape[1]), item):
         h, i, j = torch.nonzero(block.weights >= floor, as_tuple=True)
@@ -253,7 +253,7 @@ def residual_norms(trace: Trace, layer: int) -> Matrix:
         )
     tokens = trace.row_tokens(layer)
     if len(tokens) not in lengths:  # a layer that works on windows of the stream
-        tokens = numbers(lengths.pop())
+        tokens = numbered_tokens(lengths.pop())
     return Matrix(
         _numpy(torch.stack(norms, dim=1)),
         _named(tokens, range(len(tokens))),

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attnviz.trace import Trace
-from attnviz.trace.compute import CELLS, Recorded
+from attnviz.trace.compute import CELLS, LayerRecord
 
 Quantity = Literal["weights", "scores"]
 
@@ -53,7 +53,7 @@ class Picture:
     col_max: Tensor
 
 
-def blocks(layer: Recorded, heads: slice, item: int = 0, side: int = 1) -> Iterator[Block]:
+def blocks(layer: LayerRecord, heads: slice, item: int = 0, side: int = 1) -> Iterator[Block]:
     """A layer's weights from the first row to the last, in bounded memory.
 
     Args:
@@ -68,7 +68,7 @@ def blocks(layer: Recorded, heads: slice, item: int = 0, side: int = 1) -> Itera
 
 def thumbnails(trace: Trace, layer: int, size: int = 64, item: int = 0) -> Tensor:
     """(H, <= size, <= size): every head of a layer, each cell the largest weight of a square."""
-    held = trace.recorded(layer, item)
+    held = trace.layer_record(layer, item)
     _, H, n_q, n_k = held.shape
     side = side_for(n_q, n_k, size)
     out = canvas_for(held, side)
@@ -82,7 +82,7 @@ def side_for(n_q: int, n_k: int, size: int) -> int:
     return max(1, -(-max(n_q, n_k) // size))
 
 
-def canvas_for(layer: Recorded, side: int) -> Tensor:
+def canvas_for(layer: LayerRecord, side: int) -> Tensor:
     """(H, R, C) for ``pool_into``: what is the largest of no weight."""
     _, H, n_q, n_k = layer.shape
     held = layer.q if layer.q is not None else layer.values  # type: ignore[union-attr]
@@ -111,7 +111,7 @@ def picture(
     item: int = 0,
 ) -> Picture:
     """One head's whole map with at most ``size`` cells a side."""
-    held = trace.recorded(layer, item)
+    held = trace.layer_record(layer, item)
     trace.attention(layer, head, item=item)  # says so if there is no such head
     _, _, n_q, n_k = held.shape
     side = side_for(n_q, n_k, size)

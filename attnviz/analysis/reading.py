@@ -52,7 +52,7 @@ class Reading:
 
     def __init__(self, trace: Trace, layer: int, size: int = 64, item: int = 0) -> None:
         about = trace.layers[layer]
-        self._held, self._item = trace.recorded(layer, item), item
+        self._held, self._item = trace.layer_record(layer, item), item
         self._side = overviews.side_for(about.n_q, about.n_k, size)
         self.thumbnails = overviews.canvas_for(self._held, self._side)
         self._tokens = tokens_of(trace, layer, item, self.thumbnails.device)

@@ -19,9 +19,9 @@ def verdict(
     if not check.passed:
         return "not exact", "red", _failure(check)
     rows = (
-        f"all {check.of:,} rows"
-        if check.rows == check.of
-        else f"{check.rows:,} of {check.of:,} rows"
+        f"all {check.total_rows:,} rows"
+        if check.rows == check.total_rows
+        else f"{check.rows:,} of {check.total_rows:,} rows"
     )
     if layer.source == "dense":
         return (

@@ -109,7 +109,7 @@ def _lines(
     trace: Trace, layer: int, chosen: tuple[int, ...], floor: float, most: int, item: int
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
     """The floor that holds, and starts, keys and codes as in `LinesPayload`."""
-    held = trace.recorded(layer, item)
+    held = trace.layer_record(layer, item)
     _, _, n_q, _ = held.shape
     where, keys, weights = [], [], []  # of each line: its head and row as one number
     for place, head in enumerate(chosen):

@@ -32,12 +32,12 @@ import torch
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
-from attnviz.trace.compute import Products
-from attnviz.trace.edited import Edited, HeadChange
+from attnviz.trace.compute import QKVRecord
+from attnviz.trace.edited import EditedRecord, HeadChange
 
 __all__ = ["AblateHead", "BlockEdge", "PatchHead", "ScaleHead", "SetPattern", "Temperature"]
 
-Layer = Products | Edited
+Layer = QKVRecord | EditedRecord
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Temperature:
             raise AttnVizError(
                 f"A temperature of {self.temperature} is not possible.", "Use one above 0."
             )
-        pattern = layer.pattern(self.head) if isinstance(layer, Edited) else None
+        pattern = layer.pattern(self.head) if isinstance(layer, EditedRecord) else None
         if pattern is not None and bool((pattern < 0).any()):
             raise AttnVizError(
                 "A pattern with negative weights has no temperature.",

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
-from attnviz.trace.compute import Pattern, Recorded, outputs, row_blocks
+from attnviz.trace.compute import LayerRecord, WeightsRecord, outputs, row_blocks
 
 Reduce = Literal["max", "mean"]
 
@@ -26,7 +26,7 @@ class AttentionMap:
     model's device and must not be written to.
     """
 
-    def __init__(self, layer: Recorded, head: int, item: int = 0) -> None:
+    def __init__(self, layer: LayerRecord, head: int, item: int = 0) -> None:
         self._layer = layer
         self._item = item
         self._heads = slice(head, head + 1)
@@ -50,7 +50,7 @@ class AttentionMap:
     @property
     def scaling(self) -> float | None:
         """What q @ k.T is multiplied with; None where only the weights are known."""
-        return None if isinstance(self._layer, Pattern) else self._layer.rules.scaling
+        return None if isinstance(self._layer, WeightsRecord) else self._layer.modifiers.scaling
 
     def scores(self, rows: slice = _ALL, cols: slice = _ALL) -> Tensor:
         """(r, c): scaled, biased, masked scores; -inf where masked.
@@ -120,8 +120,7 @@ class AttentionMap:
 
     @property
     def _device(self) -> torch.device:
-        held = self._layer.values if isinstance(self._layer, Pattern) else self._layer.q
-        return held.device
+        return self._layer.device
 
     def _tile(self, rows: slice, cols: slice) -> Tensor:
         lo, hi = self._layer.key_range(self._item, rows)

@@ -1,6 +1,6 @@
 """Scores, weights and outputs of recorded attention, tile by tile.
 
-Everything a person sees of attention is computed here, from Q, K, V and the score rules, in at
+Everything a person sees of attention is computed here, from Q, K, V and the score modifiers, in at
 least float32 and in bounded memory: the two forms of a recorded layer answer the same questions.
 """
 
@@ -15,32 +15,32 @@ import torch
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
-from attnviz.trace.rules import ScoreRules
-from attnviz.trace.terms import masked_from
+from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.term_detection import masked_from
 
 if TYPE_CHECKING:
-    from attnviz.trace.edited import Edited
+    from attnviz.trace.edited import EditedRecord
 
 # Weights below this are nothing beside 1 in float32.
-NOTHING = 2.0**-24
+NEGLIGIBLE = 2.0**-24
 
 # Cells of scores held at once: 2 million float32 cells are 8 MB.
 CELLS = 1 << 21
 
 
 @dataclass(frozen=True)
-class Products:
+class QKVRecord:
     """A layer kept as what enters its products: weights are recomputed when asked for.
 
     Attributes:
         q: (B, H, n_q, d_head). k: (B, H_kv, n_k, d_head). v: (B, H_kv, n_k, d_v).
-        rules: what turns q @ k.T into weights.
+        modifiers: what turns q @ k.T into weights.
     """
 
     q: Tensor
     k: Tensor
     v: Tensor
-    rules: ScoreRules
+    modifiers: ScoreModifiers
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -54,9 +54,9 @@ class Products:
 
     def scores(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
         """(h, r, c): scaled, biased and masked scores of a tile (masked cells keep the fill)."""
-        q = wide(self.q[item, heads, rows])
-        k = wide(self.k[item, self.kv_heads(heads), cols])
-        return self.rules.apply(_by_group(q, k.transpose(-1, -2)), item, heads, rows, cols)
+        q = upcast(self.q[item, heads, rows])
+        k = upcast(self.k[item, self.kv_heads(heads), cols])
+        return self.modifiers.apply(_by_group(q, k.transpose(-1, -2)), item, heads, rows, cols)
 
     def masked(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
         """(h or 1, r or 1, c), True where a key is masked; None if none is.
@@ -64,19 +64,19 @@ class Products:
         A masked key has no weight beside a visible one. Where a mild fill (-100) does not see to
         that whatever the scores, a key that has some is not masked after all.
         """
-        hidden = self.rules.masks(item, heads, rows, cols)
-        if hidden is None or self.rules.is_certain:
+        hidden = self.modifiers.masks(item, heads, rows, cols)
+        if hidden is None or self.modifiers.masks_are_hard:
             return hidden
-        blind = self.rules.blind(item, heads, rows, self.shape[3])
+        blind = self.modifiers.fully_masked_rows(item, heads, rows, self.shape[3])
         w = self.weights(item, heads, rows, 0, self.shape[3])[:, :, cols]
-        return hidden & (w < NOTHING) if blind is None else hidden & ((w < NOTHING) | blind)
+        return hidden & (w < NEGLIGIBLE) if blind is None else hidden & ((w < NEGLIGIBLE) | blind)
 
-    def seen(self, item: int, heads: slice) -> Tensor | None:
+    def visible_counts(self, item: int, heads: slice) -> Tensor | None:
         """(n_k,) float64: how many queries may look at each key, the mean of these heads."""
         _, _, n_q, n_k = self.shape
-        ranges = self.rules.ranges(item, n_q, n_k) if self.rules.is_certain else None
+        ranges = self.modifiers.ranges(item, n_q, n_k) if self.modifiers.masks_are_hard else None
         if ranges is None:
-            return count_seen(self, item, heads)
+            return count_visible(self, item, heads)
         lo = ranges[0].clamp(max=n_k)
         hi = torch.maximum(lo, ranges[1])
         changes = lo.bincount(minlength=n_k + 1) - hi.bincount(minlength=n_k + 1)
@@ -88,8 +88,8 @@ class Products:
 
     def softmax(self, s: Tensor, item: int, heads: slice, rows: slice) -> Tensor:
         """(h, r, c) weights from scores of whole rows (which are overwritten)."""
-        sink = self.rules.sink_scores(item, heads, rows)
-        if sink is not None and not self.rules.sink_gates_output:
+        sink = self.modifiers.sink_scores(item, heads, rows)
+        if sink is not None and not self.modifiers.sink_gates_output:
             column = sink.to(s.dtype).expand(s.shape[0], s.shape[1], 1)
             s = torch.cat([s, column], dim=-1)
             return _softmax(s)[..., :-1]
@@ -103,8 +103,8 @@ class Products:
         Args:
             scores: (h, r, n_k) that the gate is made from; by default the layer's own.
         """
-        sink = self.rules.sink_scores(item, heads, rows)
-        if sink is None or not self.rules.sink_gates_output:
+        sink = self.modifiers.sink_scores(item, heads, rows)
+        if sink is None or not self.modifiers.sink_gates_output:
             return out
         if scores is None:
             scores = self.scores(item, heads, rows, slice(0, self.shape[3]))
@@ -112,7 +112,7 @@ class Products:
 
     def key_range(self, item: int, rows: slice) -> tuple[int, int]:
         """Keys outside of which these rows have no weight."""
-        return self.rules.key_range(item, rows, self.shape[3])
+        return self.modifiers.key_range(item, rows, self.shape[3])
 
     @property
     def signed(self) -> bool:
@@ -120,24 +120,29 @@ class Products:
         return False
 
     @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return self.q.device
+
+    @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return self.q.nbytes + self.k.nbytes + self.v.nbytes + self.rules.nbytes
+        return self.q.nbytes + self.k.nbytes + self.v.nbytes + self.modifiers.nbytes
 
 
 @dataclass(frozen=True)
-class Pattern:
+class WeightsRecord:
     """A layer kept as the weights that its own module made (``source="dense"``).
 
     Attributes:
         values: (B, H, n_q, n_k) weights, as they met the values.
-        made_of: the module's own scores, same shape, if the weights are their softmax.
+        raw_scores: the module's own scores, same shape, if the weights are their softmax.
         q, k, v: what entered the products, where it could be seen; (B, H_kv, n_k, d) keys and
             values.
     """
 
     values: Tensor
-    made_of: Tensor | None = None
+    raw_scores: Tensor | None = None
     q: Tensor | None = None
     k: Tensor | None = None
     v: Tensor | None = None
@@ -156,16 +161,16 @@ class Pattern:
 
     def scores(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
         """(h, r, c): the module's own scores."""
-        if self.made_of is None:
+        if self.raw_scores is None:
             raise AttnVizError(
                 "The scores of this layer stay inside its module.",
                 "Look at its weights: they are the module's own.",
             )
-        return wide(self.made_of[item, heads, rows, cols])
+        return upcast(self.raw_scores[item, heads, rows, cols])
 
     def weights(self, item: int, heads: slice, rows: slice, lo: int, hi: int) -> Tensor:
         """(h, r, hi - lo) weights of whole rows."""
-        return wide(self.values[item, heads, rows, lo:hi])
+        return upcast(self.values[item, heads, rows, lo:hi])
 
     def masked(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
         """(h, r, c), True where a key is masked: read from the scores; None if they are not known.
@@ -173,29 +178,29 @@ class Pattern:
         A masked score lies far below its row's largest (see `masked_from`) and has no weight. In a
         row without a visible key all of them are near the lowest number of their format.
         """
-        if self.made_of is None:
+        if self.raw_scores is None:
             return None
-        tile = wide(self.made_of[item, heads, rows, cols])
-        hidden = tile <= torch.finfo(self.made_of.dtype).min / 2
+        tile = upcast(self.raw_scores[item, heads, rows, cols])
+        hidden = tile <= torch.finfo(self.raw_scores.dtype).min / 2
         if self._masked_from is not None:
-            top = wide(self.made_of[item, heads, rows]).amax(dim=-1, keepdim=True)
-            no_weight = self.weights(item, heads, rows, cols.start, cols.stop) < NOTHING
+            top = upcast(self.raw_scores[item, heads, rows]).amax(dim=-1, keepdim=True)
+            no_weight = self.weights(item, heads, rows, cols.start, cols.stop) < NEGLIGIBLE
             hidden |= (tile - top <= self._masked_from) & no_weight
         return hidden
 
     @cached_property
     def _masked_from(self) -> float | None:
         """How far below its row's largest a score is masked."""
-        assert self.made_of is not None
+        assert self.raw_scores is not None
         below = [
-            wide(scores) - wide(scores).amax(dim=-1, keepdim=True)
-            for scores in self.made_of.flatten(0, 1)  # (n_q, n_k) each
+            upcast(scores) - upcast(scores).amax(dim=-1, keepdim=True)
+            for scores in self.raw_scores.flatten(0, 1)  # (n_q, n_k) each
         ]
         return masked_from(torch.stack(below).nan_to_num(nan=0.0, neginf=-torch.inf))
 
-    def seen(self, item: int, heads: slice) -> Tensor | None:
+    def visible_counts(self, item: int, heads: slice) -> Tensor | None:
         """(n_k,) float64: how many queries may look at each key, the mean of these heads."""
-        return None if self.made_of is None else count_seen(self, item, heads)
+        return None if self.raw_scores is None else count_visible(self, item, heads)
 
     @property
     def signed(self) -> bool:
@@ -211,13 +216,18 @@ class Pattern:
         return 0, self.shape[3]
 
     @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return self.values.device
+
+    @property
     def nbytes(self) -> int:
         """Bytes held."""
-        held = (self.values, self.made_of, self.q, self.k, self.v)
+        held = (self.values, self.raw_scores, self.q, self.k, self.v)
         return sum(t.nbytes for t in held if t is not None)
 
 
-Recorded: TypeAlias = "Products | Pattern | Edited"
+LayerRecord: TypeAlias = "QKVRecord | WeightsRecord | EditedRecord"
 
 
 def row_blocks(n_q: int, n_k: int, heads: int = 1) -> Iterator[slice]:
@@ -227,7 +237,7 @@ def row_blocks(n_q: int, n_k: int, heads: int = 1) -> Iterator[slice]:
         yield slice(i, min(i + step, n_q))
 
 
-def outputs(layer: Recorded, item: int, heads: slice, rows: slice) -> Tensor:
+def outputs(layer: LayerRecord, item: int, heads: slice, rows: slice) -> Tensor:
     """(h, r, d_v): weights @ V of some heads and rows.
 
     Raises:
@@ -238,7 +248,7 @@ def outputs(layer: Recorded, item: int, heads: slice, rows: slice) -> Tensor:
 
 
 def outputs_and_scale(
-    layer: Recorded, item: int, heads: slice, rows: slice, magnitudes: Tensor
+    layer: LayerRecord, item: int, heads: slice, rows: slice, magnitudes: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(h, r, d_v) weights @ V, and (h, r) the most that the terms of its sums come to.
 
@@ -257,7 +267,7 @@ def outputs_and_scale(
     return out, torch.maximum(sizes.amax(dim=-1), out.abs().amax(dim=-1))
 
 
-def _operands(layer: Recorded, item: int, heads: slice, rows: slice) -> tuple[Tensor, Tensor]:
+def _operands(layer: LayerRecord, item: int, heads: slice, rows: slice) -> tuple[Tensor, Tensor]:
     """(h, r, c) weights, (h_kv, c, d_v) values of the keys that these rows may look at."""
     if layer.v is None:
         raise AttnVizError(
@@ -266,10 +276,10 @@ def _operands(layer: Recorded, item: int, heads: slice, rows: slice) -> tuple[Te
         )
     lo, hi = layer.key_range(item, rows)
     w = layer.weights(item, heads, rows, lo, hi)
-    return w, wide(layer.v[item, layer.kv_heads(heads), lo:hi])
+    return w, upcast(layer.v[item, layer.kv_heads(heads), lo:hi])
 
 
-def count_seen(layer: Recorded, item: int, heads: slice) -> Tensor:
+def count_visible(layer: LayerRecord, item: int, heads: slice) -> Tensor:
     """(n_k,) float64: how many queries may look at each key, the mean of these heads."""
     _, _, n_q, n_k = layer.shape
     h = heads.stop - heads.start
@@ -303,6 +313,6 @@ def _softmax(scores: Tensor) -> Tensor:
     return e.div_(total.masked_fill_(total == 0.0, 1.0))
 
 
-def wide(t: Tensor) -> Tensor:
+def upcast(t: Tensor) -> Tensor:
     """Half precision is widened: a view of numbers must not add rounding of its own."""
     return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t

@@ -71,7 +71,7 @@ def ends_of(module: PreTrainedModel) -> Collection[int]:
     return found
 
 
-def choosing(
+def logits_processors(
     module: PreTrainedModel,
     n_after: int,
     temperature: float,
@@ -106,7 +106,7 @@ def choosing(
             steps.append(TopKLogitsWarper(int(top_k)))
         if top_p is not None and top_p < 1:
             steps.append(TopPLogitsWarper(float(top_p)))
-        steps.append(_Draw(seed))
+        steps.append(_SampleToken(seed))
     return steps
 
 
@@ -129,7 +129,7 @@ class _FirstToken(LogitsProcessor):
         return suppress(input_ids, scores)
 
 
-class _Draw(LogitsProcessor):
+class _SampleToken(LogitsProcessor):
     """Draws a token and leaves no other one possible.
 
     The draw depends on the seed and the token's position alone. It has a generator of its own:

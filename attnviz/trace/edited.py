@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
-from attnviz.trace.compute import Products, count_seen, outputs, row_blocks, wide
-from attnviz.trace.rules import ScoreRules
+from attnviz.trace.compute import QKVRecord, count_visible, outputs, row_blocks, upcast
+from attnviz.trace.modifiers import ScoreModifiers
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class HeadChange:
     factor: float = 1.0
     output: Tensor | None = None
 
-    def rows(self, layer: Products | Edited, item: int) -> list[slice]:
+    def rows(self, layer: QKVRecord | EditedRecord, item: int) -> list[slice]:
         """The queries of an item whose weights it changes, if it acts on the layer now."""
         n_q, n_k = layer.shape[2:]
         if self.pattern is not None or self.temperature != 1.0:
@@ -47,14 +47,14 @@ class HeadChange:
 
 
 @dataclass(frozen=True)
-class Edited:
-    """A layer as it was after interventions; answers what `Products` answers.
+class EditedRecord:
+    """A layer as it was after interventions; answers what `QKVRecord` answers.
 
     The changes of a head act one after the other: those of its weights first, on the scores until
     a pattern is set and on the weights from then on, and those of its output behind them.
     """
 
-    base: Products
+    base: QKVRecord
     changes: tuple[HeadChange, ...]
 
     @property
@@ -73,9 +73,9 @@ class Edited:
         return self.base.v
 
     @property
-    def rules(self) -> ScoreRules:
-        """The rules of the layer before the interventions."""
-        return self.base.rules
+    def modifiers(self) -> ScoreModifiers:
+        """The modifiers of the layer before the interventions."""
+        return self.base.modifiers
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -116,14 +116,14 @@ class Edited:
             hidden[cell] = True
         return hidden
 
-    def seen(self, item: int, heads: slice) -> Tensor | None:
+    def visible_counts(self, item: int, heads: slice) -> Tensor | None:
         """(n_k,) float64: how many queries may look at each key, the mean of these heads."""
         if self._patterned(heads):
             return None
         _, _, n_q, n_k = self.shape
         if not self._blocked(heads, slice(0, n_q), slice(0, n_k)):
-            return self.base.seen(item, heads)
-        return count_seen(self, item, heads)
+            return self.base.visible_counts(item, heads)
+        return count_visible(self, item, heads)
 
     def weights(self, item: int, heads: slice, rows: slice, lo: int, hi: int) -> Tensor:
         """(h, r, hi - lo) weights of whole rows."""
@@ -135,7 +135,7 @@ class Edited:
     def finish(self, out: Tensor, item: int, heads: slice, rows: slice) -> Tensor:
         """What the interventions make of weights @ values, (h, r, d_v)."""
         scores = None
-        if self.rules.sink_gates_output:
+        if self.modifiers.sink_gates_output:
             scores = self._scores(item, heads, rows, slice(0, self.shape[3]))
         out = self.base.finish(out, item, heads, rows, scores)
         for change, i in self._of(heads):
@@ -158,6 +158,11 @@ class Edited:
     def signed(self) -> bool:
         """Whether a weight may be negative: a pattern's may."""
         return any(c.pattern is not None for c in self.changes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return self.base.device
 
     @property
     def nbytes(self) -> int:
@@ -205,7 +210,7 @@ class Edited:
         for i in sorted({i for _, i in self._on_scores(heads)}):
             head = slice(heads.start + i, heads.start + i + 1)
             hidden = self.base.masked(item, head, rows, cols)
-            blind = self.rules.blind(item, head, rows, self.shape[3])
+            blind = self.modifiers.fully_masked_rows(item, head, rows, self.shape[3])
             if hidden is not None and blind is not None:
                 s[i].masked_fill_((hidden & ~blind)[0], -torch.inf)
         for cell in self._blocked(heads, rows, cols):
@@ -217,7 +222,7 @@ class Edited:
         w = torch.empty(0)
         for change, _ in self._of(slice(head, head + 1)):
             if change.pattern is not None:
-                w = wide(change.pattern[rows]).clone()
+                w = upcast(change.pattern[rows]).clone()
             elif len(w):
                 total = w.sum(dim=-1, keepdim=True)
                 if change.temperature != 1.0:
@@ -234,14 +239,16 @@ class Edited:
         return w
 
 
-def applied(change: HeadChange, layer: Products | Edited, output: Tensor) -> tuple[Edited, Tensor]:
+def applied(
+    change: HeadChange, layer: QKVRecord | EditedRecord, output: Tensor
+) -> tuple[EditedRecord, Tensor]:
     """The layer and its output, (B, n_q, H, d_v), after a change.
 
     What it leaves alone keeps its bits: other heads, rows whose weights stay as they were, and all
     of them where it changes nothing.
     """
-    base, before = (layer, ()) if isinstance(layer, Products) else (layer.base, layer.changes)
-    edited = Edited(base, (*before, change))
+    base, before = (layer, ()) if isinstance(layer, QKVRecord) else (layer.base, layer.changes)
+    edited = EditedRecord(base, (*before, change))
     output, head = output.clone(), slice(change.head, change.head + 1)
     mine = output[:, :, change.head]  # (B, n_q, d_v)
     for item in range(len(output)):

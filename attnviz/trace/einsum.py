@@ -14,13 +14,13 @@ def _letters(equation: str, left: Tensor, right: Tensor) -> tuple[str, str, str]
     return a.replace("...", rest), b.replace("...", rest), out.replace("...", rest)
 
 
-def summed(equation: str, left: Tensor, right: Tensor) -> tuple[int, ...]:
+def summed_axes(equation: str, left: Tensor, right: Tensor) -> tuple[int, ...]:
     """The axes of the left operand that an einsum sums over."""
     a, b, out = _letters(equation, left, right)
     return tuple(i for i, x in enumerate(a) if x in b and x not in out)
 
 
-def as_product(
+def as_matmul(
     equation: str, left: Tensor, right: Tensor, result: Tensor
 ) -> tuple[list[int], list[int], tuple[int, ...]] | None:
     """How an einsum is a product of matrices: the operands' axes in the order (lead, n_q, n_k) and

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attnviz.trace.compute import Pattern, Recorded, outputs_and_scale, row_blocks
+from attnviz.trace.compute import LayerRecord, WeightsRecord, outputs_and_scale, row_blocks
 
 # Queries up to which every row is checked while recording.
 SHORT = 64
@@ -136,7 +136,7 @@ class Fidelity:
         weights_error: max |what the layer's own function makes of random values ±1 - what our
             weights make of them|; None where the function could not be run again.
         weights_tolerance: what rounding explains of that.
-        rows, of: how many rows (queries of all items) were compared, and how many there are.
+        rows, total_rows: rows compared (queries of all items), and rows there are.
     """
 
     layer: int
@@ -147,29 +147,29 @@ class Fidelity:
     weights_error: float | None = None
     weights_tolerance: float = 0.0
     rows: int = 0
-    of: int = 0
+    total_rows: int = 0
 
 
-def receipt(index: int, source: str, layer: Recorded | None, checks: Checks) -> Fidelity:
+def receipt(index: int, source: str, layer: LayerRecord | None, checks: Checks) -> Fidelity:
     """A layer's receipt out of its checks: green only where both were made and hold.
 
     A layer whose weights came out of its module (dense) has no function to be asked again: there
     the outputs decide.
     """
     output, weights = checks.output, checks.weights
-    of = 0 if layer is None else layer.shape[0] * layer.shape[2]
+    total = 0 if layer is None else layer.shape[0] * layer.shape[2]
     if layer is None or output is None:
-        return Fidelity(index, source, float("nan"), 0.0, False, of=of)
-    proven = weights.passed if weights is not None else isinstance(layer, Pattern)
+        return Fidelity(index, source, float("nan"), 0.0, False, total_rows=total)
+    proven = weights.passed if weights is not None else isinstance(layer, WeightsRecord)
     rows = output.rows if weights is None else min(output.rows, weights.rows)
     return Fidelity(
         index, source, output.error, output.tolerance, output.passed and proven,
         weights.error if weights else None, weights.tolerance if weights else 0.0,
-        min(rows, of), of,
+        min(rows, total), total,
     )  # fmt: skip
 
 
-def sample(n_q: int) -> list[slice]:
+def sampled_rows(n_q: int) -> list[slice]:
     """Rows to check while recording: all of a short input; of a longer one stretches from the first
     row to the last."""
     if n_q <= SHORT:
@@ -179,13 +179,13 @@ def sample(n_q: int) -> list[slice]:
     return [slice(i, i + _STRETCH) for i in starts]
 
 
-def every_row(layer: Recorded) -> list[slice]:
+def all_rows(layer: LayerRecord) -> list[slice]:
     """All rows, in blocks of bounded memory."""
     _, H, n_q, n_k = layer.shape
     return list(row_blocks(n_q, n_k, H))
 
 
-def compare(layer: Recorded, own: Tensor, rows: Sequence[slice], rounding: Rounding) -> Check:
+def compare(layer: LayerRecord, own: Tensor, rows: Sequence[slice], rounding: Rounding) -> Check:
     """These rows of all items and heads, recomputed, beside the layer's own.
 
     Args:
@@ -196,7 +196,7 @@ def compare(layer: Recorded, own: Tensor, rows: Sequence[slice], rounding: Round
 
 @torch.no_grad()
 def compare_rows(
-    layer: Recorded, parts: Iterable[tuple[slice, Tensor]], rounding: Rounding
+    layer: LayerRecord, parts: Iterable[tuple[slice, Tensor]], rounding: Rounding
 ) -> Check:
     """As `compare`, of (rows, (B, r, H, d_v) their own output) in parts."""
     parts = list(parts)
@@ -212,15 +212,15 @@ def compare_rows(
 class _Item:
     """One item of a layer, and what all of its rows are measured by."""
 
-    def __init__(self, layer: Recorded, item: int, rounding: Rounding) -> None:
+    def __init__(self, layer: LayerRecord, item: int, rounding: Rounding) -> None:
         self._layer, self._item, self._rounding = layer, item, rounding
         self._heads = slice(0, layer.shape[1])
         self._magnitudes = None if layer.v is None else layer.v[item].abs()  # (H_kv, n_k, d_v)
         self._key_size: Tensor | None = None  # (H, 1) the longest key's length, scaled
-        if not isinstance(layer, Pattern):
+        if not isinstance(layer, WeightsRecord):
             longest = torch.linalg.vector_norm(layer.k[item], dim=-1).float().amax(dim=-1)
             group = layer.shape[1] // len(longest)
-            scaling = abs(layer.rules.scaling)
+            scaling = abs(layer.modifiers.scaling)
             self._key_size = longest.repeat_interleave(group)[:, None] * scaling
 
     def rows(self, rows: slice, own: Tensor) -> Check:

@@ -15,12 +15,18 @@ from transformers.utils import ModelOutput
 
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token
-from attnviz.trace import inputs as feeding
-from attnviz.trace.decoding import Progress, choosing, ends_of, overrides_generate, settings
-from attnviz.trace.merge import Passes
+from attnviz.trace import model_inputs
+from attnviz.trace.decoding import (
+    Progress,
+    ends_of,
+    logits_processors,
+    overrides_generate,
+    settings,
+)
+from attnviz.trace.generation_recorder import GenerationRecorder, recorded
+from attnviz.trace.passes import Passes
 from attnviz.trace.recorder import Edit
 from attnviz.trace.recording import copied
-from attnviz.trace.run import Run, recorded
 from attnviz.trace.structure import Kind
 from attnviz.trace.trace import Trace
 
@@ -45,7 +51,7 @@ class Generation:
 
 
 @dataclass(frozen=True)
-class Step:
+class GenerationStep:
     """A token that has just been written, and what the model looked at when it chose it.
 
     Attributes:
@@ -100,7 +106,7 @@ def generate(
     seed: int = 0,
     edits: Sequence[Edit] = (),
     keep: Sequence[str] = ("qkv", "residual"),
-    on_token: Callable[[Step], bool] | None = None,
+    on_token: Callable[[GenerationStep], bool] | None = None,
 ) -> Generation:
     """Lets the model write, with its KV cache, and records all of it.
 
@@ -137,7 +143,7 @@ def generate(
         )
     if max_new_tokens < 0:
         raise AttnVizError("A model writes 0 tokens or more.", "Raise max_new_tokens.")
-    prepared = feeding.prepare(model.checkpoint, text, None, None, None, inputs)
+    prepared = model_inputs.prepare(model.checkpoint, text, None, None, None, inputs)
     if prepared.batch != 1:
         raise AttnVizError(
             f"There are {prepared.batch} texts, and one is written at a time.",
@@ -166,10 +172,10 @@ def generate(
     n_after = len(after) - len(unread)
     # an edit speaks of all positions at once; and some models are saved as having no cache to use
     cached = not edits and config.use_cache is not False
-    how = choosing(module, n_after, temperature, top_k, top_p, seed)
+    how = logits_processors(module, n_after, temperature, top_k, top_p, seed)
 
     def listen(ids: Tensor) -> bool:
-        return on_token is not None and bool(on_token(Step(ids, run.passes)))
+        return on_token is not None and bool(on_token(GenerationStep(ids, run.passes)))
 
     writing = Progress(n, ends, not encdec, listen)
     with recorded(model, keep, edits, writing) as run:
@@ -193,7 +199,7 @@ def generate(
     if not run.fits(ids):
         run = _read_again(model, given, run, run.read(ids), keep, edits)
     read = run.read(ids)
-    written = feeding.tokens_of(model.checkpoint, ids[start:])
+    written = model_inputs.tokens_of(model.checkpoint, ids[start:])
     shown = _labels(model, prepared, read, start, encdec)
     trace = model.traced(run.passes.merged(), run.stream, shown, run.logits, "qkv" in keep)
     answer = ids[start:]
@@ -206,28 +212,28 @@ def generate(
 
 
 def _labels(
-    model: Model, prepared: feeding.Prepared, read: Sequence[int], start: int, encdec: bool
-) -> feeding.Prepared:
+    model: Model, prepared: model_inputs.Prepared, read: Sequence[int], start: int, encdec: bool
+) -> model_inputs.Prepared:
     """The input under the tokens that were read, prompt and continuation."""
     if encdec:
-        return feeding.with_tokens(
-            prepared, prepared.tokens, feeding.tokens_of(model.checkpoint, read)
+        return model_inputs.with_tokens(
+            prepared, prepared.tokens, model_inputs.tokens_of(model.checkpoint, read)
         )
     prompt = prepared.tokens
     if [t.id for t in prompt] != list(read[:start]):  # some models begin with their own
-        prompt = feeding.tokens_of(model.checkpoint, read[:start])
-    rest = feeding.tokens_of(model.checkpoint, read[start:])
-    return feeding.with_tokens(prepared, (*prompt, *rest), ())
+        prompt = model_inputs.tokens_of(model.checkpoint, read[:start])
+    rest = model_inputs.tokens_of(model.checkpoint, read[start:])
+    return model_inputs.with_tokens(prepared, (*prompt, *rest), ())
 
 
 def _read_again(
     model: Model,
     given: dict[str, Any],
-    before: Run,
+    before: GenerationRecorder,
     read: Sequence[int],
     keep: Sequence[str],
     edits: Sequence[Edit],
-) -> Run:
+) -> GenerationRecorder:
     """All of a text in one pass, for models whose passes do not add up to it.
 
     Raises:

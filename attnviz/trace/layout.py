@@ -9,12 +9,12 @@ from transformers import PreTrainedConfig
 _POSITIONS_FIRST = frozenset({"xlnet", "fsmt"})
 
 
-def laid_out(
+def to_batch_first(
     hidden: Tensor, batch: int | None, block: nn.Module, config: PreTrainedConfig
 ) -> Tensor | str:
     """What enters or leaves a block as (B, n, d_model), or one clause that says why it is not.
 
-        laid_out(torch.zeros(12, 2, 32), 2, block, XLNetConfig()).shape   # (2, 12, 32)
+        to_batch_first(torch.zeros(12, 2, 32), 2, block, XLNetConfig()).shape   # (2, 12, 32)
 
     Args:
         hidden: of three or four dimensions, the features last, or of an image (B, d, h, w).

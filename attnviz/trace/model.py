@@ -13,9 +13,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from attnviz.errors import AttnVizError
 from attnviz.models.checkpoint import Checkpoint
-from attnviz.trace import inputs as feeding
+from attnviz.trace import model_inputs
 from attnviz.trace.generation import Generation, generate
-from attnviz.trace.prediction import Head, continues_text, head_of
+from attnviz.trace.prediction import PredictionHead, continues_text, head_of
 from attnviz.trace.recorder import Call, Edit, Recorder
 from attnviz.trace.recording import Replay, copied, recording
 from attnviz.trace.structure import Stream, is_causal_lm, kind_of, reads, towers
@@ -121,7 +121,7 @@ class Model:
                 f"There is nothing called {sorted(unknown)[0]!r} to keep.",
                 f"Choose among {', '.join(sorted(_KEEPABLE))}.",
             )
-        prepared = feeding.prepare(self.checkpoint, text, target, pair, image, inputs)
+        prepared = model_inputs.prepare(self.checkpoint, text, target, pair, image, inputs)
         tensors: dict[str, Any] = copied(prepared.tensors)
         accepted = inspect.signature(self.module.forward).parameters
         if "use_cache" in accepted:
@@ -162,11 +162,11 @@ class Model:
         self,
         calls: Sequence[Call],
         stream: Stream,
-        prepared: feeding.Prepared,
+        prepared: model_inputs.Prepared,
         logits: Tensor | None,
         keep_attention: bool,
         replay: Replay | None = None,
-        head: Head | None = None,
+        head: PredictionHead | None = None,
     ) -> Trace:
         """A trace out of what was recorded.
 
@@ -183,7 +183,7 @@ class Model:
         shapes = [(0, 0, 0, 0) if c.layer is None else c.layer.shape for c in calls]
         seen = list(zip(kinds, reading, shapes, strict=True))
         n_patches = next((s[2] for _, what, s in seen if what == "image" and s[2]), None)
-        labels = feeding.labels(self.checkpoint, prepared, n_patches)
+        labels = model_inputs.labels(self.checkpoint, prepared, n_patches)
         whole = [
             (name, s)
             for name, (kind, what, s) in zip(names, seen, strict=True)
@@ -199,6 +199,6 @@ class Model:
             target_tokens=prepared.target_tokens,
             labels=labels,
             logits=logits,
-            head=head or Head("next", self.tokenizer),
+            head=head or PredictionHead("next", self.tokenizer),
             replay=replay,
         )

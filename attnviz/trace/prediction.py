@@ -35,7 +35,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Head:
+class PredictionHead:
     """How a model's logits are read.
 
     Attributes:
@@ -112,7 +112,7 @@ def continues_text(module: PreTrainedModel) -> bool:
 
 def head_of(
     module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, output: Any
-) -> tuple[Head, Tensor | None]:
+) -> tuple[PredictionHead, Tensor | None]:
     """How the logits of a forward pass are read, and the first item's, (n, choices) or (choices,).
 
     Args:
@@ -124,28 +124,28 @@ def head_of(
         logits = getattr(output, "prediction_logits", None)  # BERT's pretraining
     if not isinstance(logits, Tensor):
         if getattr(output, "start_logits", None) is not None:
-            return Head(reason="It marks where an answer begins and ends."), None
-        return Head(), None
+            return PredictionHead(reason="It marks where an answer begins and ends."), None
+        return PredictionHead(), None
     first = logits[0] if logits.ndim > 1 else logits
     if _CLASS.search(name) or _LABEL.search(name):
         labels = {} if "MultipleChoice" in name else dict(config.id2label or {})
         if "ForCTC" in name:  # a letter for each frame
-            return Head("label", tokenizer), first
+            return PredictionHead("label", tokenizer), first
         kind = getattr(config, "problem_type", None)
         if kind == "regression" or (logits.shape[-1] == 1 and not _LABEL.search(name)):
-            return Head("value"), first
+            return PredictionHead("value"), first
         several = kind == "multi_label_classification"
         task: Task = "label" if _LABEL.search(name) else "class"
-        return Head(task, labels, independent=several), first
+        return PredictionHead(task, labels, independent=several), first
     if logits.ndim == 3 and (module.can_generate() or _speaks(module, logits)):
         decodes = getattr(config, "is_encoder_decoder", False) or continues_text(module)
         if decodes and not _FILL.search(name):
-            return Head("next", tokenizer), first
-        return Head("fill", tokenizer, getattr(tokenizer, "mask_token_id", None)), first
+            return PredictionHead("next", tokenizer), first
+        return PredictionHead("fill", tokenizer, getattr(tokenizer, "mask_token_id", None)), first
     n_labels = getattr(config, "num_labels", None)
     if logits.ndim == 2 and logits.shape[-1] == n_labels and not _FILL.search(name):
-        return Head("class", dict(config.id2label or {})), first
-    return Head(reason="What it gives are neither tokens nor classes."), first
+        return PredictionHead("class", dict(config.id2label or {})), first
+    return PredictionHead(reason="What it gives are neither tokens nor classes."), first
 
 
 def _speaks(module: PreTrainedModel, logits: Tensor) -> bool:

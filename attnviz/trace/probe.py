@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnviz.trace.fidelity import SHORT, sample
+from attnviz.trace.fidelity import SHORT, sampled_rows
 
 AttentionFunction = Callable[..., tuple[Tensor, Tensor | None]]
 
@@ -100,7 +100,7 @@ Answer = tuple[slice, Tensor]  # rows, and (B, r, H, d_v) what the function make
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProbeResult:
     """What a layer's own function made of random values.
 
     Attributes:
@@ -110,9 +110,9 @@ class Asked:
     values: Tensor
     answers: tuple[Answer, ...]
 
-    def beside(self, other: Asked) -> Asked:
+    def beside(self, other: ProbeResult) -> ProbeResult:
         """Of a layer whose values came in two parts."""
-        return Asked(
+        return ProbeResult(
             torch.cat([self.values, other.values], dim=-1),
             tuple(
                 (rows, torch.cat([a, b], dim=-1))
@@ -139,18 +139,18 @@ def values_like(value: Tensor, signs: Tensor | None = None) -> Tensor:
     return signs.to(value.dtype).expand_as(value).contiguous()
 
 
-def ask(call: Dispatch, values: Tensor, every_row: bool = False) -> Asked | None:
+def ask(call: Dispatch, values: Tensor, all_rows: bool = False) -> ProbeResult | None:
     """What a layer's own function makes of these values; None where it cannot be run again.
 
     Args:
-        every_row: in all rows, whatever that costs; else in those of `fidelity.sample`, or in about
-            as many.
+        all_rows: run on every row, whatever that costs; otherwise on the rows of
+            `fidelity.sampled_rows`, or about as many.
     """
     if call.draws or call.options.get("cache") is not None:  # a paged cache would grow
         return None
-    for way in [_whole] if every_row or _is_short(call) else [_some, _whole]:
+    for way in [_whole] if all_rows or _is_short(call) else [_some, _whole]:
         try:
-            return Asked(values, tuple(way(call, values)))
+            return ProbeResult(values, tuple(way(call, values)))
         except _UNFIT:
             continue
     return None
@@ -168,7 +168,7 @@ def _whole(call: Dispatch, values: Tensor) -> Iterator[Answer]:
 
 def _some(call: Dispatch, values: Tensor) -> Iterator[Answer]:
     n_q, n_k = call.query.shape[2], call.key.shape[2]
-    blocks = sample(n_q)
+    blocks = sampled_rows(n_q)
     if call.mask is None and call.is_causal and n_q == n_k:
         # the function's own triangle on the first rows; and later rows on their own, which see all
         # the keys that they are given

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from transformers.modeling_utils import AttentionInterface
 
 from attnviz.errors import AttnVizError
-from attnviz.trace.compute import Products, Recorded
-from attnviz.trace.edited import Edited, HeadChange, applied
+from attnviz.trace.call_grouping import belongs_to, group_calls
+from attnviz.trace.call_interpreter import CallInterpreter, Source
+from attnviz.trace.compute import LayerRecord, QKVRecord
+from attnviz.trace.edited import EditedRecord, HeadChange, applied
 from attnviz.trace.fidelity import UNCHECKED, Checks
-from attnviz.trace.pieces import belongs_to, settled
-from attnviz.trace.probe import Asked, AttentionFunction, Dispatch
-from attnviz.trace.reading import Reader, Source
+from attnviz.trace.probe import AttentionFunction, Dispatch, ProbeResult
 
 _ACTIVE: ContextVar[Recorder | None] = ContextVar("attnviz_recorder", default=None)
 
@@ -42,30 +42,31 @@ class Call:
         windows: how many windows each item was split into (then B counts windows).
         index: the layer, counted in the order in which the layers first ran.
         checks: what was compared while recording.
-        asked: what the layer's own function made of random values, in all rows, for a `Witness`.
+        asked: what the layer's own function made of random values in all rows, for a
+            `LayerObserver`.
         run: tells the runs of a module apart that runs several times in one block.
     """
 
     module: nn.Module
-    layer: Recorded | None
+    layer: LayerRecord | None
     own: Tensor | None
     source: Source
     reason: str = ""
     windows: int = 1
     index: int = -1
     checks: Checks = UNCHECKED
-    asked: Asked | None = None
+    asked: ProbeResult | None = None
     run: int = 0
 
 
-class Witness(Protocol):
+class LayerObserver(Protocol):
     """Is shown each layer's own output, and what its function made of random values, as it runs."""
 
     def wants(self, index: int) -> bool:
         """Whether it has a use for this layer."""
         ...
 
-    def see(self, index: int, own: Tensor, asked: Asked | None) -> None:
+    def see(self, index: int, own: Tensor, asked: ProbeResult | None) -> None:
         """One layer's."""
         ...
 
@@ -75,7 +76,7 @@ class Edit(Protocol):
 
     layer: int
 
-    def change(self, layer: Products | Edited, output: Tensor) -> HeadChange:
+    def change(self, layer: QKVRecord | EditedRecord, output: Tensor) -> HeadChange:
         """What it changes of the layer, whose output is (B, n_q, H, d_v)."""
         ...
 
@@ -86,25 +87,25 @@ class Recorder:
     Args:
         edits: interventions, applied to the calls they name.
         keep_outputs: keep each layer's own output, so that a receipt needs no second pass.
-        witness: is shown what each layer did instead; then nothing is kept.
+        observer: is shown what each layer did instead; then nothing is kept.
     """
 
     def __init__(
         self,
         edits: tuple[Edit, ...] = (),
         keep_outputs: bool = False,
-        witness: Witness | None = None,
+        observer: LayerObserver | None = None,
     ) -> None:
         self.calls: list[Call] = []
         self.edits = edits
         self._keep_outputs = keep_outputs
-        self._witness = witness
-        self.before_settling: Callable[[], None] = lambda: None
+        self._observer = observer
+        self.before_finish: Callable[[], None] = lambda: None
         self.inside = False  # within a dispatched call, whose insides are not looked at again
         self._open: list[Call] = []  # of the block that is running
         self._layers: dict[tuple[int, int], int] = {}
         self._ran: dict[int, int] = {}
-        self._reader = Reader()
+        self._interpreter = CallInterpreter()
 
     @contextmanager
     def active(self) -> Iterator[Recorder]:
@@ -112,7 +113,7 @@ class Recorder:
         token = _ACTIVE.set(self)
         try:
             yield self
-            self.settle()
+            self.finish_block()
         finally:
             _ACTIVE.reset(token)
 
@@ -134,31 +135,31 @@ class Recorder:
 
         The layers of the next pass are those seen before; masks that they shared are let go.
         """
-        self.settle()
+        self.finish_block()
         self._ran.clear()
-        self._reader = Reader()
+        self._interpreter = CallInterpreter()
         calls, self.calls = self.calls, []
         return calls
 
     def add(
         self,
         module: nn.Module,
-        layer: Recorded | None,
+        layer: LayerRecord | None,
         own: Tensor | None,
         source: Source,
         reason: str = "",
         windows: int = 1,
         checks: Checks = UNCHECKED,
-        asked: Asked | None = None,
+        asked: ProbeResult | None = None,
         run: int = 0,
     ) -> None:
         """Notes one attention call."""
-        if not self._keep_outputs and self._witness is None:
+        if not self._keep_outputs and self._observer is None:
             own = None  # nobody will ask: it need not outlive the call while the block goes on
         call = Call(module, layer, own, source, reason, windows, -1, checks, asked, run)
         self._open.append(call)
 
-    def settle(
+    def finish_block(
         self, length: int | None = None, read: Callable[[Call], Call] = lambda call: call
     ) -> None:
         """Makes layers of the calls of a block that has ended.
@@ -166,19 +167,19 @@ class Recorder:
         Args:
             length: how many positions entered the block. read: tries a refused call in another way.
         """
-        self.before_settling()
+        self.before_finish()
         calls, self._open = self._open, []
-        for call in settled(calls, length):
-            if call.source == "refused" and self._witness is None:
+        for call in group_calls(calls, length):
+            if call.source == "refused" and self._observer is None:
                 with self._paused():
                     call = read(call)
             index = self._index(call.module)
             self._ran[id(call.module)] = self._ran.get(id(call.module), 0) + 1
             self._check_edited(index, call)
             own = call.own
-            if self._witness is not None:
-                if own is not None and self._witness.wants(index):
-                    self._witness.see(index, own, call.asked)
+            if self._observer is not None:
+                if own is not None and self._observer.wants(index):
+                    self._observer.see(index, own, call.asked)
                 call = replace(call, layer=None, asked=None)
             kept = own if self._keep_outputs else None
             self.calls.append(replace(call, own=kept, index=index))
@@ -196,7 +197,7 @@ class Recorder:
     def _next_index(self, module: nn.Module, query: Tensor, key: Tensor) -> int:
         """The layer that a call now belongs to."""
         goes_on = bool(self._open) and belongs_to(self._open[-1], module, query, key)
-        before = [call.module for call in settled(self._open, None)]
+        before = [call.module for call in group_calls(self._open, None)]
         before = before[:-1] if goes_on else before
         nth = self._ran.get(id(module), 0) + sum(m is module for m in before)
         # known from an earlier pass of a generation, or the next one
@@ -213,7 +214,9 @@ class Recorder:
                 )
 
     def _check_edited(self, index: int, call: Call) -> None:
-        if any(edit.layer == index for edit in self.edits) and not isinstance(call.layer, Edited):
+        if any(edit.layer == index for edit in self.edits) and not isinstance(
+            call.layer, EditedRecord
+        ):
             raise AttnVizError(
                 f"Layer {index} cannot be edited: {call.reason or 'it is outside the interface'}.",
                 "Edit a layer whose source is exact.",
@@ -222,20 +225,20 @@ class Recorder:
     def attend(self, call: Dispatch) -> tuple[Tensor, Tensor | None]:
         """Runs a layer's attention as the model would, and keeps what entered it."""
         index = -1
-        if self.edits or self._witness is not None:
+        if self.edits or self._observer is not None:
             index = self._next_index(call.module, call.query, call.key)
         asked = None
         self.inside = True
         try:
             output, weights = call.run()
-            found = self._reader.read(call, output, weights)
-            if self._witness is not None and self._witness.wants(index):
-                asked = self._reader.ask(call, every_row=True)
+            found = self._interpreter.read(call, output, weights)
+            if self._observer is not None and self._observer.wants(index):
+                asked = self._interpreter.ask(call, all_rows=True)
         finally:
             self.inside = False
-        layer: Recorded | None = found.layer
+        layer: LayerRecord | None = found.layer
         for edit in self.edits:
-            if edit.layer == index and isinstance(layer, Products | Edited):
+            if edit.layer == index and isinstance(layer, QKVRecord | EditedRecord):
                 layer, output = applied(edit.change(layer, output), layer, output)
         own = output if layer is not None else None
         self.add(

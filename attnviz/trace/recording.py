@@ -14,9 +14,9 @@ from torch.overrides import TorchFunctionMode
 from transformers import Cache, PreTrainedModel
 
 from attnviz.errors import AttnVizError
-from attnviz.trace.recorder import Edit, Recorder, Witness
+from attnviz.trace.recorder import Edit, LayerObserver, Recorder
+from attnviz.trace.softmax_watcher import SoftmaxWatcher
 from attnviz.trace.structure import Stream, stream_of
-from attnviz.trace.watch import Watch
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def recording(
         torch.no_grad(),
         stream_of(module, recorder, batch, keep_residual) as stream,
         recorder.active(),
-        Watch(recorder, batch),
+        SoftmaxWatcher(recorder, batch),
     ):
         yield stream
 
@@ -106,11 +106,11 @@ class Replay:
         module = self._module()
         return module is not None and _state(module) != self._weights
 
-    def run(self, witness: Witness) -> None:
+    def run(self, observer: LayerObserver) -> None:
         """Makes the pass again and shows what each layer does; what is computed is not kept."""
         module = self._module()
         assert module is not None
-        again = Recorder(self._edits, witness=witness)
+        again = Recorder(self._edits, observer=observer)
         with (
             torch.random.fork_rng(devices=[]),
             torch.autocast(**self._autocast),

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from attnviz.trace.compute import Pattern
-from attnviz.trace.fidelity import Checks, Rounding, compare, every_row
+from attnviz.trace.compute import WeightsRecord
+from attnviz.trace.fidelity import Checks, Rounding, all_rows, compare
 from attnviz.trace.recorder import Call
 
 # Keys up to which a module is asked: it runs once for each d_head of them.
@@ -36,7 +36,7 @@ class _Unreadable(Exception):
     """The module cannot be read in this way; says why, where that is worth saying."""
 
 
-class _Enough(Exception):
+class _ProjectionReached(Exception):
     """The output projection was reached."""
 
 
@@ -100,16 +100,16 @@ class _Reading:
             raise _Unreadable("it makes nothing of its values")
         generator = torch.Generator().manual_seed(n_k)
         random = torch.randn(self._H, n_k, d, generator=generator).to(weights)
-        proof = Pattern(weights, v=random.expand(self._batch, -1, -1, -1))
+        proof = WeightsRecord(weights, v=random.expand(self._batch, -1, -1, -1))
         rounding = Rounding.of(weights.dtype, explicit=True)
         answer = self._ask(random, lengths).transpose(1, 2)  # (B, n, H, d)
-        proven = compare(proof, answer, every_row(proof), rounding)
+        proven = compare(proof, answer, all_rows(proof), rounding)
         if not proven.passed:
             raise _Unreadable(f"it differs from its one-hot answers by {proven.error:.1e}")
         told = [t for i, t in enumerate(values) if i == 0 or t.shape[2] != n]
-        layer = Pattern(weights, v=torch.cat(told, dim=2))
+        layer = WeightsRecord(weights, v=torch.cat(told, dim=2))
         mine = self._by_head(own.taken).transpose(1, 2)
-        same = compare(layer, mine, every_row(layer), rounding)
+        same = compare(layer, mine, all_rows(layer), rounding)
         if not same.passed:  # rows of global tokens weigh values of their own
             layer, mine, same = replace(layer, v=None), answer, proven
         checks = Checks(same, proven, rounding)
@@ -132,7 +132,7 @@ class _Reading:
 
     def _probe(self, fill: Callable[[Tensor], Tensor] | None) -> _Probe:
         probe = _Probe(self._sources, self._inside, self._n, fill)
-        with probe, suppress(_Enough):
+        with probe, suppress(_ProjectionReached):
             probe.gave = self._run()
         return probe
 
@@ -179,7 +179,7 @@ class _Probe(TorchFunctionMode):
         if self.values and weight not in self._inside and self._n in args[0].shape[:2]:
             self.taken = args[0].clone()
             if self._fill is not None:
-                raise _Enough
+                raise _ProjectionReached
         return result
 
 

@@ -15,7 +15,7 @@ from transformers import Cache, PreTrainedModel
 
 from attnviz.trace import sparse
 from attnviz.trace.block_inputs import BlockInputs
-from attnviz.trace.layout import laid_out
+from attnviz.trace.layout import to_batch_first
 from attnviz.trace.recorder import Call, Recorder
 
 Kind = Literal["encoder", "decoder", "cross"]
@@ -262,7 +262,7 @@ def stream_of(
         if block.tower not in texts:
             texts[block.tower] = reads(module, block.name) == "text"
         items = batch if texts[block.tower] else None
-        laid = laid_out(hidden, items, block.module, module.config)
+        laid = to_batch_first(hidden, items, block.module, module.config)
         if isinstance(laid, str):
             stream.unclear[block.tower] = laid
             return None
@@ -273,7 +273,7 @@ def stream_of(
         def hook(_: nn.Module, args: Any, kwargs: dict[str, Any] | None = None) -> None:
             if kwargs is None or not recorder.is_active():
                 return
-            recorder.settle()
+            recorder.finish_block()
             hidden = _hidden(args, kwargs)
             length, entered = None, None
             if isinstance(hidden, Tensor) and hidden.ndim > 2:
@@ -293,11 +293,11 @@ def stream_of(
             return
         now = running.pop()
         block = now.block
-        recorder.before_settling()
+        recorder.before_finish()
         unseen = attention_inside(block.module)[:1] if recorder.n_calls == now.before else []
         for _name, attention in unseen:
             recorder.add(attention, None, None, "refused", _UNSEEN)
-        recorder.settle(now.length, lambda call: now.read(call, output))
+        recorder.finish_block(now.length, lambda call: now.read(call, output))
         hidden = output[0] if isinstance(output, tuple | list) else output
         if keep and block is last[block.tower] and isinstance(hidden, Tensor):
             left = kept(block, hidden.detach())

@@ -1,146 +1,206 @@
-"""Masks and biases, read: from the tensors that a model hands its attention to short terms.
+"""The terms a layer adds to its scores: masks and biases.
 
-They are often ``n_q x n_k``. Nearly all of them say something short: "keys lo..hi of each row" or
-"a number per distance". Both are recognised here and checked cell by cell, so that what is kept is
-O(n) and still exact. Anything else is kept as it came.
+Whether a cell is masked is a property of the term. Models mask with -inf, the lowest number of
+their format, -1e9, -1e4 or -100, and some add a bias to the same tensor (ALiBi), so the score of a
+cell alone does not tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from attnviz.trace.rules import CERTAIN, DenseTerm, IntervalMask, RelativeBias, Term
-
-# Cells looked at in one go: bounds the scratch memory.
-_CELLS = 1 << 22
-
-# Exponent of the gentlest mask: beside a visible key of like score, a key at -2**6 has a weight of
-# 1e-28, and float32 tells nothing below 6e-8 from 0 beside 1.
-_GENTLEST = 6
+# No score makes up for this: exp gives an exact 0 for such a key beside any visible one.
+HARD_MASK = -1e30
 
 
-def mask_term(mask: Tensor) -> Term | None:
-    """The shortest exact form of an attention mask, (B or 1, H or 1, n_q or 1, n_k).
+class Term:
+    """Something added to the scores: it answers for what it masks, holds and is made of.
 
-    A bool mask is True where a key may be seen; a float mask is added to the scores.
-    None when it does nothing.
+    Subclasses are frozen dataclasses of tensors and numbers, ``form`` their name in files.
     """
-    if mask.dtype == torch.bool:
-        if bool(mask.all()):
+
+    form: ClassVar[str]
+    forms: ClassVar[dict[str, type[Term]]] = {}
+
+    def __init_subclass__(cls, form: str = "") -> None:
+        if form:  # a kind of terms has none
+            cls.form = form
+            Term.forms[form] = cls
+
+    def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
+        """Adds to a tile of scores, (h, r, c), in place."""
+        raise NotImplementedError
+
+    def masks(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
+        """(h or 1, r or 1, c), True where a key is masked; None if it masks nothing at all."""
+        return None
+
+    def ranges(self, item: int) -> tuple[Tensor, Tensor] | None:
+        """(n_q,) each: row i sees keys ``lo[i] <= j < hi[i]``; None if it masks in another way."""
+        return None
+
+    @property
+    def masking(self) -> bool:
+        """Whether it masks anything."""
+        return False
+
+    @property
+    def lowest(self) -> float:
+        """The smallest penalty of a masked key: -inf leaves nothing to attend to in a row."""
+        return -torch.inf
+
+    def parts(self) -> dict[str, Any]:
+        """What it is made of, by name: ``Term.forms[term.form](**term.parts())`` is its like."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors held."""
+        return sum(t.nbytes for t in self.parts().values() if isinstance(t, Tensor))
+
+
+@dataclass(frozen=True)
+class IntervalMask(Term, form="interval"):
+    """Row i of item b may look at keys ``lo[b, i] <= j < hi[b, i]``; the rest gets ``fill``.
+
+    Attributes:
+        lo, hi: (B or 1, n_q) int64.
+        fill: what is added to the scores of masked cells: -inf, or a large negative number where
+            the model does that (then a row with no key left attends evenly, as the model's does).
+    """
+
+    lo: Tensor
+    hi: Tensor
+    fill: float
+
+    def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
+        """Adds to a tile of scores, (h, r, c), in place."""
+        lo, hi = (t[rows] for t in self.ranges(item))
+        # only columns that some row may not see need a look
+        seen_from = min(max(int(lo.max()), cols.start), cols.stop)
+        seen_to = max(min(int(hi.min()), cols.stop), cols.start)
+        parts = [(cols.start, seen_from), (seen_to, cols.stop)]
+        if seen_from >= seen_to:
+            parts = [(cols.start, cols.stop)]
+        for start, stop in parts:
+            if start < stop:
+                hidden = _outside(lo, hi, start, stop)  # (r, c)
+                tile = scores[:, :, start - cols.start : stop - cols.start]
+                if self.fill == -torch.inf:
+                    tile.masked_fill_(hidden, self.fill)
+                else:
+                    tile += torch.zeros_like(hidden, dtype=tile.dtype).masked_fill_(
+                        hidden, self.fill
+                    )
+
+    def masks(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
+        """(1, r, c), True where a key is masked."""
+        lo, hi = self.ranges(item)
+        return _outside(lo[rows], hi[rows], cols.start, cols.stop)[None]
+
+    def ranges(self, item: int) -> tuple[Tensor, Tensor]:
+        """(n_q,) each: row i sees keys ``lo[i] <= j < hi[i]``."""
+        b = min(item, len(self.lo) - 1)
+        return self.lo[b], self.hi[b]
+
+    @property
+    def masking(self) -> bool:
+        """It does."""
+        return True
+
+    @property
+    def lowest(self) -> float:
+        """The fill."""
+        return self.fill
+
+
+class ElementwiseTerm(Term):
+    """A term of one number a cell, of which those at or below ``masked_from`` mask.
+
+    Attributes:
+        masked_from: None if no cell is masked.
+    """
+
+    masked_from: float | None
+
+    def tile(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
+        """(h or 1, r or 1, c) numbers of a tile."""
+        raise NotImplementedError
+
+    def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
+        """Adds to a tile of scores, (h, r, c), in place."""
+        scores += self.tile(item, heads, rows, cols)
+
+    def masks(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
+        """(h or 1, r or 1, c), True where a key is masked; None if it masks nothing at all."""
+        if self.masked_from is None:
             return None
-        blank = torch.zeros(mask.shape, device=mask.device)
-        return _intervals(_one_head(mask), -torch.inf) or relative_or_dense(
-            blank.masked_fill_(~mask, -torch.inf)
-        )
-    low = float(mask.min())
-    if low == 0.0 and float(mask.max()) == 0.0:
-        return None
-    found = _intervals(_one_head(mask), low) if low <= -(2.0**_GENTLEST) else None
-    return found or relative_or_dense(mask)
+        return self.tile(item, heads, rows, cols) <= self.masked_from
+
+    @property
+    def masking(self) -> bool:
+        """Whether it masks anything."""
+        return self.masked_from is not None
+
+    @property
+    def lowest(self) -> float:
+        """A masked cell has this or less."""
+        return -torch.inf if self.masked_from is None else self.masked_from
 
 
-def relative_or_dense(bias: Tensor) -> Term:
-    """The shortest exact form of an additive bias, (B or 1, H or 1, n_q or 1, n_k).
+@dataclass(frozen=True)
+class DenseTerm(ElementwiseTerm, form="dense"):
+    """A term kept as the tensor it is: (B or 1, H or 1, n_q or 1, n_k), added to the scores.
 
-    It may mask as well: transformers adds ALiBi to the mask, T5 the mask to its bias.
+    Attributes:
+        masked_from: cells at or below it are masked; None if there are none.
     """
-    n_q, n_k = bias.shape[-2:]
-    if n_q < 2 or n_k < 2:
-        return DenseTerm(bias, masked_from(bias))
-    step = max(1, _CELLS // (n_k * bias.shape[0] * bias.shape[1]))
-    for i in range(0, n_q - 1, step):
-        stop = min(i + step, n_q - 1)
-        if not torch.equal(bias[:, :, i:stop, :-1], bias[:, :, i + 1 : stop + 1, 1:]):
-            return DenseTerm(bias, masked_from(bias))
-    # column 0 downwards holds the distances -(n_q-1) .. 0, row 0 the distances 1 .. n_k-1
-    by_distance = torch.cat([bias[:, :, :, 0].flip(-1), bias[:, :, 0, 1:]], dim=-1)
-    return RelativeBias(by_distance.contiguous(), n_q, masked_from(by_distance))
+
+    values: Tensor
+    masked_from: float | None = None
+
+    def tile(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
+        """(h or 1, r or 1, c) numbers of a tile."""
+        t = self.values[min(item, self.values.shape[0] - 1)]
+        t = t if t.shape[0] == 1 else t[heads]
+        t = t if t.shape[1] == 1 else t[:, rows]
+        return t[:, :, cols]
 
 
-def masked_from(values: Tensor) -> float | None:
-    """The number at or below which cells of an additive tensor, (..., r, c), are masked.
+@dataclass(frozen=True)
+class RelativeBias(ElementwiseTerm, form="relative"):
+    """A number per head and distance: score (i, j) gets ``by_distance[b, h, j - i + n_q - 1]``.
 
-    Masked cells lie far from all others: between them is a hole of two octaves, numbers of which
-    none is there and the lower ones are four times the upper. So -1e9 masks beside 0 and beside
-    ALiBi's 0 .. -1,700; -1,700 does not, as ALiBi has every octave on the way there, and neither
-    does anything above -64.
-
-    Returns:
-        None if no cell is masked; -inf if only cells of -inf are.
+    Attributes:
+        by_distance: (B or 1, H or 1, n_q + n_k - 1).
+        n_q: rows, which fixes where distance 0 lies.
+        masked_from: distances whose number is at or below it are masked; None if there are none.
     """
-    low = float(values.min()) if values.numel() else 0.0
-    if low > -(2.0**_GENTLEST):
-        return None
-    octaves: set[int] = set()  # e where some cell is in -2**e < x <= -2**(e - 1)
-    step = max(1, _CELLS // max(1, values.numel() // values.shape[-2]))
-    for i in range(0, values.shape[-2], step):
-        part = values[..., i : i + step, :]
-        far = part[(part <= -(2.0 ** (_GENTLEST - 2))) & (part > -torch.inf)]
-        far = far.float() if far.dtype != torch.float64 else far
-        counts = (torch.frexp(far).exponent.long() + 16).bincount()
-        octaves.update((counts.nonzero().flatten() - 16).tolist())
-    last = max((e for e in octaves if e <= _GENTLEST), default=-torch.inf)
-    for octave in sorted(e for e in octaves if e > _GENTLEST):
-        if octave - last > 2:
-            return float(-(2.0 ** (octave - 1)))
-        last = octave
-    return -torch.inf if low == -torch.inf else None
+
+    by_distance: Tensor
+    n_q: int
+    masked_from: float | None = None
+
+    def tile(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
+        """(h or 1, r, c) numbers of a tile."""
+        f = self.by_distance[min(item, self.by_distance.shape[0] - 1)]
+        f = f if f.shape[0] == 1 else f[heads]
+        i = torch.arange(rows.start, rows.stop, device=f.device)
+        j = torch.arange(cols.start, cols.stop, device=f.device)
+        return f[:, j[None, :] - i[:, None] + self.n_q - 1]
 
 
-def once(make: Callable[[Tensor], Term | None]) -> Callable[[Tensor], Term | None]:
-    """``make`` with its answers kept per tensor: layers share masks, the work is done once.
-
-    The tensors are held too, so that an address cannot be given to another one meanwhile. A tensor
-    made under ``torch.inference_mode()`` does not count its changes: it is compared with a copy.
-    """
-    seen: dict[tuple[object, ...], tuple[Tensor, Tensor | None, Term | None]] = {}
-
-    def cached(tensor: Tensor) -> Term | None:
-        counted = not tensor.is_inference()
-        version = tensor._version if counted else None
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, version)
-        _, copy, term = seen.get(key, (None, None, None))
-        if key not in seen or (copy is not None and not torch.equal(copy, tensor)):
-            copy, term = None if counted else tensor.clone(), make(tensor)
-            seen[key] = (tensor, copy, term)
-        return term
-
-    return cached
+def causal(n_q: int, offset: int = 0, device: torch.device | str = "cpu") -> IntervalMask:
+    """Row i looks at keys 0 .. i + offset."""
+    hi = torch.arange(1, n_q + 1, device=device)[None] + offset
+    return IntervalMask(torch.zeros_like(hi), hi, -torch.inf)
 
 
-def _one_head(mask: Tensor) -> Tensor:
-    """Drops a head dimension that is only an expansion."""
-    return mask[:, :1] if mask.shape[1] > 1 and mask.stride(1) == 0 else mask
-
-
-def _intervals(mask: Tensor, fill: float) -> IntervalMask | None:
-    """The mask as one range of keys a row, if it is that for every head and row.
-
-    Args:
-        fill: its lowest number. Others may mask as well where that makes no difference: a mask that
-            was added twice has -inf and finfo.min, alike for rows that see some key.
-    """
-    B, H, n_q, n_k = mask.shape
-    if H > 1:
-        return None
-    lo = torch.empty(B, n_q, dtype=torch.int64, device=mask.device)
-    hi = torch.empty_like(lo)
-    step = max(1, _CELLS // (n_k * B))
-    for i in range(0, n_q, step):
-        part = mask[:, 0, i : i + step]  # (B, r, n_k)
-        allowed = part if part.dtype == torch.bool else part == 0.0
-        count = allowed.sum(-1, dtype=torch.int64)
-        if part.dtype != torch.bool and not bool((allowed | (part == fill)).all()):
-            alike = bool((count > 0).all()) and bool((allowed | (part <= CERTAIN)).all())
-            if not alike:
-                return None
-        first = allowed.to(torch.uint8).argmax(-1)
-        last = n_k - allowed.to(torch.uint8).flip(-1).argmax(-1)
-        last = torch.where(count == 0, first, last)
-        if not torch.equal(last - first, count):
-            return None
-        lo[:, i : i + step], hi[:, i : i + step] = first, last
-    return IntervalMask(lo, hi, fill)
+def _outside(lo: Tensor, hi: Tensor, start: int, stop: int) -> Tensor:
+    """(r, stop - start), True where a key lies outside of its row's range."""
+    j = torch.arange(start, stop, device=lo.device)
+    return (j < lo[:, None]) | (j >= hi[:, None])

@@ -11,12 +11,12 @@ from torch import Tensor
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token
 from attnviz.trace.attention_map import AttentionMap
-from attnviz.trace.compute import Recorded
-from attnviz.trace.fidelity import Checks, Fidelity, compare, every_row, receipt
-from attnviz.trace.labels import Axis, Labels, Texts
-from attnviz.trace.prediction import Head, Prediction
-from attnviz.trace.probe import Asked
-from attnviz.trace.reading import Source, proven
+from attnviz.trace.axis_labels import Axis, AxisLabels, BatchTokens
+from attnviz.trace.call_interpreter import Source, compare_probe
+from attnviz.trace.compute import LayerRecord
+from attnviz.trace.fidelity import Checks, Fidelity, all_rows, compare, receipt
+from attnviz.trace.prediction import Prediction, PredictionHead
+from attnviz.trace.probe import ProbeResult
 from attnviz.trace.recorder import Call
 from attnviz.trace.recording import Replay
 from attnviz.trace.structure import Kind, Tower
@@ -32,7 +32,7 @@ class AttentionLayer:
         index: its place in ``trace.layers``, which is the order in which the layers ran.
         kind: "encoder", "decoder" or "cross". name: its module inside the model.
         n_items: items in the batch, or windows of an image where the layer works on those.
-        rows, cols: what its queries and its keys are, see `attnviz.trace.labels.Axis`.
+        rows, cols: what its queries and its keys are, see `attnviz.trace.axis_labels.Axis`.
         source: "exact" (recomputed from Q, K, V), "dense" (the module's own weights) or
             "refused"; reason: why it is not exact.
     """
@@ -81,17 +81,19 @@ class Trace:
         tokens: tuple[Token, ...],
         target_tokens: tuple[Token, ...] = (),
         towers: Sequence[Tower] = (),
-        labels: Labels | None = None,
+        labels: AxisLabels | None = None,
         logits: Tensor | None = None,
-        head: Head | None = None,
+        head: PredictionHead | None = None,
         replay: Replay | None = None,
     ) -> None:
         # not the calls: they hold the model's modules
         self._held = tuple(call.layer for call in calls)
         self._own = tuple(call.own for call in calls)
         self._checks = tuple(call.checks for call in calls)
-        self._labels = labels or Labels(Texts(tokens), Texts(target_tokens), image=tokens)
-        self._head = head or Head()
+        self._labels = labels or AxisLabels(
+            BatchTokens(tokens), BatchTokens(target_tokens), image=tokens
+        )
+        self._head = head or PredictionHead()
         self._replay = replay
         self._receipts: dict[int, Fidelity] = {}
         self.tokens = tokens
@@ -117,7 +119,7 @@ class Trace:
             AttnVizError: no such layer or head, or a layer that was refused.
         """
         found = self._layer(layer, kind)
-        held = self.recorded(found.index, item)
+        held = self.layer_record(found.index, item)
         if not 0 <= head < found.n_heads:
             raise AttnVizError(
                 f"Layer {found.index} has no head {head}.",
@@ -125,7 +127,7 @@ class Trace:
             )
         return AttentionMap(held, head, item)
 
-    def recorded(self, layer: int, item: int = 0) -> Recorded:
+    def layer_record(self, layer: int, item: int = 0) -> LayerRecord:
         """A whole layer as it was kept, for what looks at many heads at once.
 
         Raises:
@@ -146,17 +148,17 @@ class Trace:
 
     @overload
     def fidelity(
-        self, layer: None = None, rows: Rows = "all", wanted: Callable[[], bool] = ...
+        self, layer: None = None, rows: Rows = "all", should_continue: Callable[[], bool] = ...
     ) -> tuple[Fidelity, ...]: ...
     @overload
     def fidelity(
-        self, layer: int, rows: Rows = "all", wanted: Callable[[], bool] = ...
+        self, layer: int, rows: Rows = "all", should_continue: Callable[[], bool] = ...
     ) -> Fidelity: ...
     def fidelity(
         self,
         layer: int | None = None,
         rows: Rows = "all",
-        wanted: Callable[[], bool] = lambda: True,
+        should_continue: Callable[[], bool] = lambda: True,
     ) -> Fidelity | tuple[Fidelity, ...]:
         """The receipt: outputs and weights of a layer, or of each, compared with its own.
 
@@ -166,40 +168,40 @@ class Trace:
                 the model runs once more and its layers are compared as they run, in no memory to
                 speak of. It is also run where its weights have changed since, and then the receipt
                 fails. Where it is not in memory any more, the receipt is of the rows recorded.
-            wanted: asked between layers; returning False ends the second pass, and the receipts are
-                of what was compared until then.
+            should_continue: called between layers; returning False ends the second pass, and the
+                receipts cover what was compared until then.
 
         A layer that was refused fails, and so does one that nothing could be compared of.
         """
         asked = range(len(self.layers)) if layer is None else (self._layer(layer, None).index,)
         if rows == "all":
-            self._check_all([i for i in asked if i not in self._receipts], wanted)
+            self._check_all([i for i in asked if i not in self._receipts], should_continue)
         found = tuple(self._receipts.get(i) or self._receipt(i, self._checks[i]) for i in asked)
         return found if layer is None else found[0]
 
     def _receipt(self, i: int, checks: Checks) -> Fidelity:
         return receipt(i, self.layers[i].source, self._held[i], checks)
 
-    def _check_all(self, layers: Collection[int], wanted: Callable[[], bool]) -> None:
+    def _check_all(self, layers: Collection[int], should_continue: Callable[[], bool]) -> None:
         """Receipts of all rows of these layers, as far as they can be had."""
         again = self._replay is not None and self._replay.possible
         changed = again and self._replay is not None and self._replay.changed
         open_ = set()
         for i in layers:
             so_far = self._receipt(i, self._checks[i])
-            if self._held[i] is not None and (so_far.rows < so_far.of or changed):
+            if self._held[i] is not None and (so_far.rows < so_far.total_rows or changed):
                 open_.add(i)
             else:
                 self._receipts[i] = so_far
         if open_ and again and self._replay is not None:
             try:
-                self._replay.run(_Comparison(self, open_, wanted))
-            except _NotWanted:
+                self._replay.run(_Comparison(self, open_, should_continue))
+            except _Canceled:
                 return
         for i in open_ - self._receipts.keys():  # its own output, where that was kept
             own, held, checks = self._own[i], self._held[i], self._checks[i]
             if own is not None and held is not None and checks.rounding is not None:
-                output = compare(held, own, every_row(held), checks.rounding)
+                output = compare(held, own, all_rows(held), checks.rounding)
                 self._receipts[i] = self._receipt(i, replace(checks, output=output))
 
     def residual(
@@ -299,7 +301,7 @@ class Trace:
         return None if not among else among[-1 if kind == "decoder" else 0]
 
 
-class _NotWanted(Exception):
+class _Canceled(Exception):
     """Nobody waits for the receipts any more."""
 
 
@@ -310,24 +312,24 @@ class _Comparison:
         open_: the layers to compare; those that were are taken out of it.
     """
 
-    def __init__(self, trace: Trace, open_: set[int], wanted: Callable[[], bool]) -> None:
+    def __init__(self, trace: Trace, open_: set[int], should_continue: Callable[[], bool]) -> None:
         self._trace = trace
         self._open = open_
-        self._wanted = wanted
+        self._should_continue = should_continue
 
     def wants(self, index: int) -> bool:
-        if not self._open or not self._wanted():
-            raise _NotWanted
+        if not self._open or not self._should_continue():
+            raise _Canceled
         return index in self._open
 
-    def see(self, index: int, own: Tensor, asked: Asked | None) -> None:
+    def see(self, index: int, own: Tensor, asked: ProbeResult | None) -> None:
         trace = self._trace
         held, rounding = trace._held[index], trace._checks[index].rounding
         self._open.discard(index)
         if held is None or rounding is None:
             return
-        output = compare(held, own, every_row(held), rounding)
-        weights = proven(held, asked, rounding) or trace._checks[index].weights
+        output = compare(held, own, all_rows(held), rounding)
+        weights = compare_probe(held, asked, rounding) or trace._checks[index].weights
         checks = Checks(output, weights, rounding)
         trace._receipts[index] = trace._receipt(index, checks)
 

@@ -1,4 +1,4 @@
-"""The probe's attention at one step, kept as Q, K, V and score rules, and reopened as a trace.
+"""The probe's attention at one step, kept as Q, K, V and score modifiers, and reopened as a trace.
 
     snapshot = snapshots.read(job.snapshots()[-1])
     snapshot.trace.attention(layer=1, head=2).weights()      # (n_q, n_k), as from a live trace
@@ -26,9 +26,10 @@ from attnviz.errors import AttnVizError
 from attnviz.models import limits
 from attnviz.models.tokens import Token
 from attnviz.trace import Prediction, Trace
-from attnviz.trace.compute import Pattern, Products, Recorded
+from attnviz.trace.compute import LayerRecord, QKVRecord, WeightsRecord
+from attnviz.trace.modifiers import ScoreModifiers
 from attnviz.trace.recorder import Call
-from attnviz.trace.rules import ScoreRules, Term
+from attnviz.trace.terms import Term
 
 TOP = 8  # predictions kept
 FORMAT = "1"
@@ -79,7 +80,7 @@ def write(path: Path, step: int, trace: Trace) -> None:
 
     layers = []
     for about in trace.layers:
-        held = None if about.source == "refused" else trace.recorded(about.index)
+        held = None if about.source == "refused" else trace.layer_record(about.index)
         layers.append({**asdict(about), "kept": _pack(held, f"{about.index}", keep)})
     header = {
         "step": step,
@@ -138,26 +139,29 @@ def _predictions(trace: Trace) -> tuple[Prediction, ...]:
 
 
 def _pack(
-    layer: Recorded | None, prefix: str, keep: Callable[[str, Tensor | None], str | None]
+    layer: LayerRecord | None, prefix: str, keep: Callable[[str, Tensor | None], str | None]
 ) -> dict[str, Any] | None:
     """Names of a layer's tensors, with the plain values beside them."""
     if layer is None:
         return None
-    if isinstance(layer, Pattern):
-        parts = ("values", "made_of", "q", "k", "v")
-        return {"form": "pattern"} | {p: keep(f"{prefix}.{p}", getattr(layer, p)) for p in parts}
-    if not isinstance(layer, Products):
+    if isinstance(layer, WeightsRecord):
+        parts = {"values": layer.values, "made_of": layer.raw_scores}
+        parts |= {"q": layer.q, "k": layer.k, "v": layer.v}
+        return {"form": "pattern"} | {
+            name: keep(f"{prefix}.{name}", t) for name, t in parts.items()
+        }
+    if not isinstance(layer, QKVRecord):
         raise AttnVizError("An edited trace is not kept as a snapshot.", "Trace without edits.")
-    rules = layer.rules
+    modifiers = layer.modifiers
     return {
         "form": "products",
         **{part: keep(f"{prefix}.{part}", getattr(layer, part)) for part in ("q", "k", "v")},
-        "scaling": rules.scaling,
-        "softcap": rules.softcap,
-        "sinks": keep(f"{prefix}.sinks", rules.sinks),
-        "sink_gates_output": rules.sink_gates_output,
-        "masked_in": None if rules.masked_in is None else str(rules.masked_in),
-        "terms": [_pack_term(t, f"{prefix}.term{i}", keep) for i, t in enumerate(rules.terms)],
+        "scaling": modifiers.scaling,
+        "softcap": modifiers.softcap,
+        "sinks": keep(f"{prefix}.sinks", modifiers.sinks),
+        "sink_gates_output": modifiers.sink_gates_output,
+        "masked_in": None if modifiers.mask_dtype is None else str(modifiers.mask_dtype),
+        "terms": [_pack_term(t, f"{prefix}.term{i}", keep) for i, t in enumerate(modifiers.terms)],
     }
 
 
@@ -180,7 +184,7 @@ def _call(about: dict[str, Any], tensors: dict[str, Tensor]) -> Call:
     return Call(nn.Identity(), layer, None, about["source"], about["reason"], about["index"])
 
 
-def _unpack(kept: dict[str, Any] | None, tensors: dict[str, Tensor]) -> Recorded | None:
+def _unpack(kept: dict[str, Any] | None, tensors: dict[str, Tensor]) -> LayerRecord | None:
     if kept is None:
         return None
 
@@ -188,9 +192,9 @@ def _unpack(kept: dict[str, Any] | None, tensors: dict[str, Tensor]) -> Recorded
         return None if name is None else tensors[name]
 
     if kept["form"] == "pattern":
-        made_of, q, k, v = (tensor(kept[part]) for part in ("made_of", "q", "k", "v"))
-        return Pattern(tensors[kept["values"]], made_of, q, k, v)
-    rules = ScoreRules(
+        raw_scores, q, k, v = (tensor(kept[part]) for part in ("made_of", "q", "k", "v"))
+        return WeightsRecord(tensors[kept["values"]], raw_scores, q, k, v)
+    modifiers = ScoreModifiers(
         kept["scaling"],
         kept["softcap"],
         tuple(_unpack_term(term, tensors) for term in kept["terms"]),
@@ -198,7 +202,7 @@ def _unpack(kept: dict[str, Any] | None, tensors: dict[str, Tensor]) -> Recorded
         kept["sink_gates_output"],
         _FORMATS[kept.get("masked_in")],
     )
-    return Products(tensors[kept["q"]], tensors[kept["k"]], tensors[kept["v"]], rules)
+    return QKVRecord(tensors[kept["q"]], tensors[kept["k"]], tensors[kept["v"]], modifiers)
 
 
 def _unpack_term(kept: dict[str, Any], tensors: dict[str, Tensor]) -> Term:

@@ -82,12 +82,12 @@ def fidelity(
     key = key_of(made)
 
     def action(job: Job) -> Fidelity:
-        found = made.fidelity(layer, wanted=job.wanted)
-        if found.rows < found.of and request.sampling is None:
+        found = made.fidelity(layer, should_continue=job.wanted)
+        if found.rows < found.total_rows and request.sampling is None:
             job.check()
             if key[1:4] == identity(model):
                 again = model.trace(**request.arguments())
-                found = again.fidelity(layer, wanted=job.wanted)
+                found = again.fidelity(layer, should_continue=job.wanted)
         job.check()
         return found
 

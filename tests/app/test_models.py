@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from attnviz.errors import AttnVizError
 from attnviz.models import limits
-from attnviz.trace.compute import Products
+from attnviz.trace.compute import QKVRecord
 from attnviz.ui import loading, memory, tracing
 from attnviz.ui.explore import head
 from attnviz.ui.requests import ModelChoice, TraceRequest
@@ -199,13 +199,13 @@ def test_a_page_computes_nothing_with_a_model_on_its_own_thread(
     """Whatever is looked at: each script thread would take memory of its own for it, which is
     never given back, and as many would compete for the cores as there are people."""
     names: set[str] = set()
-    original = Products.scores
+    original = QKVRecord.scores
 
-    def noted(self: Products, *args: Any) -> torch.Tensor:
+    def noted(self: QKVRecord, *args: Any) -> torch.Tensor:
         names.add(threading.current_thread().name)
         return original(self, *args)
 
-    monkeypatch.setattr(Products, "scores", noted)
+    monkeypatch.setattr(QKVRecord, "scores", noted)
     app = AppTest.from_file(ROOT / "app.py", default_timeout=120)
     app.run()
     app.query_params["text"], app.query_params["pins"] = "The capital of France is", "0.0"

@@ -12,12 +12,12 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 import attnviz
-from attnviz.trace.compute import Products
-from attnviz.trace.generation import Step
-from attnviz.trace.merge import Passes
+from attnviz.trace.compute import QKVRecord
+from attnviz.trace.generation import GenerationStep
 from attnviz.trace.model import Model
+from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.passes import Passes
 from attnviz.trace.recorder import Call
-from attnviz.trace.rules import ScoreRules
 from attnviz.ui.explore import generation, live
 from attnviz.ui.explore.live import Progress
 from attnviz.ui.explore.rows import KEYS, Row, picture
@@ -192,7 +192,7 @@ def test_only_a_model_that_writes_can_be_told_to(tmp_path: Path) -> None:
     assert "Write" not in {one.label for one in app.button}
 
 
-def steps(n: int, head: int = 1) -> Iterator[tuple[Step, torch.Tensor]]:
+def steps(n: int, head: int = 1) -> Iterator[tuple[GenerationStep, torch.Tensor]]:
     """A text of 3 tokens after which n are written, by hand; and what a head looked at."""
     torch.manual_seed(0)
     q, k = torch.randn(1, 2, 3 + n, 4), torch.randn(1, 2, 3 + n, 4)
@@ -203,9 +203,9 @@ def steps(n: int, head: int = 1) -> Iterator[tuple[Step, torch.Tensor]]:
     for i in range(n):
         new = slice(0, 3) if i == 0 else slice(2 + i, 3 + i)
         keys = k[:, :, : 3 + i]
-        layer = Products(q[:, :, new], keys, keys, ScoreRules(1.0))
+        layer = QKVRecord(q[:, :, new], keys, keys, ScoreModifiers(1.0))
         passes.add([Call(attention, layer, None, "exact", index=0)])
-        yield Step(torch.arange(4 + i), passes), weights
+        yield GenerationStep(torch.arange(4 + i), passes), weights
 
 
 def test_a_writing_that_nobody_waits_for_stops() -> None:

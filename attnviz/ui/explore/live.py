@@ -22,7 +22,7 @@ from attnviz.ui.requests import TraceRequest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from attnviz.trace.generation import Step
+    from attnviz.trace.generation import GenerationStep
     from attnviz.trace.model import Model
     from attnviz.trace.structure import Kind
 
@@ -44,7 +44,7 @@ class Progress:
     rows: dict[Watched, Rows] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def heard(self, step: Step, before: int = 0) -> bool:
+    def heard(self, step: GenerationStep, before: int = 0) -> bool:
         """Take one more token; whether to stop after it.
 
         Args:

@@ -75,14 +75,14 @@ def receipt(trace: Trace, layer: AttentionLayer, check_all: Callable[[], Fidelit
     """
     check = trace.fidelity(layer.index, rows="recorded")
     words, button = st.container(), st.empty()
-    if check.passed and check.rows < check.of:
+    if check.passed and check.rows < check.total_rows:
         asked = button.button(
             "Check all rows",
             icon=":material/rule:",
             key="check_all_rows",
             type="tertiary",
-            help=f"{check.rows:,} of the layer's {check.of:,} rows, spread over the text, were "
-            "checked as the model ran. Checking all of them runs it once more.",
+            help=f"{check.rows:,} of the layer's {check.total_rows:,} rows, spread over the text, "
+            "were checked as the model ran. Checking all of them runs it once more.",
         )
         if asked:
             check = check_all()

@@ -15,7 +15,7 @@ from attnviz.errors import AttnVizError
 from attnviz.models.tokens import visible
 
 if TYPE_CHECKING:
-    from attnviz.trace.generation import Step
+    from attnviz.trace.generation import GenerationStep
     from attnviz.trace.structure import Kind
 
 ROWS = 24  # the newest that are held and drawn
@@ -51,7 +51,7 @@ class Rows:
         self.newest: deque[Row] = deque(maxlen=ROWS)
         self._none = False
 
-    def hear(self, step: Step, watched: Watched, written: int) -> None:
+    def hear(self, step: GenerationStep, watched: Watched, written: int) -> None:
         """Take the row of one more token, and if it is the first one also those that came before.
 
         Args:

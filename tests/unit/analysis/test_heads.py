@@ -109,8 +109,8 @@ def test_a_text_of_many_strips_is_measured_to_the_last_row(monkeypatch):
     trace = attnviz.wrap(module).trace(None, inputs={"input_ids": ids})
     ((_, thumbnails, found),) = heads.summarize_layers(trace, size=20)
     at = torch.arange(n)
-    q = trace.recorded(0).q[0].double()  # (H, n, d_head)
-    k = trace.recorded(0).k[0].double().repeat_interleave(3, dim=0)
+    q = trace.layer_record(0).q[0].double()  # (H, n, d_head)
+    k = trace.layer_record(0).k[0].double().repeat_interleave(3, dim=0)
     s = (q @ k.mT * 8**-0.5).masked_fill(at > at[:, None], -torch.inf)
     follows = (ids[0, :, None] == ids[0].roll(1)) & (at > 0) & (at <= at[:, None])
     repeated = [bool((ids[0, :i] == ids[0, i]).any()) for i in range(n)]

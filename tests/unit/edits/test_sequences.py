@@ -13,10 +13,11 @@ from attnviz.canvas import map_payload
 from attnviz.edits import AblateHead, BlockEdge, PatchHead, ScaleHead, SetPattern, Temperature
 from attnviz.trace import Trace
 from attnviz.trace.attention_map import AttentionMap
-from attnviz.trace.compute import Products
-from attnviz.trace.edited import Edited, HeadChange
-from attnviz.trace.rules import ScoreRules, Term
-from attnviz.trace.terms import mask_term
+from attnviz.trace.compute import QKVRecord
+from attnviz.trace.edited import EditedRecord, HeadChange
+from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.term_detection import mask_term
+from attnviz.trace.terms import Term
 from tests.unit.trace.models import N, build, tokens
 
 LAYER, HEAD = 0, 1
@@ -219,14 +220,13 @@ def test_a_sinks_share_follows_the_edited_scores(
     mine = run(*edits, model=SINKS).attention(LAYER, HEAD).weights()
     torch.testing.assert_close(mine.double(), expected, rtol=0, atol=1e-5)
     # the same layer as Granite SWA has it: a gate behind the softmax, from the same scores
-    held = SINKS.trace(inputs=GIVEN).recorded(LAYER)
-    gated = Products(
-        held.q, held.k, held.v,
-        ScoreRules(held.rules.scaling, None, held.rules.terms, held.rules.sinks, True),
-    )  # fmt: skip
+    held = SINKS.trace(inputs=GIVEN).layer_record(LAYER)
+    plain = held.modifiers
+    modifiers = ScoreModifiers(plain.scaling, None, plain.terms, plain.sinks, True)
+    gated = QKVRecord(held.q, held.k, held.v, modifiers)
     changes = (HeadChange(HEAD, temperature=temperature),)
     changes += () if block is None else (HeadChange(HEAD, blocked=(block,)),)
-    out = AttentionMap(Edited(gated, changes), HEAD).output()
+    out = AttentionMap(EditedRecord(gated, changes), HEAD).output()
     torch.testing.assert_close(
         out.double(), expected @ held.v[0, HEAD // 2].double(), rtol=0, atol=1e-5
     )
@@ -241,16 +241,16 @@ def test_an_edit_lets_no_masked_key_in(fill: float) -> None:
     hidden[3] = True  # a row of padding
     term = mask_term(torch.zeros(1, 1, N, N).masked_fill(hidden, fill))
     assert isinstance(term, Term)
-    base = Products(q, k, v, ScoreRules(1.0, terms=(term,)))
+    base = QKVRecord(q, k, v, ScoreModifiers(1.0, terms=(term,)))
     before = AttentionMap(base, 0).weights()
-    hot = AttentionMap(Edited(base, (HeadChange(0, temperature=50.0),)), 0)
+    hot = AttentionMap(EditedRecord(base, (HeadChange(0, temperature=50.0),)), 0)
     rows = torch.arange(N) != 3
     scores = (q[0, 0].double() @ k[0, 0].double().T / 50.0).masked_fill(hidden, -torch.inf)
     expected = torch.softmax(scores, -1)
     torch.testing.assert_close(hot.weights().double()[rows], expected[rows], rtol=0, atol=1e-6)
     assert torch.equal(torch.isneginf(hot.scores()), hidden)
     # row 0 sees itself alone: without that it sees nothing
-    alone = AttentionMap(Edited(base, (HeadChange(0, blocked=((0, 0),)),)), 0)
+    alone = AttentionMap(EditedRecord(base, (HeadChange(0, blocked=((0, 0),)),)), 0)
     assert not alone.weights()[0].any()
     torch.testing.assert_close(alone.weights()[1:], before[1:])
 

@@ -9,20 +9,21 @@ from hypothesis import strategies as st
 
 from attnviz.trace import compute
 from attnviz.trace.attention_map import AttentionMap
-from attnviz.trace.compute import Products
-from attnviz.trace.rules import ScoreRules, causal
-from attnviz.trace.terms import mask_term, relative_or_dense
+from attnviz.trace.compute import QKVRecord
+from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.term_detection import mask_term, relative_or_dense
+from attnviz.trace.terms import causal
 
 
-def products(n_q: int, n_k: int, rules: ScoreRules, H: int = 4, H_kv: int = 2) -> Products:
+def products(n_q: int, n_k: int, modifiers: ScoreModifiers, H: int = 4, H_kv: int = 2) -> QKVRecord:
     g = torch.Generator().manual_seed(n_q * 1000 + n_k)
     q = torch.randn(1, H, n_q, 8, generator=g)
     k, v = (torch.randn(1, H_kv, n_k, 8, generator=g) for _ in range(2))
-    return Products(q, k, v, rules)
+    return QKVRecord(q, k, v, modifiers)
 
 
-def truth(p: Products, head: int, visible: torch.Tensor | None) -> torch.Tensor:
-    s = p.q[0, head].double() @ p.k[0, head // 2].double().T * p.rules.scaling
+def truth(p: QKVRecord, head: int, visible: torch.Tensor | None) -> torch.Tensor:
+    s = p.q[0, head].double() @ p.k[0, head // 2].double().T * p.modifiers.scaling
     if visible is not None:
         s = s.masked_fill(~visible, -torch.inf)
     return torch.softmax(s, -1)
@@ -33,8 +34,8 @@ def test_any_tile_is_that_part_of_the_whole(
     n_q: int, n_k: int, is_causal: bool, data: st.DataObject
 ) -> None:
     n_k = max(n_q, n_k)
-    rules = ScoreRules(0.3, terms=(causal(n_q),) if is_causal else ())
-    p = products(n_q, n_k, rules)
+    modifiers = ScoreModifiers(0.3, terms=(causal(n_q),) if is_causal else ())
+    p = products(n_q, n_k, modifiers)
     r0, c0 = data.draw(st.integers(0, n_q)), data.draw(st.integers(0, n_k))
     r1, c1 = data.draw(st.integers(r0, n_q)), data.draw(st.integers(c0, n_k))
     visible = torch.ones(n_q, n_k, dtype=torch.bool).tril() if is_causal else None
@@ -46,7 +47,7 @@ def test_any_tile_is_that_part_of_the_whole(
 
 @given(n=st.integers(1, 70), size=st.integers(1, 80), reduce=st.sampled_from(["max", "mean"]))
 def test_an_overview_is_the_exact_max_or_mean_of_squares(n: int, size: int, reduce: str) -> None:
-    p = products(n, n, ScoreRules(0.5, terms=(causal(n),)))
+    p = products(n, n, ScoreModifiers(0.5, terms=(causal(n),)))
     whole = truth(p, 1, torch.ones(n, n, dtype=torch.bool).tril())
     side = -(-n // size)
     expected = torch.stack(
@@ -71,7 +72,7 @@ def test_an_overview_is_the_exact_max_or_mean_of_squares(n: int, size: int, redu
 def test_blocks_of_rows_give_what_one_block_gives(
     reduce: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    p = products(100, 100, ScoreRules(0.5, terms=(causal(100),)))
+    p = products(100, 100, ScoreModifiers(0.5, terms=(causal(100),)))
     a = AttentionMap(p, 2)
     whole = a.weights(), a.overview(32, reduce), a.output()  # type: ignore[arg-type]
     monkeypatch.setattr(compute, "CELLS", 700)  # seven rows at a time
@@ -85,8 +86,8 @@ def test_softcap_bias_and_mask_in_their_order() -> None:
     mask = torch.rand(1, 1, n, n) > 0.4
     mask[..., 0] = True
     terms = (relative_or_dense(bias), mask_term(mask))
-    rules = ScoreRules(2.0, softcap=1.5, terms=tuple(t for t in terms if t is not None))
-    p = products(n, n, rules)
+    modifiers = ScoreModifiers(2.0, softcap=1.5, terms=tuple(t for t in terms if t is not None))
+    p = products(n, n, modifiers)
     s = p.q[0, 3] @ p.k[0, 1].T * 2.0
     s = 1.5 * torch.tanh(s / 1.5) + bias[0, 3]
     s = s.masked_fill(~mask[0, 0], -torch.inf)
@@ -100,7 +101,7 @@ def test_a_row_with_no_key_left_is_zeros() -> None:
     mask[:, :, 2] = False
     term = mask_term(mask)
     assert term is not None
-    a = AttentionMap(products(6, 6, ScoreRules(1.0, terms=(term,))), 0)
+    a = AttentionMap(products(6, 6, ScoreModifiers(1.0, terms=(term,))), 0)
     assert not a.weights()[2].any() and not a.weights().isnan().any()
     torch.testing.assert_close(a.weights().sum(-1)[3:], torch.ones(3))
 
@@ -108,7 +109,7 @@ def test_a_row_with_no_key_left_is_zeros() -> None:
 def test_a_long_map_never_exists_as_a_matrix() -> None:
     """20,000 tokens: the matrix would be 1.6 GB; what is allocated is counted."""
     n = 20_000
-    p = products(n, n, ScoreRules(0.3, terms=(causal(n),)))
+    p = products(n, n, ScoreModifiers(0.3, terms=(causal(n),)))
     a = AttentionMap(p, 0)
     with torch.profiler.profile(profile_memory=True) as seen:
         tile = a.weights(slice(n - 8, n), slice(n - 300, n))

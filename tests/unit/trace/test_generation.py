@@ -20,13 +20,13 @@ from transformers import (
 import attnviz
 from attnviz import AttnVizError
 from attnviz.edits import AblateHead, BlockEdge, Temperature
-from attnviz.trace.compute import Pattern, Products
-from attnviz.trace.decoding import choosing
-from attnviz.trace.generation import Generation, Step
-from attnviz.trace.merge import Passes
+from attnviz.trace.compute import QKVRecord, WeightsRecord
+from attnviz.trace.decoding import logits_processors
+from attnviz.trace.generation import Generation, GenerationStep
 from attnviz.trace.model import Model
+from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.passes import Passes
 from attnviz.trace.recorder import Call
-from attnviz.trace.rules import ScoreRules
 from tests.unit.trace.models import CAUSAL, N, build, tokens
 
 WRITING = (*CAUSAL, "t5")
@@ -103,7 +103,7 @@ def test_an_encoder_decoder_writes_with_all_three_attentions() -> None:
 def test_a_listener_stops_the_writing() -> None:
     seen: list[int] = []
 
-    def listen(step: Step) -> bool:
+    def listen(step: GenerationStep) -> bool:
         seen.append(step.id)
         return len(seen) == 3
 
@@ -230,10 +230,10 @@ def test_the_logits_of_each_position_are_those_of_one_pass(name: str) -> None:
 @pytest.mark.parametrize("name", WRITING)
 def test_a_listener_sees_each_tokens_attention(name: str) -> None:
     model, prompt = writer(name), tokens(1, 6)
-    seen: list[tuple[Step, dict[int, torch.Tensor], torch.Tensor]] = []
+    seen: list[tuple[GenerationStep, dict[int, torch.Tensor], torch.Tensor]] = []
     layers = range(6 if name == "t5" else 2)  # t5: encoder, and a decoder's and a cross a block
 
-    def listen(step: Step) -> bool:
+    def listen(step: GenerationStep) -> bool:
         rows = {i: step.weights(i, 1) for i in layers}
         since = step.weights(layers[-1], 1, since=0 if name == "t5" else 5)
         seen.append((step, rows, since))
@@ -260,7 +260,7 @@ def test_a_listener_sees_each_tokens_attention(name: str) -> None:
 
 
 def test_a_listener_who_asks_for_no_such_head_is_told() -> None:
-    def listen(step: Step) -> bool:
+    def listen(step: GenerationStep) -> bool:
         with pytest.raises(AttnVizError, match="no layer 2"):
             step.weights(2, 0)
         with pytest.raises(AttnVizError, match="no head 4"):
@@ -276,7 +276,7 @@ def test_memory_while_writing_grows_with_the_text_and_not_its_square(name: str) 
     model = writer(name)
     held: list[int] = []
 
-    def listen(step: Step) -> bool:
+    def listen(step: GenerationStep) -> bool:
         held.append(step.passes.nbytes)
         return False
 
@@ -317,9 +317,9 @@ def test_passes_of_several_kinds_are_not_made_one() -> None:
     attention = torch.nn.Identity()
     q = k = v = torch.randn(1, 2, 4, 3)
     passes = Passes(lambda module: "decoder")
-    passes.add([Call(attention, Products(q, k, v, ScoreRules(1.0)), None, "exact", index=0)])
+    passes.add([Call(attention, QKVRecord(q, k, v, ScoreModifiers(1.0)), None, "exact", index=0)])
     weights = torch.full((1, 2, 1, 5), 0.2)
-    passes.add([Call(attention, Pattern(weights), None, "dense", "its own", index=0)])
+    passes.add([Call(attention, WeightsRecord(weights), None, "dense", "its own", index=0)])
     (layer,) = passes.merged()
     assert layer.source == "refused" and "some could not" in layer.reason
 
@@ -451,7 +451,8 @@ def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
     expected = torch.where(kept, odds, 0.0) / odds[kept].sum()
     n = 2000
     drawn = [
-        int(choosing(module, 0, 2.0, 5, 0.8, seed)(prompt, logits).argmax(-1)) for seed in range(n)
+        int(logits_processors(module, 0, 2.0, 5, 0.8, seed)(prompt, logits).argmax(-1))
+        for seed in range(n)
     ]
     counts = torch.tensor([drawn.count(i) for i in top.indices.tolist()])
     assert int(counts.sum()) == n and 1 < int(kept.sum()) < 5
@@ -478,7 +479,7 @@ def test_a_token_that_is_dropped_is_not_heard_of() -> None:
     model, prompt = writer("llama"), tokens(1, 5)
     heard: list[int] = []
 
-    def listen(step: Step) -> bool:
+    def listen(step: GenerationStep) -> bool:
         heard.append(step.id)
         return len(heard) == 2
 

@@ -13,9 +13,15 @@ from attnviz.analysis import heads, matrices, overviews
 from attnviz.canvas import map_payload
 from attnviz.trace import Trace
 from attnviz.trace.attention_map import AttentionMap
-from attnviz.trace.compute import Pattern, Products
-from attnviz.trace.rules import IntervalMask, ScoreRules, causal
-from attnviz.trace.terms import mask_term, masked_from, once, relative_or_dense
+from attnviz.trace.compute import QKVRecord, WeightsRecord
+from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.term_detection import (
+    cached_per_tensor,
+    mask_term,
+    masked_from,
+    relative_or_dense,
+)
+from attnviz.trace.terms import IntervalMask, causal
 from tests.unit.trace.models import N, build, inputs, tokens
 
 LOWEST = torch.finfo(torch.float32).min
@@ -122,7 +128,7 @@ def test_a_gentle_fill_that_scores_outweigh_is_shown_with_its_weight() -> None:
     hides[..., 2:] = -100.0
     term = mask_term(hides)
     assert isinstance(term, IntervalMask)
-    a = AttentionMap(Products(q, k, torch.ones(1, 1, 4, 2), ScoreRules(1.0, terms=(term,))), 0)
+    a = AttentionMap(QKVRecord(q, k, torch.ones(1, 1, 4, 2), ScoreModifiers(1.0, terms=(term,))), 0)
     assert torch.equal(a.masked()[0], torch.tensor([False, False, True, True]))
     for row in (1, 2, 3):
         assert torch.equal(a.masked()[row], torch.tensor([False, False, True, False]))
@@ -140,7 +146,7 @@ def test_no_key_is_skipped_that_has_a_weight(fill: float) -> None:
     first[6:], second[6:] = True, True
     masks = [torch.zeros(1, 1, N, N).masked_fill(~m, fill) for m in (first, second)]
     terms = tuple(mask_term(m) for m in masks)
-    p = Products(q, k, v, ScoreRules(0.5, terms=terms))  # type: ignore[arg-type]
+    p = QKVRecord(q, k, v, ScoreModifiers(0.5, terms=terms))  # type: ignore[arg-type]
     scores = q @ k.mT * 0.5 + masks[0] + masks[1]
     whole = torch.softmax(scores.double(), -1)[0, 0].nan_to_num(0.0)
     for rows in (slice(0, 6), slice(2, 9), slice(6, N), slice(0, 1)):
@@ -191,9 +197,9 @@ def test_a_mask_added_twice_is_one_mask() -> None:
     blind = twice.clone()
     blind[..., 2, :] = LOWEST
     blind[..., 2, 4:] = -math.inf  # this row attends evenly to its first four keys
-    p = Products(
+    p = QKVRecord(
         *(torch.randn(1, 1, N, 4) for _ in range(3)),
-        ScoreRules(1.0, terms=(mask_term(blind),)),  # type: ignore[arg-type]
+        ScoreModifiers(1.0, terms=(mask_term(blind),)),  # type: ignore[arg-type]
     )
     expected = torch.tensor([0.25] * 4 + [0.0] * (N - 4))
     torch.testing.assert_close(AttentionMap(p, 0).weights()[2], expected)
@@ -202,14 +208,14 @@ def test_a_mask_added_twice_is_one_mask() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_a_dense_layers_masked_scores_are_read_from_its_own(dtype: torch.dtype) -> None:
-    made_of = (torch.randn(1, 2, N, N) * 3).to(dtype)
+    raw_scores = (torch.randn(1, 2, N, N) * 3).to(dtype)
     hidden = torch.ones(N, N, dtype=torch.bool).triu(1)
     for fill in (torch.finfo(dtype).min, -1e4, -math.inf):
-        scores = made_of + torch.zeros(N, N, dtype=dtype).masked_fill(hidden, fill)
-        a = AttentionMap(Pattern(scores.float().softmax(-1), scores), 1)
+        scores = raw_scores + torch.zeros(N, N, dtype=dtype).masked_fill(hidden, fill)
+        a = AttentionMap(WeightsRecord(scores.float().softmax(-1), scores), 1)
         assert torch.equal(torch.isneginf(a.scores()), hidden)
     # as sharp as it may be, a score is no mask
-    sharp = AttentionMap(Pattern((made_of * 20).float().softmax(-1), made_of * 20), 1)
+    sharp = AttentionMap(WeightsRecord((raw_scores * 20).float().softmax(-1), raw_scores * 20), 1)
     assert not torch.isneginf(sharp.scores()).any()
 
 
@@ -238,7 +244,7 @@ def test_inference_mode(name: str) -> None:
 
 def test_a_tensor_that_changes_under_inference_mode_is_looked_at_again() -> None:
     with torch.inference_mode():
-        cached = once(mask_term)
+        cached = cached_per_tensor(mask_term)
         mask = torch.ones(1, 1, 4, 4, dtype=torch.bool).tril()
         first = cached(mask)
         assert cached(mask) is first

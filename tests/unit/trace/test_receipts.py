@@ -21,9 +21,9 @@ from transformers.modeling_utils import AttentionInterface
 
 import attnviz
 from attnviz.edits import Temperature
-from attnviz.trace.compute import Products
-from attnviz.trace.fidelity import Check, Checks, Rounding, compare, receipt, sample
-from attnviz.trace.rules import ScoreRules
+from attnviz.trace.compute import QKVRecord
+from attnviz.trace.fidelity import Check, Checks, Rounding, compare, receipt, sampled_rows
+from attnviz.trace.modifiers import ScoreModifiers
 from tests.unit.trace.models import BUILD, build, inputs, tokens
 
 LONG = 150  # more rows than are all checked while recording
@@ -54,7 +54,7 @@ def test_outputs_and_weights_are_compared_while_the_model_runs(name: str) -> Non
     trace = attnviz.wrap(module).trace(inputs=inputs(name))
     for layer, f in zip(trace.layers, trace.fidelity(rows="recorded"), strict=True):
         assert f.passed
-        assert f.rows == f.of == 2 * layer.n_q
+        assert f.rows == f.total_rows == 2 * layer.n_q
         if layer.source == "exact":
             assert f.weights_error is not None and f.weights_error <= f.weights_tolerance < 1e-3
 
@@ -65,16 +65,16 @@ def test_of_a_long_text_some_rows_are_compared_at_once_and_all_on_request(name: 
     trace = attnviz.wrap(module).trace(inputs=inputs(name, n=LONG))
     for f in trace.fidelity(rows="recorded"):
         assert f.passed and f.weights_error is not None
-        assert 32 <= f.rows < f.of
+        assert 32 <= f.rows < f.total_rows
     for f in trace.fidelity():
         assert f.passed and f.weights_error is not None
-        assert f.rows == f.of
-    assert trace.fidelity(0, rows="recorded").rows == trace.fidelity(0).of  # it stays known
+        assert f.rows == f.total_rows
+    assert trace.fidelity(0, rows="recorded").rows == trace.fidelity(0).total_rows  # it stays known
 
 
 def test_the_rows_that_are_compared_are_spread_over_the_text() -> None:
-    assert sample(64) == [slice(0, 64)]
-    rows = [i for part in sample(1000) for i in range(part.start, part.stop)]
+    assert sampled_rows(64) == [slice(0, 64)]
+    rows = [i for part in sampled_rows(1000) for i in range(part.start, part.stop)]
     assert rows[0] == 0 and rows[-1] == 999
     assert max(b - a for a, b in pairwise(rows)) < 340
 
@@ -107,10 +107,10 @@ def test_equal_values_hide_nothing() -> None:
     """Where all values are alike every map gives the right output; only the weights tell."""
     q, k = torch.randn(2, 1, 2, 8, 4).unbind()
     v = torch.ones(1, 2, 8, 4)
-    uniform = Products(torch.zeros_like(q), k, v, ScoreRules(1.0))
+    uniform = QKVRecord(torch.zeros_like(q), k, v, ScoreModifiers(1.0))
     own = v.transpose(1, 2)
     rounding = Rounding.of(torch.float32)
-    same = compare(uniform, own, sample(8), rounding)
+    same = compare(uniform, own, sampled_rows(8), rounding)
     assert same.passed  # so the outputs say nothing
 
     with registered("test_uniform_values", wrong_later):
@@ -129,23 +129,23 @@ def test_a_row_is_held_against_its_own_scale() -> None:
     torch.manual_seed(0)
     q, k = torch.randn(1, 2, 8, 4), torch.randn(1, 2, 8, 4)
     v = torch.randn(1, 2, 8, 4) * torch.tensor([100.0, 1e-3]).view(1, 2, 1, 1)
-    layer = Products(q, k, v, ScoreRules(0.5))
+    layer = QKVRecord(q, k, v, ScoreModifiers(0.5))
     own = torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=0.5).transpose(1, 2)
     rounding = Rounding.of(torch.float32)
-    assert compare(layer, own, sample(8), rounding).passed
+    assert compare(layer, own, sampled_rows(8), rounding).passed
     off = own.clone()
     off[0, 3, 1, 2] += 1e-4
-    check = compare(layer, off, sample(8), rounding)
+    check = compare(layer, off, sampled_rows(8), rounding)
     assert not check.passed
     assert check.error == pytest.approx(1e-4, rel=0.01) and check.tolerance < 1e-7
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_nan_is_never_green(value: float) -> None:
-    layer = Products(*torch.randn(3, 1, 2, 8, 4).unbind(), ScoreRules(0.5))
+    layer = QKVRecord(*torch.randn(3, 1, 2, 8, 4).unbind(), ScoreModifiers(0.5))
     own = torch.randn(1, 8, 2, 4)
     own[0, 2, 1, 0] = value
-    check = compare(layer, own, sample(8), Rounding.of(torch.float32))
+    check = compare(layer, own, sampled_rows(8), Rounding.of(torch.float32))
     assert not check.passed
     good = Check(0.0, 1.0, 8, True)
     assert not (check & good).passed and not (good & check).passed
@@ -156,7 +156,7 @@ def test_nan_is_never_green(value: float) -> None:
 
 
 def test_what_could_not_be_checked_is_not_green() -> None:
-    layer = Products(*torch.randn(3, 1, 2, 8, 4).unbind(), ScoreRules(0.5))
+    layer = QKVRecord(*torch.randn(3, 1, 2, 8, 4).unbind(), ScoreModifiers(0.5))
     good = Check(0.0, 1.0, 8, True)
     assert not receipt(0, "exact", layer, Checks(None, None)).passed
     assert not receipt(0, "exact", layer, Checks(good, None)).passed
@@ -213,7 +213,7 @@ def test_flash_attentions_window_and_padding_are_read(
         module = with_attention(build(name), "flash_attention_test")
         trace = attnviz.wrap(module).trace(inputs=given)
         assert {x.source for x in trace.layers} == {"exact"}
-        assert all(f.passed and f.rows == f.of for f in trace.fidelity())
+        assert all(f.passed and f.rows == f.total_rows for f in trace.fidelity())
     window = 4 if name == "mistral" else n
     w = trace.attention(0, 1, item=1).weights()
     i, j = torch.arange(n)[:, None], torch.arange(n)
@@ -247,7 +247,7 @@ def test_flex_attention_is_exact(name: str) -> None:
         module.set_attn_implementation("flex_attention")
         trace = attnviz.wrap(module).trace(inputs=given)
         assert {x.source for x in trace.layers} == {"exact"}
-        assert all(f.passed and f.rows == f.of for f in trace.fidelity())
+        assert all(f.passed and f.rows == f.total_rows for f in trace.fidelity())
     module = build(name)
     module.set_attn_implementation("eager")
     with torch.no_grad():
@@ -305,7 +305,7 @@ def test_a_trace_does_not_keep_its_model() -> None:
     assert gone() is None
     assert torch.equal(trace.attention(1, 2).weights(), before)
     f = trace.fidelity(0)  # what was compared while there was a model
-    assert f.passed and 32 <= f.rows < f.of
+    assert f.passed and 32 <= f.rows < f.total_rows
 
 
 def test_a_receipt_is_made_in_the_precision_of_the_trace() -> None:
@@ -314,7 +314,7 @@ def test_a_receipt_is_made_in_the_precision_of_the_trace() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         trace = model.trace(inputs=inputs("llama", n=LONG))
     assert trace.attention(0, 0).q.dtype == torch.bfloat16
-    assert all(f.passed and f.rows == f.of for f in trace.fidelity())
+    assert all(f.passed and f.rows == f.total_rows for f in trace.fidelity())
 
 
 @pytest.mark.parametrize("name", ["llama", "deepseek_v3", "gemma2", "gptj"])
@@ -357,7 +357,7 @@ def test_an_input_that_is_changed_later_changes_no_receipt() -> None:
     given = inputs("llama", n=LONG)
     trace = model.trace(inputs=given)
     given["input_ids"].fill_(5)
-    assert all(f.passed and f.rows == f.of for f in trace.fidelity())
+    assert all(f.passed and f.rows == f.total_rows for f in trace.fidelity())
 
 
 def test_a_receipt_can_be_stopped() -> None:
@@ -365,14 +365,14 @@ def test_a_receipt_can_be_stopped() -> None:
     trace = model.trace(inputs=inputs("llama", n=LONG))
     asked: list[int] = []
 
-    def wanted() -> bool:
+    def should_continue() -> bool:
         asked.append(1)
         return len(asked) < 3  # asked before and after a layer: one, and no more
 
-    first, second = trace.fidelity(wanted=wanted)
-    assert first.rows == first.of
-    assert second.passed and second.rows < second.of
-    assert trace.fidelity(1).rows == second.of  # and it can be asked again
+    first, second = trace.fidelity(should_continue=should_continue)
+    assert first.rows == first.total_rows
+    assert second.passed and second.rows < second.total_rows
+    assert trace.fidelity(1).rows == second.total_rows  # and it can be asked again
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "bert"])
@@ -408,7 +408,7 @@ def test_an_edited_layer_is_proven_by_what_it_was_before_the_edit() -> None:
     model = attnviz.wrap(build("llama"))
     edits = [Temperature(layer=0, head=1, temperature=3.0)]
     trace = model.trace(inputs=inputs("llama", n=LONG), edits=edits)
-    assert all(f.passed and f.rows == f.of for f in trace.fidelity())
+    assert all(f.passed and f.rows == f.total_rows for f in trace.fidelity())
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "mistral", "gemma2", "bloom"])

@@ -10,7 +10,7 @@ from torch import Tensor
 import attnviz
 from attnviz.trace import sparse
 from tests.unit.trace.models import VOCABULARY, tokens
-from tests.unit.trace.test_watch import all_weights, drawn
+from tests.unit.trace.test_softmax_watcher import all_weights, drawn
 
 N = 16
 _CONFIG = {
@@ -46,7 +46,7 @@ def test_a_sliding_window_is_unfolded() -> None:
     for i, weights in enumerate(told):
         assert trace.layers[i].source == "dense" and "sparse" in trace.layers[i].reason
         torch.testing.assert_close(all_weights(trace, i), banded(weights, N), rtol=0, atol=1e-6)
-    assert all(f.passed and f.rows == f.of == 2 * N for f in trace.fidelity())
+    assert all(f.passed and f.rows == f.total_rows == 2 * N for f in trace.fidelity())
     assert trace.attention(0, 1).v.shape == (N, 8)
 
 

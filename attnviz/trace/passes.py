@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attnviz.errors import AttnVizError
-from attnviz.trace.compute import Pattern, Products
+from attnviz.trace.compute import QKVRecord, WeightsRecord
 from attnviz.trace.recorder import Call
-from attnviz.trace.rules import IntervalMask, Term
 from attnviz.trace.structure import Kind
-from attnviz.trace.terms import mask_term, relative_or_dense
+from attnviz.trace.term_detection import mask_term, relative_or_dense
+from attnviz.trace.terms import IntervalMask, Term
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,12 @@ class Pass:
         A cache makes a new tensor of all keys in each pass. Held to the end they would be n^2.
         """
         layer = self.call.layer
-        if isinstance(layer, Products):
+        if isinstance(layer, QKVRecord):
             layer = replace(layer, k=_last(layer.k, self.n_q), v=_last(layer.v, self.n_q))
-        elif isinstance(layer, Pattern):
-            layer = Pattern(layer.values, v=None if layer.v is None else _last(layer.v, self.n_q))
+        elif isinstance(layer, WeightsRecord):
+            layer = WeightsRecord(
+                layer.values, v=None if layer.v is None else _last(layer.v, self.n_q)
+            )
         return replace(self, call=replace(self.call, layer=layer))
 
 
@@ -149,7 +151,7 @@ class Passes:
             for p in passes:
                 layer = p.call.layer
                 parts = [] if layer is None else [layer.q, layer.k, layer.v]
-                if isinstance(layer, Pattern):
+                if isinstance(layer, WeightsRecord):
                     parts.append(layer.values)
                 for t in (*parts, p.call.own):
                     if t is not None:
@@ -177,10 +179,10 @@ def merge(passes: Sequence[Pass], grows: bool) -> Call:
     checks = reduce(and_, (c.checks for c in calls))
     owns = [c.own for c in calls if c.own is not None]
     own = torch.cat(owns, dim=1) if len(owns) == len(calls) else None
-    if all(isinstance(c.layer, Products) for c in calls):
+    if all(isinstance(c.layer, QKVRecord) for c in calls):
         products = _merge_products(passes, grows)
         return Call(first.module, products, own, "exact", index=first.index, checks=checks)
-    if not all(isinstance(c.layer, Pattern) for c in calls):
+    if not all(isinstance(c.layer, WeightsRecord) for c in calls):
         reason = "some passes could be recomputed and some could not"
         return Call(first.module, None, None, "refused", reason, index=first.index)
     layer = _merge_patterns(passes, grows)
@@ -212,12 +214,12 @@ def _last(t: Tensor, n: int) -> Tensor:
     return t if t.shape[2] <= n else t[:, :, -n:].clone()
 
 
-def _merge_products(passes: Sequence[Pass], grows: bool) -> Products:
-    layers = [p.call.layer for p in passes if isinstance(p.call.layer, Products)]
+def _merge_products(passes: Sequence[Pass], grows: bool) -> QKVRecord:
+    layers = [p.call.layer for p in passes if isinstance(p.call.layer, QKVRecord)]
     q = torch.cat([x.q for x in layers], dim=2)
     k = _whole([x.k for x in layers], passes, grows)
     v = _whole([x.v for x in layers], passes, grows)
-    rules = [x.rules for x in layers]
+    modifiers = [x.modifiers for x in layers]
     n_k = k.shape[2]
     offsets = _offsets(passes, grows)
     terms: list[Term | None] = []
@@ -231,19 +233,19 @@ def _merge_products(passes: Sequence[Pass], grows: bool) -> Products:
         terms.append(IntervalMask(lo, hi, min(i.fill for i in found)))
     else:
         terms.append(mask_term(_dense(layers, passes, offsets, n_k, masks=True)))
-    if any(not isinstance(t, IntervalMask) for r in rules for t in r.terms):
+    if any(not isinstance(t, IntervalMask) for r in modifiers for t in r.terms):
         terms.append(relative_or_dense(_dense(layers, passes, offsets, n_k, masks=False)))
-    sinks = rules[0].sinks
+    sinks = modifiers[0].sinks
     if sinks is not None and sinks.ndim == 4 and sinks.shape[2] != 1:
-        sinks = torch.cat([r.sinks for r in rules if r.sinks is not None], dim=2)
+        sinks = torch.cat([r.sinks for r in modifiers if r.sinks is not None], dim=2)
     kept = tuple(t for t in terms if t is not None)
-    return Products(q, k, v, replace(rules[0], terms=kept, sinks=sinks))
+    return QKVRecord(q, k, v, replace(modifiers[0], terms=kept, sinks=sinks))
 
 
-def _as_interval(layer: Products, n_k: int, offset: int) -> IntervalMask | None:
+def _as_interval(layer: QKVRecord, n_k: int, offset: int) -> IntervalMask | None:
     """What a pass lets its queries see, in keys of the whole text, if that is a range a row."""
     n_q = layer.shape[2]
-    masks = [t for t in layer.rules.terms if isinstance(t, IntervalMask)]
+    masks = [t for t in layer.modifiers.terms if isinstance(t, IntervalMask)]
     if len(masks) > 1:
         return None
     if not masks:
@@ -254,7 +256,7 @@ def _as_interval(layer: Products, n_k: int, offset: int) -> IntervalMask | None:
 
 
 def _dense(
-    layers: Sequence[Products],
+    layers: Sequence[QKVRecord],
     passes: Sequence[Pass],
     offsets: Sequence[int],
     n_k: int,
@@ -265,7 +267,7 @@ def _dense(
     for layer, p, offset in zip(layers, passes, offsets, strict=True):
         B, H, n_q, _ = layer.shape
         total = torch.zeros(B, H, n_q, p.n_k, device=layer.q.device)
-        for term in layer.rules.terms:
+        for term in layer.modifiers.terms:
             if isinstance(term, IntervalMask) == masks:
                 for b in range(B):
                     term.add_to(total[b], b, slice(0, H), slice(0, n_q), slice(0, p.n_k))
@@ -274,8 +276,8 @@ def _dense(
     return torch.cat(rows, dim=2)
 
 
-def _merge_patterns(passes: Sequence[Pass], grows: bool) -> Pattern:
-    layers = [p.call.layer for p in passes if isinstance(p.call.layer, Pattern)]
+def _merge_patterns(passes: Sequence[Pass], grows: bool) -> WeightsRecord:
+    layers = [p.call.layer for p in passes if isinstance(p.call.layer, WeightsRecord)]
     offsets = _offsets(passes, grows)
     n_k = max(o + p.n_k for o, p in zip(offsets, passes, strict=True))
     rows = [
@@ -284,4 +286,4 @@ def _merge_patterns(passes: Sequence[Pass], grows: bool) -> Pattern:
     ]
     seen = [x.v for x in layers if x.v is not None]
     v = _whole(seen, passes, grows) if len(seen) == len(layers) else None
-    return Pattern(torch.cat(rows, dim=2), None, None, None, v)
+    return WeightsRecord(torch.cat(rows, dim=2), None, None, None, v)

@@ -315,7 +315,7 @@ def test_torchs_own_module_is_proven_by_its_heads_outputs() -> None:
     handle.remove()
     pooling = next(x for x in trace.layers if x.source == "dense")
     receipt = trace.fidelity(pooling.index)
-    assert receipt.passed and receipt.rows == receipt.of > 0
+    assert receipt.passed and receipt.rows == receipt.total_rows > 0
     for item, result in enumerate(results[0]):
         heads = [trace.attention(pooling.index, h, item=item).output() for h in range(4)]
         projected = attention.out_proj(torch.cat(heads, dim=-1))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from attnviz.trace.compute import Products, Recorded
-from attnviz.trace.edited import Edited, HeadChange
+from attnviz.trace.compute import LayerRecord, QKVRecord
+from attnviz.trace.edited import EditedRecord, HeadChange
 
 if TYPE_CHECKING:
     from attnviz.trace.recorder import Call
@@ -22,12 +22,12 @@ def belongs_to(call: Call, module: nn.Module, query: Tensor, key: Tensor) -> boo
     DiffLlama multiplies the same weights with the two halves of its values, one after the other.
     """
     layer = call.layer
-    if call.module is not module or not isinstance(layer, Products | Edited):
+    if call.module is not module or not isinstance(layer, QKVRecord | EditedRecord):
         return False
     return _same(layer.q, query) and _same(layer.k, key)
 
 
-def settled(calls: Sequence[Call], length: int | None) -> list[Call]:
+def group_calls(calls: Sequence[Call], length: int | None) -> list[Call]:
     """The layers that a block's calls amount to.
 
     Calls that share Q and K are one layer with their values side by side. Where a module's calls
@@ -92,7 +92,7 @@ def _checked(call: Call, length: int | None) -> Call:
 
 def _continues(last: Call, call: Call) -> bool:
     layer = call.layer
-    if not isinstance(layer, Products | Edited):
+    if not isinstance(layer, QKVRecord | EditedRecord):
         return False
     return belongs_to(last, call.module, layer.q, layer.k)
 
@@ -100,15 +100,15 @@ def _continues(last: Call, call: Call) -> bool:
 def _joined(first: Call, second: Call) -> Call:
     """One layer whose values are those of both, side by side."""
     a, b = first.layer, second.layer
-    assert isinstance(a, Products | Edited) and isinstance(b, Products | Edited)
+    assert isinstance(a, QKVRecord | EditedRecord) and isinstance(b, QKVRecord | EditedRecord)
     own = None
     if first.own is not None and second.own is not None:
         own = torch.cat([first.own, second.own], dim=-1)
     base = replace(_base(a), v=torch.cat([a.v, b.v], dim=-1))
-    layer: Recorded = base
-    if isinstance(a, Edited) and isinstance(b, Edited):
+    layer: LayerRecord = base
+    if isinstance(a, EditedRecord) and isinstance(b, EditedRecord):
         pairs = zip(a.changes, b.changes, strict=True)
-        layer = Edited(base, tuple(_both(x, y) for x, y in pairs))
+        layer = EditedRecord(base, tuple(_both(x, y) for x, y in pairs))
     asked = None
     if first.asked is not None and second.asked is not None:
         asked = first.asked.beside(second.asked)
@@ -121,8 +121,8 @@ def _both(a: HeadChange, b: HeadChange) -> HeadChange:
     return replace(a, output=torch.cat([a.output, b.output], dim=-1))
 
 
-def _base(layer: Products | Edited) -> Products:
-    return layer.base if isinstance(layer, Edited) else layer
+def _base(layer: QKVRecord | EditedRecord) -> QKVRecord:
+    return layer.base if isinstance(layer, EditedRecord) else layer
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

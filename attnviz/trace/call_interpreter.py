@@ -14,19 +14,28 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from attnviz.trace.compute import Pattern, Products, Recorded
-from attnviz.trace.edited import Edited
-from attnviz.trace.fidelity import UNCHECKED, Check, Checks, Rounding, compare, compare_rows, sample
-from attnviz.trace.masks import UnreadableMask, block_mask_term, padding_term, window_term
-from attnviz.trace.probe import Asked, Dispatch, ask, signs_like, values_like
-from attnviz.trace.rules import ScoreRules, Term, causal
-from attnviz.trace.terms import mask_term, once, relative_or_dense
+from attnviz.trace.compute import LayerRecord, QKVRecord, WeightsRecord
+from attnviz.trace.edited import EditedRecord
+from attnviz.trace.fidelity import (
+    UNCHECKED,
+    Check,
+    Checks,
+    Rounding,
+    compare,
+    compare_rows,
+    sampled_rows,
+)
+from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.opaque_masks import UnreadableMask, block_mask_term, padding_term, window_term
+from attnviz.trace.probe import Dispatch, ProbeResult, ask, signs_like, values_like
+from attnviz.trace.term_detection import cached_per_tensor, mask_term, relative_or_dense
+from attnviz.trace.terms import Term, causal
 
 Source = Literal["exact", "dense", "refused"]
 
 
 @dataclass(frozen=True)
-class Reading:
+class Interpretation:
     """A call as a layer.
 
     Attributes:
@@ -34,22 +43,22 @@ class Reading:
         checks: of some rows, or of all of a short input.
     """
 
-    layer: Products | Pattern | None
+    layer: QKVRecord | WeightsRecord | None
     source: Source
     reason: str = ""
     checks: Checks = UNCHECKED
 
 
-class Reader:
+class CallInterpreter:
     """Reads the calls of one forward pass; what layers share is read once."""
 
     def __init__(self) -> None:
-        self._mask_term = once(mask_term)
-        self._bias_term = once(relative_or_dense)
+        self._mask_term = cached_per_tensor(mask_term)
+        self._bias_term = cached_per_tensor(relative_or_dense)
         self._signs: dict[tuple[object, ...], Tensor] = {}
 
     @torch.no_grad()
-    def read(self, call: Dispatch, output: Tensor, weights: Tensor | None) -> Reading:
+    def read(self, call: Dispatch, output: Tensor, weights: Tensor | None) -> Interpretation:
         """The layer that a call amounts to.
 
         Args:
@@ -58,15 +67,15 @@ class Reader:
         found = self._exact(call, output, weights)
         return found if found.layer is not None else self._dense(call, output, weights, found)
 
-    def ask(self, call: Dispatch, every_row: bool = False) -> Asked | None:
+    def ask(self, call: Dispatch, all_rows: bool = False) -> ProbeResult | None:
         """What the layer's own function makes of random values."""
         v = call.value
         key = (v.shape[1:], v.device)
         if key not in self._signs:
             self._signs[key] = signs_like(v)
-        return ask(call, values_like(v, self._signs[key]), every_row)
+        return ask(call, values_like(v, self._signs[key]), all_rows)
 
-    def _exact(self, call: Dispatch, output: Tensor, weights: Tensor | None) -> Reading:
+    def _exact(self, call: Dispatch, output: Tensor, weights: Tensor | None) -> Interpretation:
         """The call as products, if they reproduce what it gave; else why not."""
         B, H, n_q, _ = call.query.shape
         if output.shape[:3] != (B, n_q, H):
@@ -79,25 +88,25 @@ class Reader:
             *(t.detach().to(_entering(t, output)) for t in (call.query, call.key, call.value))
         )
         rounding = Rounding.of(output.dtype, call.is_explicit)
-        asked: Asked | None = None
+        asked: ProbeResult | None = None
         reason = ""
-        for rules in readings:
-            products = Products(q, k, v, rules)
-            same = compare(products, output, sample(n_q), rounding)
+        for modifiers in readings:
+            products = QKVRecord(q, k, v, modifiers)
+            same = compare(products, output, sampled_rows(n_q), rounding)
             if not same.passed:
                 reason = reason or f"recomputing it from Q, K and V differs by {same.error:.1e}"
                 continue
             asked = asked or self.ask(call)
-            answer = proven(products, asked, rounding)
+            answer = compare_probe(products, asked, rounding)
             if answer is not None and not answer.passed:
                 reason = f"its own function disagrees with its weights by {answer.error:.1e}"
                 continue
             if _same_weights(products, weights, rounding):
-                return Reading(products, "exact", "", Checks(same, answer, rounding))
+                return Interpretation(products, "exact", "", Checks(same, answer, rounding))
         return _refused(reason or "the weights that it gave are not those of its Q and K")
 
-    def _readings(self, call: Dispatch) -> Iterator[ScoreRules]:
-        """The score rules that a call's arguments may stand for, the likeliest first."""
+    def _readings(self, call: Dispatch) -> Iterator[ScoreModifiers]:
+        """The score modifiers that a call's arguments may stand for, the likeliest first."""
         n_q, n_k = call.query.shape[2], call.key.shape[2]
         options = call.options
         scaling = options.get("scaling")
@@ -106,18 +115,18 @@ class Reader:
         sinks = options.get("s_aux", options.get("sinks"))
         if sinks is None and call.is_explicit:
             sinks = getattr(call.module, "sinks", None)
-        rules = ScoreRules(
+        modifiers = ScoreModifiers(
             scaling=float(scaling) if scaling is not None else call.query.shape[-1] ** -0.5,
             softcap=options.get("softcap"),
             # a copy: the model's own may be trained on
             sinks=sinks.detach().clone() if isinstance(sinks, Tensor) else None,
-            masked_in=call.query.dtype if call.is_explicit and call.query.itemsize == 2 else None,
+            mask_dtype=call.query.dtype if call.is_explicit and call.query.itemsize == 2 else None,
         )
         for masks in self._masks(call, n_q, n_k):
             kept = tuple(t for t in (*terms, *masks) if t is not None)
-            yield replace(rules, terms=kept)
+            yield replace(modifiers, terms=kept)
             if sinks is not None:
-                yield replace(rules, terms=kept, sink_gates_output=True)
+                yield replace(modifiers, terms=kept, sink_gates_output=True)
 
     def _masks(self, call: Dispatch, n_q: int, n_k: int) -> Iterator[tuple[Term | None, ...]]:
         """What a call may hide from its queries, the likeliest first."""
@@ -150,8 +159,8 @@ class Reader:
                 yield (found, window_term(n_q, n_k, window, offset, hides_later, device))
 
     def _dense(
-        self, call: Dispatch, output: Tensor, weights: Tensor | None, why: Reading
-    ) -> Reading:
+        self, call: Dispatch, output: Tensor, weights: Tensor | None, why: Interpretation
+    ) -> Interpretation:
         """The weights of the layer's own step-by-step function, if they give the same output."""
         n_q, n_k = call.query.shape[2], call.key.shape[2]
         if weights is None:
@@ -171,26 +180,28 @@ class Reader:
                 return _refused("its own step-by-step attention gives no weights")
         if weights.shape != (*call.query.shape[:3], n_k):
             return _refused(f"its weights have the shape {tuple(weights.shape)}")
-        pattern = Pattern(
+        pattern = WeightsRecord(
             weights.detach(), None, call.query.detach(), call.key.detach(), call.value.detach()
         )
         rounding = Rounding.of(output.dtype, call.is_explicit)
-        same = compare(pattern, output, sample(n_q), rounding)
+        same = compare(pattern, output, sampled_rows(n_q), rounding)
         if not same.passed:
             return _refused(
                 f"its own step-by-step attention differs from its output by {same.error:.1e}"
             )
-        answer = proven(pattern, self.ask(call), rounding)
+        answer = compare_probe(pattern, self.ask(call), rounding)
         if answer is not None and not answer.passed:
             return _refused(f"its own function disagrees with its weights by {answer.error:.1e}")
-        return Reading(pattern, "dense", why.reason, Checks(same, answer, rounding))
+        return Interpretation(pattern, "dense", why.reason, Checks(same, answer, rounding))
 
 
-def _refused(reason: str) -> Reading:
-    return Reading(None, "refused", reason)
+def _refused(reason: str) -> Interpretation:
+    return Interpretation(None, "refused", reason)
 
 
-def proven(layer: Recorded, asked: Asked | None, rounding: Rounding) -> Check | None:
+def compare_probe(
+    layer: LayerRecord, asked: ProbeResult | None, rounding: Rounding
+) -> Check | None:
     """A layer's weights beside its own function's, by what both make of random values.
 
     Args:
@@ -199,7 +210,7 @@ def proven(layer: Recorded, asked: Asked | None, rounding: Rounding) -> Check | 
     """
     if asked is None:
         return None
-    if isinstance(layer, Edited):
+    if isinstance(layer, EditedRecord):
         layer = layer.base  # the function knows of no edits
     return compare_rows(replace(layer, v=asked.values), asked.answers, rounding)
 
@@ -239,16 +250,16 @@ def _additive_mask(call: Dispatch) -> Tensor | None:
     return blank.masked_fill_(later, lowest)
 
 
-def _same_weights(products: Products, weights: Tensor | None, rounding: Rounding) -> bool:
+def _same_weights(products: QKVRecord, weights: Tensor | None, rounding: Rounding) -> bool:
     """Whether the sampled weights are those that the layer itself returned, if it did.
 
     Needed where two readings give the same output: a sink in the softmax, or a gate behind it.
     """
-    if weights is None or products.rules.sinks is None:
+    if weights is None or products.modifiers.sinks is None:
         return True
     B, H, n_q, n_k = products.shape
     for item in range(B):
-        for rows in sample(n_q):
+        for rows in sampled_rows(n_q):
             mine = products.weights(item, slice(0, H), rows, 0, n_k)
             apart = (mine - weights[item, :, rows]).abs().max()
             if not apart <= max(rounding.relative, 1e-5):

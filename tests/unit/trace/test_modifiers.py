@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnviz.trace.rules import DenseTerm, IntervalMask, RelativeBias, ScoreRules, Term, causal
-from attnviz.trace.terms import mask_term, once, relative_or_dense
+from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.term_detection import cached_per_tensor, mask_term, relative_or_dense
+from attnviz.trace.terms import DenseTerm, IntervalMask, RelativeBias, Term, causal
 
 
 def written_out(term: Term | None, item: int, H: int, n_q: int, n_k: int) -> torch.Tensor:
@@ -72,13 +73,13 @@ def test_a_mask_with_gentle_numbers_is_a_bias() -> None:
 def test_ranges_take_a_few_numbers_a_row() -> None:
     n = 512
     term = mask_term(torch.ones(1, 1, n, n, dtype=torch.bool).tril())
-    assert ScoreRules(1.0, terms=(term,)).nbytes == 2 * n * 8  # type: ignore[arg-type]
+    assert ScoreModifiers(1.0, terms=(term,)).nbytes == 2 * n * 8  # type: ignore[arg-type]
 
 
 def test_rows_see_what_their_range_says() -> None:
-    rules = ScoreRules(1.0, terms=(causal(10),))
-    assert rules.key_range(0, slice(2, 5), 10) == (0, 5)
-    assert rules.key_range(0, slice(9, 10), 10) == (0, 10)
+    modifiers = ScoreModifiers(1.0, terms=(causal(10),))
+    assert modifiers.key_range(0, slice(2, 5), 10) == (0, 5)
+    assert modifiers.key_range(0, slice(9, 10), 10) == (0, 10)
 
 
 def test_a_tensor_shared_by_layers_is_looked_at_once() -> None:
@@ -87,7 +88,7 @@ def test_a_tensor_shared_by_layers_is_looked_at_once() -> None:
     def look(t: torch.Tensor) -> None:
         looks.append(t)
 
-    cached = once(look)
+    cached = cached_per_tensor(look)
     mask = torch.ones(2, 2)
     cached(mask)
     cached(mask)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_mask
 
-from attnviz.trace.rules import IntervalMask, Term
-from attnviz.trace.terms import mask_term
+from attnviz.trace.term_detection import mask_term
+from attnviz.trace.terms import IntervalMask, Term
 
 # Cells looked at in one go.
 _CELLS = 1 << 22

@@ -18,7 +18,7 @@ from attnviz.errors import AttnVizError
 from attnviz.models.checkpoint import Checkpoint
 from attnviz.models.images import as_rgb
 from attnviz.models.tokens import Token, decode_tokens, encode
-from attnviz.trace.labels import Labels, Texts, patches_of
+from attnviz.trace.axis_labels import AxisLabels, BatchTokens, patches_of
 
 _TEXTS = ("input_ids", "decoder_input_ids")
 
@@ -92,7 +92,7 @@ def with_tokens(
     return replace(prepared, tokens=tuple(tokens), target_tokens=tuple(target_tokens))
 
 
-def labels(checkpoint: Checkpoint, prepared: Prepared, n_patches: int | None) -> Labels:
+def labels(checkpoint: Checkpoint, prepared: Prepared, n_patches: int | None) -> AxisLabels:
     """What there is to name the positions of a trace with.
 
     Args:
@@ -104,10 +104,10 @@ def labels(checkpoint: Checkpoint, prepared: Prepared, n_patches: int | None) ->
     decode = partial(_decoded, checkpoint.tokenizer)
     ids = (_ids(checkpoint, prepared.tensors, name) for name in _TEXTS)
     source, target = (
-        Texts(first, rows, decode)
+        BatchTokens(first, rows, decode)
         for first, rows in zip((prepared.tokens, prepared.target_tokens), ids, strict=True)
     )
-    return Labels(source, target, grid, prepared.batch, n_images, _has_decoder(checkpoint))
+    return AxisLabels(source, target, grid, prepared.batch, n_images, _has_decoder(checkpoint))
 
 
 def _ready(checkpoint: Checkpoint, inputs: dict[str, Tensor]) -> Prepared:

@@ -19,15 +19,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from attnviz.trace.compute import Pattern, Products
-from attnviz.trace.einsum import as_product, summed
-from attnviz.trace.fidelity import Checks, Rounding, compare, compare_rows, every_row, sample
-from attnviz.trace.passage import ADD, CAST, JOIN, RESHAPE, TAKE, Passage, Product, by_head
+from attnviz.trace.compute import QKVRecord, WeightsRecord
+from attnviz.trace.einsum import as_matmul, summed_axes
+from attnviz.trace.fidelity import Checks, Rounding, all_rows, compare, compare_rows, sampled_rows
+from attnviz.trace.modifiers import ScoreModifiers
 from attnviz.trace.probe import values_like
+from attnviz.trace.product_tracker import (
+    ADD,
+    CAST,
+    JOIN,
+    RESHAPE,
+    TAKE,
+    Product,
+    ProductTracker,
+    by_head,
+)
 from attnviz.trace.recorder import Recorder
-from attnviz.trace.rules import ScoreRules, Term, causal
-from attnviz.trace.terms import mask_term
-from attnviz.trace.torch_module import read
+from attnviz.trace.term_detection import mask_term
+from attnviz.trace.terms import Term, causal
+from attnviz.trace.torch_multihead import read
 
 # Operations after which they are still the layer's weights, but no longer a plain softmax.
 _CHANGED = {
@@ -64,7 +74,7 @@ class _Pending:
         self.is_part = False  # some of the keys were cut off
 
 
-class Watch(TorchFunctionMode):
+class SoftmaxWatcher(TorchFunctionMode):
     """Adds the attention that it sees in torch's operations to a recorder.
 
     Args:
@@ -76,10 +86,10 @@ class Watch(TorchFunctionMode):
         self._recorder = recorder
         self._batch = max(1, batch)
         self._pending: list[_Pending] = []
-        self._passage = Passage()
+        self._tracker = ProductTracker()
         self._started: list[tuple[Product | None, nn.Module, int]] = []  # whose way has not ended
         self._runs: list[FrameType] = []  # of modules, in the block that is running
-        recorder.before_settling = self._give_up
+        recorder.before_finish = self._give_up
         self._handlers: dict[Any, Callable[..., Any]] = {
             **dict.fromkeys(_STEP, self._step),
             **dict.fromkeys(TAKE, self._take),
@@ -105,7 +115,7 @@ class Watch(TorchFunctionMode):
         self._started.clear()
         self._runs.clear()
         self._pending.clear()
-        self._passage.clear()
+        self._tracker.clear()
 
     def _softmax(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
@@ -129,21 +139,21 @@ class Watch(TorchFunctionMode):
                     found.is_part |= result.shape[-1] < operand.shape[-1] and func in _CUT
                     found.weights = result
                     break
-        if self._passage:
-            self._passage.step(func, args, kwargs, result)
+        if self._tracker:
+            self._tracker.step(func, args, kwargs, result)
         return result
 
     def _take(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._passage:
+        if self._tracker:
             at = 1 if func is torch.addmm else 0
             taken = args[at] if len(args) > at else kwargs.get("input")
             channels = {F.conv1d: -2, F.conv2d: -3}.get(func, -1)
-            self._passage.take(taken, (channels,))
+            self._tracker.take(taken, (channels,))
         return func(*args, **kwargs)
 
     def _product(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        if not self._pending and not self._passage:
+        if not self._pending and not self._tracker:
             return result
         equation = args[0] if func is torch.einsum else None
         operands = args[1:] if func is torch.einsum else args
@@ -157,8 +167,8 @@ class Watch(TorchFunctionMode):
             self._pending.remove(found)
             self._follow(found, equation, right, result)
         elif isinstance(right, nn.Parameter):
-            axes = (-1,) if equation is None else summed(equation, left, right)
-            self._passage.take(left, axes)
+            axes = (-1,) if equation is None else summed_axes(equation, left, right)
+            self._tracker.take(left, axes)
         return result
 
     def _find(self, operand: Any) -> _Pending | None:
@@ -183,7 +193,7 @@ class Watch(TorchFunctionMode):
     ) -> None:  # fmt: skip
         """Waits for a product to be handed on."""
         self._started.append((product, module, run))
-        self._passage.follow(product, where, order)
+        self._tracker.follow(product, where, order)
 
     def _ended(self, product: Product) -> None:
         self._started = [pair for pair in self._started if pair[0] is not product]
@@ -194,7 +204,7 @@ class Watch(TorchFunctionMode):
         if scores is not None:
             scores = scores.reshape(weights.shape) if scores.numel() == weights.numel() else None
         if equation is not None:
-            axes = as_product(equation, weights, values, result)
+            axes = as_matmul(equation, weights, values, result)
             if axes is None:  # not one matrix a head
                 self._started.append((None, seen.module, seen.run))
                 return
@@ -214,19 +224,19 @@ class Watch(TorchFunctionMode):
             self._ended(product)
             w, s = (None if t is None else by_head(t, groups) for t in held)
             assert w is not None
-            layer = Pattern(w, s, None, None, by_head(values, groups))
+            layer = WeightsRecord(w, s, None, None, by_head(values, groups))
             own = by_head(own, groups).transpose(1, 2)  # (items, n_q, H, d_v)
             self._note(seen, layer, own, spacing)
 
         product = Product((*lead, n_q, d), arrived)
         self._start(seen.module, seen.run, product, result, order)
 
-    def _note(self, seen: _Pending, layer: Pattern, own: Tensor, spacing: float) -> None:
+    def _note(self, seen: _Pending, layer: WeightsRecord, own: Tensor, spacing: float) -> None:
         """A layer that handed on (items, n_q, H, d_v), in numbers that lie ``spacing`` apart."""
         items, _, n_q, n_k = layer.shape
         rounding = Rounding.of(own.dtype, explicit=True)
         rounding = replace(rounding, least=max(rounding.least, spacing))
-        check = compare(layer, own, every_row(layer), rounding)
+        check = compare(layer, own, all_rows(layer), rounding)
         windows = 1 if n_q == n_k else max(1, items // self._batch)
         checks = Checks(check, None, rounding)
         self._recorder.add(seen.module, layer, own, "dense", _DENSE, windows, checks, run=seen.run)
@@ -278,13 +288,13 @@ class Watch(TorchFunctionMode):
         if given.get("is_causal"):
             terms.append(causal(q.shape[2], 0, q.device))
         scale = given.get("scale")
-        rules = ScoreRules(
+        modifiers = ScoreModifiers(
             float(scale) if scale is not None else q.shape[-1] ** -0.5,
             terms=tuple(t for t in terms if t is not None),
         )
-        layer, own = Products(q, k, v, rules), own.transpose(1, 2)  # (B, n_q, H, d_v)
+        layer, own = QKVRecord(q, k, v, modifiers), own.transpose(1, 2)  # (B, n_q, H, d_v)
         rounding = Rounding.of(own.dtype)
-        same = compare(layer, own, sample(q.shape[2]), rounding)
+        same = compare(layer, own, sampled_rows(q.shape[2]), rounding)
         if not same.passed:
             reason = f"recomputing it from Q, K and V differs by {same.error:.1e}"
             self._recorder.add(module, None, None, "refused", reason)

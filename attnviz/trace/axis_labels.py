@@ -22,7 +22,7 @@ MOST_EXTRA = 16
 MOST_GUESSED = 9
 
 
-class Texts:
+class BatchTokens:
     """The tokens of a batch, item by item, made from their ids when somebody looks.
 
     Args:
@@ -54,7 +54,7 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Labels:
+class AxisLabels:
     """What there is to name the positions of a trace with.
 
     Attributes:
@@ -64,8 +64,8 @@ class Labels:
         decodes: whether a decoder reads a text of its own, the target.
     """
 
-    source: Texts
-    target: Texts
+    source: BatchTokens
+    target: BatchTokens
     image: tuple[Token, ...] = ()
     batch: int = 1
     n_images: int = 0
@@ -101,7 +101,7 @@ class Labels:
             tokens = ()
         else:
             tokens = (self.source if axis == "source" else self.target).of(item)
-        return tokens if len(tokens) == n else numbers(n)
+        return tokens if len(tokens) == n else numbered_tokens(n)
 
     def _fitting(self, axis: Axis, items: int, n: int) -> Axis:
         """The axis, or numbers where the layer works on windows or something pooled."""
@@ -112,7 +112,7 @@ class Labels:
         return axis if len(self.source if axis == "source" else self.target) == n else "number"
 
 
-def numbers(n: int) -> tuple[Token, ...]:
+def numbered_tokens(n: int) -> tuple[Token, ...]:
     """Positions that have no other name."""
     return tuple(Token(str(i), PATCH_ID, None, None) for i in range(n))
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import GenerationMixin
 
 from attnviz.trace.decoding import Progress
-from attnviz.trace.merge import Passes
+from attnviz.trace.passes import Passes
 from attnviz.trace.recorder import Call, Edit, Recorder
 from attnviz.trace.structure import Block, Kind, Stream, kind_of
 
@@ -40,7 +40,7 @@ class _Size:
         return self.rows is not None and self.rows > 1
 
 
-class Run:
+class GenerationRecorder:
     """What is recorded while a model writes.
 
     Attributes:
@@ -105,7 +105,7 @@ class Run:
         # where one pass read it all, that is how the model reads a text
         return passes == 1 or all(self.passes.adds_up(c.index, passes) for c in self._last)
 
-    def agrees(self, other: Run) -> bool:
+    def agrees(self, other: GenerationRecorder) -> bool:
         """Whether the other predicts the same next token: models may read a text in two ways."""
         if not self._logits or not other._logits:
             return True
@@ -201,7 +201,7 @@ def _below(passes: Sequence[Tensor | None]) -> Tensor | None:
 @contextmanager
 def recorded(
     model: Model, keep: Sequence[str], edits: Sequence[Edit], writing: Progress
-) -> Iterator[Run]:
+) -> Iterator[GenerationRecorder]:
     """Records the passes made inside, whichever part of the model makes them."""
     # a generation is not run again for its receipt: it keeps its outputs
     recorder = Recorder(tuple(edits), keep_outputs=True)
@@ -209,7 +209,7 @@ def recorded(
         model.recording(recorder, 1, "residual" in keep) as stream,
         ExitStack() as hooks,
     ):
-        run = Run(model, recorder, stream, writing, "logits" in keep)
+        run = GenerationRecorder(model, recorder, stream, writing, "logits" in keep)
         for part in model.module.modules():
             if isinstance(part, GenerationMixin):
                 assert isinstance(part, nn.Module)

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attnviz.trace.compute import Pattern
-from attnviz.trace.fidelity import UNCHECKED, Checks, Rounding, compare, every_row
+from attnviz.trace.compute import WeightsRecord
+from attnviz.trace.fidelity import UNCHECKED, Checks, Rounding, all_rows, compare
 from attnviz.trace.recorder import Source
 
 _REASON = "torch.nn.MultiheadAttention keeps its Q, K and V to itself"
@@ -19,7 +19,7 @@ _REASON = "torch.nn.MultiheadAttention keeps its Q, K and V to itself"
 
 def read(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor
-) -> tuple[Pattern | None, Tensor | None, Source, str, Checks]:
+) -> tuple[WeightsRecord | None, Tensor | None, Source, str, Checks]:
     """The layer, its own output (B, n_q, H, d_v), the source, the reason and what was compared.
 
     The function is called again without dropout, so that it draws no random numbers, and with the
@@ -44,7 +44,7 @@ def read(
     weights = weights if weights.ndim == 4 else weights[None]  # (B, H, n_q, n_k)
     own = (merged if merged.ndim == 3 else merged[:, None]).transpose(0, 1)  # (B, n_q, d_model)
     own = own.unflatten(-1, (H, -1))
-    layer = Pattern(weights, v=_values(given, weights.shape[-1]))
+    layer = WeightsRecord(weights, v=_values(given, weights.shape[-1]))
     if layer.v is None:
         return None, None, "refused", "its keys and values are given from outside", UNCHECKED
     if drops:
@@ -54,7 +54,7 @@ def read(
     if not torch.allclose(projected, result, rtol=0, atol=_tolerance(result, rounding)):
         reason = "its heads' outputs, projected, are not its output"
         return None, None, "refused", reason, UNCHECKED
-    checks = Checks(compare(layer, own, every_row(layer), rounding), None, rounding)
+    checks = Checks(compare(layer, own, all_rows(layer), rounding), None, rounding)
     return layer, own, "dense", _REASON, checks
 
 

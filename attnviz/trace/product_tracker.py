@@ -61,7 +61,7 @@ class Product:
 
 
 @dataclass(eq=False)
-class _Place:
+class _Tracked:
     """Where a product is now.
 
     Attributes:
@@ -75,11 +75,11 @@ class _Place:
     added: Tensor | None
 
 
-class Passage:
+class ProductTracker:
     """The products that are on their way."""
 
     def __init__(self) -> None:
-        self._places: list[_Place] = []
+        self._places: list[_Tracked] = []
 
     def __bool__(self) -> bool:
         return bool(self._places)
@@ -152,7 +152,7 @@ class Passage:
 
     def _add(
         self, func: Any, args: Any, kwargs: dict[str, Any], result: Tensor,
-        found: list[tuple[int, _Place]],
+        found: list[tuple[int, _Tracked]],
     ) -> None:  # fmt: skip
         """Something else is added, which is no part of the product; it is kept apart."""
         if len(found) == 2:  # a sum of two products is the output of neither
@@ -193,12 +193,12 @@ class Passage:
         place.product.arrived(groups, own.view(-1, n, d), spacing)
         return True
 
-    def _at(self, tensor: Any) -> _Place | None:
+    def _at(self, tensor: Any) -> _Tracked | None:
         return next((p for p in reversed(self._places) if p.tensor is tensor), None)
 
     def _put(self, product: Product, tensor: Tensor, index: Tensor, added: Tensor | None) -> None:
         self._places = [p for p in self._places if p.tensor is not tensor][1 - _MOST :]
-        self._places.append(_Place(product, tensor, index, added))
+        self._places.append(_Tracked(product, tensor, index, added))
 
 
 def _heads(index: Tensor, n: int, d: int, lead: list[int]) -> Tensor | None:
