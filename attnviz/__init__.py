@@ -34,7 +34,7 @@ def load(
     Raises:
         AttnVizError: no such model, or one that cannot or must not be loaded.
     """
-    from attnviz.models.loading import load as find
+    from attnviz.models.loader import load as find
     from attnviz.trace import Model
 
     return Model(find(name, device=device, dtype=dtype, revision=revision))
@@ -46,7 +46,7 @@ def wrap(
     processor: Any | None = None,
 ) -> Model:
     """Any transformers model that is already in memory. It is not changed, now or later."""
-    from attnviz.models.checkpoint import describe
+    from attnviz.models.loaded_model import wrap_module
     from attnviz.trace import Model
 
-    return Model(describe(hf_model, tokenizer, processor))
+    return Model(wrap_module(hf_model, tokenizer, processor))

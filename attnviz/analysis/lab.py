@@ -7,7 +7,6 @@ lab.steps().weights          # (1, 4, 3, 3)
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from attnviz.errors import AttnVizError
 from attnviz.nn import AttentionConfig, AttentionSteps, MultiHeadAttention
+from attnviz.nn.initialization import derived_seed
 
 Unit = Literal["words", "characters"]
 Architecture = Literal["encoder", "decoder", "encoder-decoder"]
@@ -65,7 +65,7 @@ def embed(tokens: Sequence[str], d_model: int, seed: int = 0) -> Tensor:
     The same token has the same vector wherever it stands; its numbers are standard normal.
     """
     vectors = [
-        torch.randn(d_model, generator=torch.Generator().manual_seed(_mix(seed, token)))
+        torch.randn(d_model, generator=torch.Generator().manual_seed(derived_seed(seed, token)))
         for token in tokens
     ]
     return torch.stack(vectors)[None]  # (1, n, d_model)
@@ -77,7 +77,7 @@ def randomize_biases(layer: MultiHeadAttention, seed: int = 0) -> MultiHeadAtten
         for name, parameter in layer.named_parameters():
             if name.endswith("_proj.bias"):
                 parameter.normal_(
-                    std=_BIAS_STD, generator=torch.Generator().manual_seed(_mix(seed, name))
+                    std=_BIAS_STD, generator=torch.Generator().manual_seed(derived_seed(seed, name))
                 )
     return layer
 
@@ -180,7 +180,3 @@ class Lab:
         if self.part == "decoder":
             return steps
         return layer_of(across, self.layer, "cross").explain(steps.output, memory, real)
-
-
-def _mix(seed: int, name: str) -> int:
-    return zlib.crc32(f"{seed}/{name}".encode())

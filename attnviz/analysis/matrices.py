@@ -22,7 +22,7 @@ from attnviz.analysis.heads import HeadMetrics
 from attnviz.analysis.metrics import METRICS
 from attnviz.analysis.overviews import Quantity
 from attnviz.errors import AttnVizError
-from attnviz.models.tokens import Token, visible
+from attnviz.models.tokens import Token, display_text
 from attnviz.trace import Trace
 from attnviz.trace.axis_labels import numbered_tokens
 
@@ -280,7 +280,7 @@ def metrics(trace: Trace, found: Sequence[HeadMetrics]) -> Matrix:
 def _named(tokens: Sequence[Token], at: range, side: int = 1) -> tuple[str, ...]:
     """Position and text of each token; of a pooled row, the positions it stands for."""
     if side == 1:
-        return tuple(f"{i} {visible(tokens[i].text)}" for i in at)
+        return tuple(f"{i} {display_text(tokens[i].text)}" for i in at)
     starts = range(at.start, at.stop, side)
     return tuple(f"{i}-{min(i + side, at.stop) - 1}" for i in starts)
 

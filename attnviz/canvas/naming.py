@@ -6,7 +6,7 @@ import itertools
 import weakref
 from collections.abc import Sequence
 
-from attnviz.models.tokens import Token, visible
+from attnviz.models.tokens import Token, display_text
 from attnviz.trace import Trace
 
 LONGEST = 80  # characters of one token that are sent; more than an axis or a tooltip shows
@@ -14,7 +14,7 @@ LONGEST = 80  # characters of one token that are sent; more than an axis or a to
 
 def token_names(tokens: Sequence[Token]) -> list[str]:
     """Tokens as they are written on a canvas. They are text there and never HTML."""
-    return [visible(token.text)[:LONGEST] for token in tokens]
+    return [display_text(token.text)[:LONGEST] for token in tokens]
 
 
 def layer_name(trace: Trace, layer: int) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from attnviz.models import bounded_json
-from attnviz.models.cache import data_folder
+from attnviz.models.user_folders import data_folder
 
 MAX_BYTES = 2**16  # of an entry.json
 MAX_VALUES = 1_000
@@ -24,7 +24,7 @@ SHIPPED = Path(__file__).parent / "weights"
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogEntry:
     """One model of the catalog.
 
     Attributes:
@@ -71,18 +71,18 @@ _PACKAGES = (
 )
 
 
-def installed() -> tuple[Entry, ...]:
+def entries() -> tuple[CatalogEntry, ...]:
     """The models that `load` finds by a short name, in the order a person should see them."""
     packaged = (entry for package in _PACKAGES if (entry := _find(package)) is not None)
-    return (*packaged, *_folders(SHIPPED), *_folders(kept_folder()))
+    return (*packaged, *_folders(SHIPPED), *_folders(trained_models_folder()))
 
 
-def kept_folder() -> Path:
+def trained_models_folder() -> Path:
     """Where trained models are kept: $ATTNVIZ_MODELS, else `attnviz/models` in the user's data."""
     return data_folder("models", "ATTNVIZ_MODELS")
 
 
-def _find(package: _Packaged) -> Entry | None:
+def _find(package: _Packaged) -> CatalogEntry | None:
     try:
         files = metadata.distribution(package.distribution).files or []
     except metadata.PackageNotFoundError:
@@ -93,12 +93,14 @@ def _find(package: _Packaged) -> Entry | None:
             if not path.is_file():
                 continue
             if path.suffix == ".gguf":
-                return Entry(package.name, package.title, "gguf", path, package.description)
-            return Entry(package.name, package.title, "folder", path.parent, package.description)
+                return CatalogEntry(package.name, package.title, "gguf", path, package.description)
+            return CatalogEntry(
+                package.name, package.title, "folder", path.parent, package.description
+            )
     return None
 
 
-def _folders(root: Path) -> tuple[Entry, ...]:
+def _folders(root: Path) -> tuple[CatalogEntry, ...]:
     try:
         found = sorted(config.parent for config in root.glob("*/config.json"))
     except OSError:  # a folder that nobody may look into holds nothing for anybody
@@ -106,7 +108,7 @@ def _folders(root: Path) -> tuple[Entry, ...]:
     return tuple(_entry(folder) for folder in found)
 
 
-def _entry(folder: Path) -> Entry:
+def _entry(folder: Path) -> CatalogEntry:
     """The model in a folder; what its entry.json does not say, its name has to."""
     try:
         with (folder / "entry.json").open("rb") as file:
@@ -118,4 +120,4 @@ def _entry(folder: Path) -> Entry:
         said[part][:MAX_WORDS] if isinstance(said.get(part), str) else ""
         for part in ("title", "description")
     )
-    return Entry(folder.name, title or folder.name, "folder", folder, description)
+    return CatalogEntry(folder.name, title or folder.name, "folder", folder, description)

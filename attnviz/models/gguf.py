@@ -19,9 +19,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from attnviz.errors import AttnVizError
-from attnviz.models import child, folder, limits, tokenizer_check
-from attnviz.models.cache import cache_folder
+from attnviz.models import checkpoint_folder, limited_process, limits, tokenizer_check
 from attnviz.models.gguf_header import Header, read_header
+from attnviz.models.user_folders import cache_folder
 
 LAYOUT = 2  # part of the cache key; raise it when the conversion changes what it writes
 FLOAT32 = 4  # bytes; de-quantised weights do not fit a shorter format exactly
@@ -76,7 +76,7 @@ def _complete(target: Path) -> bool:
     if not target.is_dir():
         return False
     try:
-        folder.inspect(target)
+        checkpoint_folder.inspect(target)
     except AttnVizError:
         return False
     return True
@@ -129,7 +129,7 @@ def _alone(source: Path, empty: Path) -> Path:
 
 def _run(source: Path, target: Path, budget: int, seconds: int, log: Path) -> None:
     """The conversion as a child process, ended past its limits."""
-    child.run(
+    limited_process.run(
         "attnviz.models.gguf",
         [str(source.absolute()), str(target)],
         subject=source.name,
@@ -189,7 +189,7 @@ def _main() -> int:
     import torch  # noqa: F401  before the limits, which are about the file and not the libraries
     import transformers  # noqa: F401
 
-    child.limit_this_process(memory=int(sys.argv[3]), seconds=int(sys.argv[4]))
+    limited_process.limit_this_process(memory=int(sys.argv[3]), seconds=int(sys.argv[4]))
     try:
         _write(source, target)
     except MemoryError:

@@ -22,7 +22,7 @@ from huggingface_hub.utils import (
 
 from attnviz.errors import AttnVizError
 from attnviz.models import limits
-from attnviz.models.folder import PICKLES
+from attnviz.models.checkpoint_folder import PICKLES
 
 TIMEOUT = 8.0  # seconds to wait for the hub to answer before the local cache is tried
 MAX_SIDE_FILE = 128 * 2**20  # tokenizers of the largest vocabularies take some 30 MB

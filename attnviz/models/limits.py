@@ -23,7 +23,7 @@ HEADROOM = 256 * 2**20
 
 # Asked in turn to let go of so many bytes, before anything is refused for want of memory. Whoever
 # keeps what can be made again adds itself.
-releases: list[Callable[[int], None]] = []
+memory_releasers: list[Callable[[int], None]] = []
 
 
 def available_memory(device: torch.device | None = None) -> int:
@@ -53,14 +53,15 @@ def require_memory(needed: int, what: str, device: torch.device | None = None) -
     """
     wanted = int(needed * MARGIN) + HEADROOM
     free = available_memory(device)
-    for release in releases:
+    for release in memory_releasers:
         if wanted > free:
             release(wanted - free)
             free = available_memory(device)
     if wanted > free:
         where = "memory" if device is None or device.type != "cuda" else f"memory on {device}"
         raise AttnVizError(
-            f"{what} needs about {readable(wanted)} of {where}, and {readable(free)} is free.",
+            f"{what} needs about {format_bytes(wanted)} of {where}, "
+            f"and {format_bytes(free)} is free.",
             "Choose a smaller model or a smaller number format, or close other programs.",
         )
 
@@ -72,14 +73,14 @@ def require_disk(needed: int, folder: Path, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed + HEADROOM > free:
         raise AttnVizError(
-            f"{what} needs {readable(needed + HEADROOM)} of disk space under {folder}, "
-            f"and {readable(free)} is free.",
+            f"{what} needs {format_bytes(needed + HEADROOM)} of disk space under {folder}, "
+            f"and {format_bytes(free)} is free.",
             "Free some space there, or point ATTNVIZ_CACHE or HF_HOME at another disk.",
         )
 
 
-def readable(n_bytes: int) -> str:
-    """Bytes for a person: ``readable(3 * 2**30) == "3.0 GiB"``."""
+def format_bytes(n_bytes: int) -> str:
+    """Bytes for a person: ``format_bytes(3 * 2**30) == "3.0 GiB"``."""
     return f"{n_bytes / GIB:,.1f} GiB" if n_bytes >= GIB else f"{n_bytes / 2**20:,.0f} MiB"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from attnviz.errors import AttnVizError, is_panic
-from attnviz.models import bounded_json, child
+from attnviz.models import bounded_json, limited_process
 
 FILE = "tokenizer.json"
 PIECES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")  # without a FILE
@@ -52,7 +52,7 @@ def check(folder: Path) -> None:
             f"{path.name} is too big to be what its name says.", "Download it again."
         )
     with tempfile.TemporaryDirectory() as place:
-        child.run(
+        limited_process.run(
             "attnviz.models.tokenizer_check",
             [str(folder.absolute())],
             subject=path.name,
@@ -153,7 +153,7 @@ def _texts(rules: Any) -> Iterator[str]:
 def _main() -> int:
     import tokenizers  # noqa: F401  before the limits, which are about the file
 
-    child.limit_this_process(memory=int(sys.argv[2]), seconds=int(sys.argv[3]))
+    limited_process.limit_this_process(memory=int(sys.argv[2]), seconds=int(sys.argv[3]))
     try:
         try_out(Path(sys.argv[1]))
     except MemoryError:

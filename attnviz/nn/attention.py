@@ -18,14 +18,14 @@ from transformers.cache_utils import Cache
 from transformers.modeling_utils import AttentionInterface
 
 from attnviz.errors import AttnVizError
-from attnviz.nn.cache import extend, stored_context
 from attnviz.nn.config import AttentionConfig
 from attnviz.nn.feed_forward import FeedForward
-from attnviz.nn.placement import Placement, place_alone, usable_implementation
-from attnviz.nn.positions import PositionScheme, rotate
+from attnviz.nn.initialization import Linear, make_norm, seed_weights
+from attnviz.nn.kv_cache import extend, stored_context
+from attnviz.nn.position_encoding import PositionScheme, rotate
 from attnviz.nn.scores import drop, share_heads, soft_cap, softmax
+from attnviz.nn.sequence_layout import Placement, place_alone, usable_implementation
 from attnviz.nn.steps import AttentionSteps, Record, Recording, unrecorded
-from attnviz.nn.weights import Linear, make_norm, seed_weights
 
 # Standalone layers draw tables about as large as the sinusoids, so that their effect shows.
 STANDALONE_TABLE_STD = 0.7

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnviz.nn.config import AttentionConfig
-from attnviz.nn.weights import Linear, make_norm
+from attnviz.nn.initialization import Linear, make_norm
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,

@@ -13,13 +13,13 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from attnviz.errors import AttnVizError
 from attnviz.nn.attention import MultiHeadAttention
-from attnviz.nn.cache import check_cacheable, new_cache
+from attnviz.nn.attention_masks import token_positions
 from attnviz.nn.config import Part, TransformerConfig
 from attnviz.nn.feed_forward import FeedForward
-from attnviz.nn.masks import token_positions
-from attnviz.nn.placement import Placement, place, place_across, usable_implementation
-from attnviz.nn.positions import PositionScheme
-from attnviz.nn.weights import Table, make_norm, seed_weights
+from attnviz.nn.initialization import Table, make_norm, seed_weights
+from attnviz.nn.kv_cache import check_cacheable, new_cache
+from attnviz.nn.position_encoding import PositionScheme
+from attnviz.nn.sequence_layout import Placement, place, place_across, usable_implementation
 
 
 class Block(nn.Module):

@@ -143,7 +143,7 @@ def generate(
         )
     if max_new_tokens < 0:
         raise AttnVizError("A model writes 0 tokens or more.", "Raise max_new_tokens.")
-    prepared = model_inputs.prepare(model.checkpoint, text, None, None, None, inputs)
+    prepared = model_inputs.prepare(model.loaded, text, None, None, None, inputs)
     if prepared.batch != 1:
         raise AttnVizError(
             f"There are {prepared.batch} texts, and one is written at a time.",
@@ -199,7 +199,7 @@ def generate(
     if not run.fits(ids):
         run = _read_again(model, given, run, run.read(ids), keep, edits)
     read = run.read(ids)
-    written = model_inputs.tokens_of(model.checkpoint, ids[start:])
+    written = model_inputs.tokens_of(model.loaded, ids[start:])
     shown = _labels(model, prepared, read, start, encdec)
     trace = model.traced(run.passes.merged(), run.stream, shown, run.logits, "qkv" in keep)
     answer = ids[start:]
@@ -217,12 +217,12 @@ def _labels(
     """The input under the tokens that were read, prompt and continuation."""
     if encdec:
         return model_inputs.with_tokens(
-            prepared, prepared.tokens, model_inputs.tokens_of(model.checkpoint, read)
+            prepared, prepared.tokens, model_inputs.tokens_of(model.loaded, read)
         )
     prompt = prepared.tokens
     if [t.id for t in prompt] != list(read[:start]):  # some models begin with their own
-        prompt = model_inputs.tokens_of(model.checkpoint, read[:start])
-    rest = model_inputs.tokens_of(model.checkpoint, read[start:])
+        prompt = model_inputs.tokens_of(model.loaded, read[:start])
+    rest = model_inputs.tokens_of(model.loaded, read[start:])
     return model_inputs.with_tokens(prepared, (*prompt, *rest), ())
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from attnviz.errors import AttnVizError
-from attnviz.models.checkpoint import Checkpoint
+from attnviz.models.loaded_model import LoadedModel
 from attnviz.trace import model_inputs
 from attnviz.trace.generation import Generation, generate
 from attnviz.trace.prediction import PredictionHead, continues_text, head_of
@@ -33,39 +33,39 @@ class Model:
     written = model.generate("Once upon a time", max_new_tokens=20)
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self.checkpoint = checkpoint
-        self._names = {id(m): n for n, m in checkpoint.module.named_modules()}
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+        self._names = {id(m): n for n, m in loaded.module.named_modules()}
 
     @property
     def module(self) -> PreTrainedModel:
         """The transformers module; shared, so read-only."""
-        return self.checkpoint.module
+        return self.loaded.module
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase | None:
         """The tokenizer, if the model reads text."""
-        return self.checkpoint.tokenizer
+        return self.loaded.tokenizer
 
     @property
     def processor(self) -> Any | None:
         """The image processor, if the model sees images."""
-        return self.checkpoint.processor
+        return self.loaded.processor
 
     @property
     def name(self) -> str:
         """What the model is called."""
-        return self.checkpoint.name
+        return self.loaded.name
 
     @property
     def device(self) -> torch.device:
         """Where it runs."""
-        return self.checkpoint.device
+        return self.loaded.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The number format of its weights."""
-        return self.checkpoint.dtype
+        return self.loaded.dtype
 
     @property
     def architecture(self) -> Literal["vision", "encoder-decoder", "decoder", "encoder"]:
@@ -85,7 +85,7 @@ class Model:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know about how it was loaded."""
-        return self.checkpoint.notes
+        return self.loaded.notes
 
     def trace(
         self,
@@ -121,7 +121,7 @@ class Model:
                 f"There is nothing called {sorted(unknown)[0]!r} to keep.",
                 f"Choose among {', '.join(sorted(_KEEPABLE))}.",
             )
-        prepared = model_inputs.prepare(self.checkpoint, text, target, pair, image, inputs)
+        prepared = model_inputs.prepare(self.loaded, text, target, pair, image, inputs)
         tensors: dict[str, Any] = copied(prepared.tensors)
         accepted = inspect.signature(self.module.forward).parameters
         if "use_cache" in accepted:
@@ -183,7 +183,7 @@ class Model:
         shapes = [(0, 0, 0, 0) if c.layer is None else c.layer.shape for c in calls]
         seen = list(zip(kinds, reading, shapes, strict=True))
         n_patches = next((s[2] for _, what, s in seen if what == "image" and s[2]), None)
-        labels = model_inputs.labels(self.checkpoint, prepared, n_patches)
+        labels = model_inputs.labels(self.loaded, prepared, n_patches)
         whole = [
             (name, s)
             for name, (kind, what, s) in zip(names, seen, strict=True)

@@ -15,9 +15,11 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 from attnviz.errors import AttnVizError
-from attnviz.models.checkpoint import Checkpoint
 from attnviz.models.images import as_rgb
-from attnviz.models.tokens import Token, decode_tokens, encode
+from attnviz.models.loaded_model import LoadedModel
+from attnviz.models.text_encoding import encode
+from attnviz.models.token_decoding import decode_tokens
+from attnviz.models.tokens import Token
 from attnviz.trace.axis_labels import AxisLabels, BatchTokens, patches_of
 
 _TEXTS = ("input_ids", "decoder_input_ids")
@@ -38,7 +40,7 @@ class Prepared:
 
 
 def prepare(
-    checkpoint: Checkpoint,
+    loaded: LoadedModel,
     text: str | None,
     target: str | None,
     pair: str | None,
@@ -51,32 +53,32 @@ def prepare(
         AttnVizError: nothing given, or something that this model cannot take.
     """
     if inputs is not None:
-        return _ready(checkpoint, inputs)
+        return _ready(loaded, inputs)
     if image is not None:
         if pair is not None:
             raise AttnVizError("A second segment goes with a text alone.", "Leave pair out.")
-        return _image(checkpoint, image, text, target)
+        return _image(loaded, image, text, target)
     if text is None:
         raise AttnVizError("There is nothing to trace.", "Give a text, an image or inputs.")
-    if checkpoint.tokenizer is None:
+    if loaded.tokenizer is None:
         raise AttnVizError(
-            f"{checkpoint.name} has no tokenizer, so it cannot read text.",
+            f"{loaded.name} has no tokenizer, so it cannot read text.",
             "Pass ready tensors as inputs, or a tokenizer to attnviz.wrap.",
         )
-    tensors, tokens = encode(checkpoint, text, pair)
+    tensors, tokens = encode(loaded, text, pair)
     target_tokens: tuple[Token, ...] = ()
-    if _has_decoder(checkpoint):
-        ids, target_tokens = _decoder_input(checkpoint, target)
+    if _has_decoder(loaded):
+        ids, target_tokens = _decoder_input(loaded, target)
         tensors = {**tensors, "decoder_input_ids": ids}
     elif target is not None:
-        raise _no_decoder(checkpoint)
-    on_device = {k: v.to(checkpoint.device) for k, v in tensors.items()}
+        raise _no_decoder(loaded)
+    on_device = {k: v.to(loaded.device) for k, v in tensors.items()}
     return Prepared(on_device, tokens, target_tokens, 1)
 
 
-def tokens_of(checkpoint: Checkpoint, ids: Sequence[int]) -> tuple[Token, ...]:
+def tokens_of(loaded: LoadedModel, ids: Sequence[int]) -> tuple[Token, ...]:
     """Tokens from their ids; without a tokenizer the ids as text."""
-    return _decoded(checkpoint.tokenizer, ids)
+    return _decoded(loaded.tokenizer, ids)
 
 
 def _decoded(tokenizer: PreTrainedTokenizerBase | None, ids: Sequence[int]) -> tuple[Token, ...]:
@@ -92,42 +94,39 @@ def with_tokens(
     return replace(prepared, tokens=tuple(tokens), target_tokens=tuple(target_tokens))
 
 
-def labels(checkpoint: Checkpoint, prepared: Prepared, n_patches: int | None) -> AxisLabels:
+def labels(loaded: LoadedModel, prepared: Prepared, n_patches: int | None) -> AxisLabels:
     """What there is to name the positions of a trace with.
 
     Args:
         n_patches: positions of the image tower, once its first layer has told how many.
     """
     pixels = prepared.tensors.get("pixel_values")
-    grid = patches_of(checkpoint.module, pixels, n_patches) if n_patches else ()
+    grid = patches_of(loaded.module, pixels, n_patches) if n_patches else ()
     n_images = math.prod(pixels.shape[:-3]) if pixels is not None and pixels.ndim > 3 else 0
-    decode = partial(_decoded, checkpoint.tokenizer)
-    ids = (_ids(checkpoint, prepared.tensors, name) for name in _TEXTS)
+    decode = partial(_decoded, loaded.tokenizer)
+    ids = (_ids(loaded, prepared.tensors, name) for name in _TEXTS)
     source, target = (
         BatchTokens(first, rows, decode)
         for first, rows in zip((prepared.tokens, prepared.target_tokens), ids, strict=True)
     )
-    return AxisLabels(source, target, grid, prepared.batch, n_images, _has_decoder(checkpoint))
+    return AxisLabels(source, target, grid, prepared.batch, n_images, _has_decoder(loaded))
 
 
-def _ready(checkpoint: Checkpoint, inputs: dict[str, Tensor]) -> Prepared:
+def _ready(loaded: LoadedModel, inputs: dict[str, Tensor]) -> Prepared:
     if not inputs:
         raise AttnVizError("The inputs are empty.", 'Give tensors such as {"input_ids": ids}.')
-    tensors = {
-        k: v.to(checkpoint.device) if isinstance(v, Tensor) else v for k, v in inputs.items()
-    }
+    tensors = {k: v.to(loaded.device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
     for name in _TEXTS:
         if isinstance(tensors.get(name), Tensor) and not tensors[name].numel():
             raise AttnVizError(f"The {name} hold no token.", "Give at least one.")
-    ids, target_ids = (_ids(checkpoint, tensors, name) for name in _TEXTS)
+    ids, target_ids = (_ids(loaded, tensors, name) for name in _TEXTS)
     tokens, target = (
-        () if rows is None else tokens_of(checkpoint, rows[0].tolist())
-        for rows in (ids, target_ids)
+        () if rows is None else tokens_of(loaded, rows[0].tolist()) for rows in (ids, target_ids)
     )
-    return Prepared(tensors, tokens, target, _batch(checkpoint, tensors, ids))
+    return Prepared(tensors, tokens, target, _batch(loaded, tensors, ids))
 
 
-def _batch(checkpoint: Checkpoint, tensors: dict[str, Tensor], ids: Tensor | None) -> int:
+def _batch(loaded: LoadedModel, tensors: dict[str, Tensor], ids: Tensor | None) -> int:
     """How many items the model is given."""
     if ids is not None:
         return len(ids)
@@ -136,28 +135,28 @@ def _batch(checkpoint: Checkpoint, tensors: dict[str, Tensor], ids: Tensor | Non
         raise AttnVizError("The inputs hold no tensor.", 'Give some, such as {"input_ids": ids}.')
     named = ("input_ids", "inputs_embeds", "attention_mask", "decoder_input_ids", "pixel_values")
     name = next((n for n in named if n in given), next(iter(given)))
-    return max(1, len(given[name]) // _codebooks(checkpoint, name))
+    return max(1, len(given[name]) // _codebooks(loaded, name))
 
 
-def _ids(checkpoint: Checkpoint, tensors: dict[str, Tensor], name: str) -> Tensor | None:
+def _ids(loaded: LoadedModel, tensors: dict[str, Tensor], name: str) -> Tensor | None:
     """(items, n): the text in an input, each choice of a multiple choice an item.
 
     None where there is none, or where the ids are codes of sound.
     """
     ids = tensors.get(name)
-    if ids is None or ids.ndim < 2 or not len(ids) or _codebooks(checkpoint, name) > 1:
+    if ids is None or ids.ndim < 2 or not len(ids) or _codebooks(loaded, name) > 1:
         return None
-    if name == "decoder_input_ids" and not _has_decoder(checkpoint):
+    if name == "decoder_input_ids" and not _has_decoder(loaded):
         return None
     if ids.ndim == 2:
         return ids
-    chooses = re.search("MultipleChoice|DoubleHeads", type(checkpoint.module).__name__)
+    chooses = re.search("MultipleChoice|DoubleHeads", type(loaded.module).__name__)
     return ids.flatten(0, -2) if chooses else None  # others have a column for each codebook
 
 
-def _codebooks(checkpoint: Checkpoint, name: str) -> int:
+def _codebooks(loaded: LoadedModel, name: str) -> int:
     """How many rows of ids one item has: MusicGen's has one for each codebook."""
-    config = checkpoint.module.config
+    config = loaded.module.config
     if not config.model_type.startswith("musicgen"):
         return 1
     if name == "decoder_input_ids":
@@ -165,33 +164,33 @@ def _codebooks(checkpoint: Checkpoint, name: str) -> int:
     return int(getattr(config, "num_codebooks", 1)) if name.endswith("input_ids") else 1
 
 
-def _has_decoder(checkpoint: Checkpoint) -> bool:
+def _has_decoder(loaded: LoadedModel) -> bool:
     """Whether a decoder reads a text of its own; a DETR's reads learned queries."""
-    module = checkpoint.module
+    module = loaded.module
     takes = "decoder_input_ids" in inspect.signature(module.forward).parameters
     return takes and bool(getattr(module.config, "is_encoder_decoder", False))
 
 
-def _no_decoder(checkpoint: Checkpoint) -> AttnVizError:
+def _no_decoder(loaded: LoadedModel) -> AttnVizError:
     return AttnVizError(
-        f"{checkpoint.name} has no decoder that takes a target text.",
+        f"{loaded.name} has no decoder that takes a target text.",
         "Leave target out, or choose an encoder-decoder model.",
     )
 
 
-def _decoder_input(checkpoint: Checkpoint, target: str | None) -> tuple[Tensor, tuple[Token, ...]]:
+def _decoder_input(loaded: LoadedModel, target: str | None) -> tuple[Tensor, tuple[Token, ...]]:
     """(1, n): the decoder's start token and then the target, with their tokens."""
-    config = checkpoint.module.config
+    config = loaded.module.config
     start = getattr(config, "decoder_start_token_id", None)
     if start is None:
-        start = checkpoint.module.generation_config.decoder_start_token_id  # type: ignore[union-attr]
+        start = loaded.module.generation_config.decoder_start_token_id  # type: ignore[union-attr]
     if start is None:
         named = (getattr(config, name, None) for name in ("bos_token_id", "pad_token_id"))
         start = next((i for i in named if i is not None), 0)
-    begin = tokens_of(checkpoint, [int(start)])
+    begin = tokens_of(loaded, [int(start)])
     if not target:
-        return torch.tensor([[start]], device=checkpoint.device), begin
-    tensors, tokens = encode(checkpoint, target)
+        return torch.tensor([[start]], device=loaded.device), begin
+    tensors, tokens = encode(loaded, target)
     ids = tensors["input_ids"]
     # the closing token is what the decoder would say last, not what it is given
     if len(tokens) > 1 and tokens[-1].special:
@@ -202,8 +201,8 @@ def _decoder_input(checkpoint: Checkpoint, target: str | None) -> tuple[Tensor, 
     return torch.cat([first, ids], dim=1), (*begin, *tokens)
 
 
-def _image(checkpoint: Checkpoint, image: Any, text: str | None, target: str | None) -> Prepared:
-    processor, name = checkpoint.processor, checkpoint.name
+def _image(loaded: LoadedModel, image: Any, text: str | None, target: str | None) -> Prepared:
+    processor, name = loaded.processor, loaded.name
     if processor is None:
         raise AttnVizError(
             f"{name} has no image processor, so it cannot see an image.",
@@ -218,14 +217,14 @@ def _image(checkpoint: Checkpoint, image: Any, text: str | None, target: str | N
                 "Leave the text out, or pass a processor of both to attnviz.wrap.",
             )
         given["text"] = [text]
-    accepted = inspect.signature(checkpoint.module.forward).parameters
+    accepted = inspect.signature(loaded.module.forward).parameters
     tensors = {
-        k: v.to(checkpoint.dtype) if isinstance(v, Tensor) and v.is_floating_point() else v
+        k: v.to(loaded.dtype) if isinstance(v, Tensor) and v.is_floating_point() else v
         for k, v in processor(**given).items()
         if k in accepted
     }
-    if _has_decoder(checkpoint):
-        tensors["decoder_input_ids"], _ = _decoder_input(checkpoint, target)
+    if _has_decoder(loaded):
+        tensors["decoder_input_ids"], _ = _decoder_input(loaded, target)
     elif target is not None:
-        raise _no_decoder(checkpoint)
-    return _ready(checkpoint, tensors)
+        raise _no_decoder(loaded)
+    return _ready(loaded, tensors)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from attnviz.models.limits import available_memory, readable
+from attnviz.models.limits import available_memory, format_bytes
 from attnviz.trace.structure import blocks
 from attnviz.train.finetune.adapting import lora_targets
 from attnviz.train.settings import FinetuneWork, JobSettings
@@ -52,9 +52,9 @@ class Estimate:
     def __str__(self) -> str:
         minutes = self.seconds / 60
         span = f"{minutes:.0f} min" if minutes >= 2 else f"{max(10, round(self.seconds, -1)):.0f} s"
-        disk = readable(self.disk) if self.disk >= 2**20 else "less than 1 MiB"
+        disk = format_bytes(self.disk) if self.disk >= 2**20 else "less than 1 MiB"
         return (
-            f"About {span}, {readable(self.memory)} of memory and {disk} of disk; "
+            f"About {span}, {format_bytes(self.memory)} of memory and {disk} of disk; "
             f"{self.n_trainable:,} of {self.n_parameters:,} numbers learn."
         )
 

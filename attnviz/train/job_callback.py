@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from attnviz.models.checkpoint import describe
+from attnviz.models.loaded_model import wrap_module
 from attnviz.trace import Model, Trace
 from attnviz.train import events, snapshots
 from attnviz.train.checkpoint_files import folder_bytes
@@ -193,7 +193,7 @@ def trace_probe(setup: TrainingSetup, probe: ProbeExample) -> Trace:
     was_training = base.training
     base.eval()
     try:
-        model = Model(describe(base, setup.tokenizer, setup.processor))
+        model = Model(wrap_module(base, setup.tokenizer, setup.processor))
         if probe.image is not None:
             return model.trace(image=probe.image, keep=("qkv",))
         return model.trace(probe.text, target=probe.target, keep=("qkv",))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from attnviz.errors import AttnVizError
-from attnviz.models.cache import data_folder
+from attnviz.models.user_folders import data_folder
 from attnviz.train import events
 from attnviz.train.job import SETTINGS_FILE, Job, write_atomically
 from attnviz.train.settings import FinetuneWork, JobSettings

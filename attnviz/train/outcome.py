@@ -117,7 +117,7 @@ def keep(job: Job, name: str) -> Path:
         raise AttnVizError(
             f"'{name[:80]}' cannot be a name.", "Use letters, digits, dots and hyphens."
         )
-    if any(entry.name == name for entry in catalog.installed()):
+    if any(entry.name == name for entry in catalog.entries()):
         raise AttnVizError(f"There is a model called '{name}' already.", "Choose another name.")
     source = job.model
 
@@ -126,7 +126,7 @@ def keep(job: Job, name: str) -> Path:
             if path.is_file():
                 shutil.copy(path, folder)
 
-    target = catalog.kept_folder() / name
+    target = catalog.trained_models_folder() / name
     write_folder(target, fill)
     return target
 

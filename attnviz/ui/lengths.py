@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attnviz.errors import AttnVizError
-from attnviz.models.tokens import count, longest_input
+from attnviz.models.text_encoding import count, longest_input
 from attnviz.ui.requests import Sampling, TraceRequest
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ def load(choice: ModelChoice, report: Report) -> Model:
     Raises:
         AttnVizError: it can't be found, read or held; the message says which and what to do.
     """
-    from attnviz.models.loading import stamp_of
+    from attnviz.models.loader import model_stamp
 
     models = shared().models
-    key = ("model", choice, stamp_of(choice.name))
+    key = ("model", choice, model_stamp(choice.name))
 
     def action(job: Job) -> Model:
         import attnviz
@@ -42,4 +42,4 @@ def identity(model: Model) -> Key:
 
     It is the loaded model's own, whatever became of its files since.
     """
-    return (model.checkpoint.revision, str(model.device), str(model.dtype))
+    return (model.loaded.revision, str(model.device), str(model.dtype))

@@ -36,7 +36,7 @@ class Shared(NamedTuple):
 def shared() -> Shared:
     models = Cache(max_entries=MAX_MODELS, on_drop=memory.tidy)
     values = Cache(memory.budget, on_drop=memory.give_back)
-    limits.releases[:] = [values.free, models.free]  # the cheapest to make again first
+    limits.memory_releasers[:] = [values.free, models.free]  # the cheapest to make again first
     return Shared(
         work=Executor(on_idle=memory.give_back, name="model-work"),
         views=Executor(on_idle=memory.give_back, name="views"),

@@ -25,7 +25,7 @@ class ModelControls(NamedTuple):
 
 def model_controls() -> ModelControls:
     """Draw the controls in the sidebar."""
-    entries = {entry.name: entry for entry in catalog.installed()}
+    entries = {entry.name: entry for entry in catalog.entries()}
     names = sorted(entries, key=lambda name: name != FIRST_CHOICE)
     typed: list[str] = st.session_state.setdefault("models_typed", [])
     if (now := st.session_state.get("model")) and now not in (*names, *typed):

@@ -88,7 +88,7 @@ def test_the_same_content_in_another_precision_is_another_model(tmp_path: Path) 
     folder = folders.one_head(tmp_path / "m")
     single = loading.load(ModelChoice(str(folder), "cpu", "float32"), no_report)
     double = loading.load(ModelChoice(str(folder), "cpu", "float64"), no_report)
-    assert single.checkpoint.revision == double.checkpoint.revision
+    assert single.loaded.revision == double.loaded.revision
     assert loading.identity(single) != loading.identity(double)
 
 

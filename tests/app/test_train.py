@@ -173,7 +173,7 @@ def test_a_job_from_start_to_result(app: AppTest) -> None:
     app.text_input(key="keep_name").set_value("my-copier")
     next(b for b in app.button if b.label == "Keep").click().run()
     assert "lists it now as my-copier" in app.success[0].value.replace("\\", "")
-    assert "my-copier" in [entry.name for entry in catalog.installed()]
+    assert "my-copier" in [entry.name for entry in catalog.entries()]
     assert attnviz.load("my-copier").trace("ab>").layers
     app.button(key="new").click().run()
     assert "job" not in app.query_params

@@ -14,18 +14,18 @@ from transformers.models.auto.modeling_auto import (
 from transformers.pytorch_utils import Conv1D
 
 from attnviz.errors import AttnVizError
-from attnviz.models.checkpoint import Checkpoint
+from attnviz.models.loaded_model import LoadedModel
 from attnviz.trace.structure import attention_inside, blocks, is_causal_lm
 from attnviz.train.settings import FinetuneWork, Objective
 
 
-def objectives(checkpoint: Any) -> tuple[Objective, ...]:
+def objectives(loaded: Any) -> tuple[Objective, ...]:
     """What a model can learn, the nearest to what it does first; nothing where it reads no text.
 
     Args:
-        checkpoint: what `attnviz.load` or `attnviz.models.loading.load` gives.
+        loaded: what `attnviz.load` or `attnviz.models.loader.load` gives.
     """
-    module, tokenizer = checkpoint.module, checkpoint.tokenizer
+    module, tokenizer = loaded.module, loaded.tokenizer
     if tokenizer is None:
         return ()
     if getattr(module.config, "is_encoder_decoder", False):
@@ -41,7 +41,7 @@ def objectives(checkpoint: Any) -> tuple[Objective, ...]:
 
 
 def for_objective(
-    checkpoint: Checkpoint, work: FinetuneWork, labels: tuple[str, ...] = ()
+    loaded: LoadedModel, work: FinetuneWork, labels: tuple[str, ...] = ()
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """The model in the form that the objective needs, and the names of its new modules.
 
@@ -51,19 +51,19 @@ def for_objective(
     Raises:
         AttnVizError: this model cannot learn that.
     """
-    module = checkpoint.module
+    module = loaded.module
     seq2seq = bool(getattr(module.config, "is_encoder_decoder", False))
     if work.objective == "causal":
         if not is_causal_lm(module) or module.get_output_embeddings() is None:
             raise AttnVizError(
-                f"{checkpoint.name} does not continue text.",
+                f"{loaded.name} does not continue text.",
                 "Choose masked words or classification for it, or a decoder.",
             )
         return module, ()
     if work.objective == "seq2seq":
         if not seq2seq:
             raise AttnVizError(
-                f"{checkpoint.name} has no encoder and decoder.", "Choose an encoder-decoder."
+                f"{loaded.name} has no encoder and decoder.", "Choose an encoder-decoder."
             )
         return module, ()
     mapping: Any = MODEL_FOR_MASKED_LM_MAPPING
@@ -71,7 +71,7 @@ def for_objective(
         mapping = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     elif seq2seq or is_causal_lm(module):
         raise AttnVizError(
-            f"{checkpoint.name} does not guess masked words.", "Choose an encoder such as BERT."
+            f"{loaded.name} does not guess masked words.", "Choose an encoder such as BERT."
         )
     if type(module.config) not in mapping:
         what = "classify texts" if work.objective == "classify" else "guess masked words"

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from attnviz.errors import AttnVizError
-from attnviz.models.loading import load
-from attnviz.models.tokens import longest_input
+from attnviz.models.loader import load
+from attnviz.models.text_encoding import longest_input
 from attnviz.train.finetune.adapting import choose, for_objective, n_trainable
 from attnviz.train.finetune.examples import classes, read, tokenised
 from attnviz.train.settings import FinetuneWork, JobSettings
@@ -31,12 +31,12 @@ def prepare(settings: JobSettings, folder: Path) -> TrainingSetup:
     assert isinstance(work, FinetuneWork)
     rows = read(work, folder)
     labels = classes(rows, work) if work.objective == "classify" else ()
-    checkpoint = load(work.model, device="cpu", dtype="float32")
-    if checkpoint.tokenizer is None:
-        raise AttnVizError(f"{checkpoint.name} reads no text.", "Choose a language model.")
-    tokenizer = checkpoint.tokenizer
+    loaded = load(work.model, device="cpu", dtype="float32")
+    if loaded.tokenizer is None:
+        raise AttnVizError(f"{loaded.name} reads no text.", "Choose a language model.")
+    tokenizer = loaded.tokenizer
     torch.manual_seed(settings.schedule.seed)  # a new head and an adapter begin at random
-    module, new = for_objective(checkpoint, work, labels)
+    module, new = for_objective(loaded, work, labels)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if module.config.get_text_config().pad_token_id is None:
@@ -60,6 +60,6 @@ def prepare(settings: JobSettings, folder: Path) -> TrainingSetup:
         notes=(f"{n_learn:,} of {n:,} numbers learn.",),
         about={
             "title": settings.title,
-            "description": f"{checkpoint.name}, fine-tuned ({_WAYS[work.method]}).",
+            "description": f"{loaded.name}, fine-tuned ({_WAYS[work.method]}).",
         },
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from attnviz.errors import AttnVizError
-from attnviz.models.tokens import longest_input
+from attnviz.models.text_encoding import longest_input
 from attnviz.nn import (
     AttentionConfig,
     TransformerConfig,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from attnviz.models.tokens import decode_tokens, encode
+from attnviz.models.text_encoding import encode
+from attnviz.models.token_decoding import decode_tokens
 from attnviz.ui.errors import as_text
 from attnviz.ui.executor import GRACE_SECONDS
 from attnviz.ui.explore.rows import Picture, Row, Rows, Watched
@@ -148,6 +149,6 @@ class Live:
         text = [token.text for token in decode_tokens(tokenizer, ids)]
         keys = text[:-1]  # the token that came last has not been read
         if kind == "cross":
-            source = encode(self._model.checkpoint, self._request.text)[1]
+            source = encode(self._model.loaded, self._request.text)[1]
             keys = [token.text for token in source]
         self._picture.show(rows, [text[row.query] for row in rows], keys)

@@ -14,7 +14,7 @@ from attnviz.analysis.verdict import verdict
 from attnviz.canvas import CanvasState, matrix_payload, strip_payload
 from attnviz.canvas.naming import token_names, trace_id
 from attnviz.errors import AttnVizError
-from attnviz.models.tokens import visible
+from attnviz.models.tokens import display_text
 from attnviz.ui.canvas import canvas
 from attnviz.ui.errors import as_text
 from attnviz.ui.explore import focus
@@ -168,7 +168,7 @@ def predictions(model: Model, trace: Trace, at: Focus | None, remember: Memo) ->
     else:
         where = "At the mask" if position is None else f"At {_told(read, position)}"
     st.caption(as_text(where))
-    words = [visible(prediction.token) for prediction in found]
+    words = [display_text(prediction.token) for prediction in found]
     height = 20 * len(words) + 50
     chart = charts.bars(
         np.array([prediction.probability for prediction in found]),
@@ -197,4 +197,4 @@ def predicted(trace: Trace) -> tuple[Token, ...]:
 
 
 def _told(read: tuple[Token, ...], position: int) -> str:
-    return f"{position} “{visible(read[position].text)}”"
+    return f"{position} “{display_text(read[position].text)}”"

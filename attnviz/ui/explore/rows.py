@@ -12,7 +12,7 @@ import streamlit as st
 
 from attnviz import charts
 from attnviz.errors import AttnVizError
-from attnviz.models.tokens import visible
+from attnviz.models.tokens import display_text
 
 if TYPE_CHECKING:
     from attnviz.trace.generation import GenerationStep
@@ -82,7 +82,7 @@ def picture(rows: Sequence[Row], queries: Sequence[str], keys: Sequence[str]) ->
     values = np.full((len(rows), len(keys)), np.nan, dtype=np.float32)
     for i, row in enumerate(rows):
         values[i, : len(row.weights)] = row.weights
-    names = [visible(key) for key in keys]
+    names = [display_text(key) for key in keys]
     together = len(keys) - KEYS + 1
     if together > 1:
         sums = np.nansum(values[:, :together], axis=1, keepdims=True)
@@ -91,7 +91,7 @@ def picture(rows: Sequence[Row], queries: Sequence[str], keys: Sequence[str]) ->
         names = [f"0 to {together - 1} together", *late]
     return charts.heatmap(
         np.nan_to_num(values),
-        [visible(query) for query in queries],
+        [display_text(query) for query in queries],
         names,
         domain=(0.0, 1.0),
         masked=np.isnan(values),

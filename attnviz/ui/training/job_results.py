@@ -10,7 +10,7 @@ import streamlit as st
 
 from attnviz import charts
 from attnviz.canvas.naming import layer_name
-from attnviz.models.tokens import visible
+from attnviz.models.tokens import display_text
 from attnviz.trace import Prediction
 from attnviz.train import outcome
 from attnviz.train.events import of_kind
@@ -95,7 +95,7 @@ def _predictions(title: str, found: tuple[Prediction, ...], what: str) -> None:
     shown = found[:TOP]
     chart = charts.bars(
         [p.probability for p in shown],
-        [visible(p.token) for p in shown],
+        [display_text(p.token) for p in shown],
         label_title=what,
         value_title="probability",
         domain=(0.0, 1.0),

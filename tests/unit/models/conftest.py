@@ -12,17 +12,17 @@ import torch
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from attnviz.models.checkpoint import Checkpoint
-from attnviz.models.loading import load
+from attnviz.models.loaded_model import LoadedModel
+from attnviz.models.loader import load
 
 
 @pytest.fixture(scope="session")
-def smollm() -> Checkpoint:
+def smollm() -> LoadedModel:
     return load("smollm2-135m", device="cpu")
 
 
 @pytest.fixture(scope="session")
-def minilm() -> Checkpoint:
+def minilm() -> LoadedModel:
     return load("minilm-l6", device="cpu")
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from attnviz.errors import AttnVizError
-from attnviz.models import cache, devices, limits
+from attnviz.models import devices, limits, user_folders
 
 CPU = torch.device("cpu")
 
@@ -61,7 +61,7 @@ def test_disk_space_is_asked_of_the_nearest_folder_that_exists(tmp_path: Path) -
     ("n_bytes", "words"), [(0, "0 MiB"), (3 * 2**20, "3 MiB"), (5 * 2**29, "2.5 GiB")]
 )
 def test_bytes_for_a_person(n_bytes: int, words: str) -> None:
-    assert limits.readable(n_bytes) == words
+    assert limits.format_bytes(n_bytes) == words
 
 
 def test_the_cache_folder_of_each_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,12 +71,12 @@ def test_the_cache_folder_of_each_platform(tmp_path: Path, monkeypatch: pytest.M
     found = {}
     for platform in ("linux", "darwin", "win32"):
         monkeypatch.setattr("sys.platform", platform)
-        found[platform] = cache.cache_folder()
+        found[platform] = user_folders.cache_folder()
     assert found["linux"] == tmp_path / "xdg" / "attnviz"
     assert found["darwin"] == Path.home() / "Library" / "Caches" / "attnviz"
     assert found["win32"] == tmp_path / "local" / "attnviz"
     monkeypatch.setenv("ATTNVIZ_CACHE", str(tmp_path / "mine"))
-    assert cache.cache_folder() == tmp_path / "mine"
+    assert user_folders.cache_folder() == tmp_path / "mine"
 
 
 @pytest.mark.gpu

@@ -20,9 +20,9 @@ from transformers import LlamaForCausalLM
 
 from attnviz.errors import AttnVizError
 from attnviz.models import catalog, gguf
-from attnviz.models.checkpoint import Checkpoint
 from attnviz.models.gguf_header import read_header
-from attnviz.models.loading import load
+from attnviz.models.loaded_model import LoadedModel
+from attnviz.models.loader import load
 
 ROOT = Path(__file__).parents[3]
 UINT32, STRING, ARRAY = 4, 8, 9
@@ -336,14 +336,14 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(
 
 
 def test_the_packaged_gguf_is_converted_once(
-    smollm: Checkpoint, monkeypatch: pytest.MonkeyPatch
+    smollm: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = next(e.source for e in catalog.installed() if e.name == "smollm2-135m")
+    source = next(e.source for e in catalog.entries() if e.name == "smollm2-135m")
     forbid_processes(monkeypatch)
     assert gguf.converted(source).name == smollm.revision
 
 
-def test_smollm2_splits_digits_as_it_was_trained(smollm: Checkpoint) -> None:
+def test_smollm2_splits_digits_as_it_was_trained(smollm: LoadedModel) -> None:
     pieces = smollm.tokenizer.convert_ids_to_tokens(smollm.tokenizer("in  2023")["input_ids"])
     assert pieces == ["in", "ĠĠ", "2", "0", "2", "3"]
 

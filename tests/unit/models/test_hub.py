@@ -17,7 +17,7 @@ import pytest
 
 from attnviz.errors import AttnVizError
 from attnviz.models import hub
-from attnviz.models.loading import load
+from attnviz.models.loader import load
 
 ROOT = Path(__file__).parents[3]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -161,7 +161,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
 SCRIPT = """
 import json, sys, time
 from attnviz.errors import AttnVizError
-from attnviz.models.loading import load
+from attnviz.models.loader import load
 for name in sys.argv[1:]:
     began = time.monotonic()
     try:

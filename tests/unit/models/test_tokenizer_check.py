@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from attnviz.errors import AttnVizError
 from attnviz.models import catalog, tokenizer_check
-from attnviz.models.loading import load
+from attnviz.models.loader import load
 
 
 def tokenizer_json(**changes: Any) -> str:
@@ -101,7 +101,7 @@ def test_settings_that_add_too_much(tmp_path: Path) -> None:
 
 
 def test_the_installed_ones_are_sound() -> None:
-    for entry in catalog.installed():
+    for entry in catalog.entries():
         if entry.kind == "folder":
             tokenizer_check.check(entry.source)
 

@@ -19,18 +19,11 @@ from transformers import (
 )
 
 from attnviz.errors import AttnVizError
-from attnviz.models.checkpoint import Checkpoint, describe
-from attnviz.models.loading import load
-from attnviz.models.tokens import (
-    MAX_CHARACTERS,
-    Token,
-    count,
-    decode_tokens,
-    encode,
-    longest_input,
-    patches,
-    visible,
-)
+from attnviz.models.loaded_model import LoadedModel, wrap_module
+from attnviz.models.loader import load
+from attnviz.models.text_encoding import MAX_CHARACTERS, count, encode, longest_input
+from attnviz.models.token_decoding import decode_tokens
+from attnviz.models.tokens import Token, display_text, patches
 from tests.tiny_models import TYPES, build
 
 FACEPALM = "🤦🏽‍♀️"
@@ -56,7 +49,7 @@ def covered(tokens: tuple[Token, ...], text: str) -> str:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_spans_of_a_byte_level_tokenizer_give_the_text_back(smollm: Checkpoint, text: str) -> None:
+def test_spans_of_a_byte_level_tokenizer_give_the_text_back(smollm: LoadedModel, text: str) -> None:
     tensors, tokens = encode(smollm, text)
     assert covered(tokens, text) == text
     assert tensors["input_ids"].tolist() == [[token.id for token in tokens]]
@@ -67,7 +60,7 @@ def test_spans_of_a_byte_level_tokenizer_give_the_text_back(smollm: Checkpoint, 
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_spans_of_wordpiece_give_every_letter_back(minilm: Checkpoint, text: str) -> None:
+def test_spans_of_wordpiece_give_every_letter_back(minilm: LoadedModel, text: str) -> None:
     _, tokens = encode(minilm, text)
     # BERT drops spaces, and an accent that stands on nothing but a space
     wanted = "".join(text.replace(" \u0301", "").split())
@@ -84,7 +77,7 @@ KNOWN = st.characters(exclude_categories=["Cs", "Cc", "Cn", "Co"])
 
 @settings(max_examples=60)
 @given(text=st.text(KNOWN, min_size=1, max_size=30))
-def test_any_text_comes_back(smollm: Checkpoint, text: str) -> None:
+def test_any_text_comes_back(smollm: LoadedModel, text: str) -> None:
     _, tokens = encode(smollm, text)
     assert covered(tokens, text) == text
 
@@ -105,10 +98,10 @@ def test_any_text_comes_back(smollm: Checkpoint, text: str) -> None:
     ],
 )
 def test_nothing_in_a_token_is_hidden(text: str, seen: str) -> None:
-    assert visible(text) == seen
+    assert display_text(text) == seen
 
 
-def test_parts_of_a_character_all_show_it_whole(smollm: Checkpoint) -> None:
+def test_parts_of_a_character_all_show_it_whole(smollm: LoadedModel) -> None:
     text = f"a 日{FACEPALM}e\u0301"
     _, tokens = encode(smollm, text)
     assert {token.text for token in tokens} == {"a", " 日", "日", FACEPALM, "e\u0301"}
@@ -117,7 +110,7 @@ def test_parts_of_a_character_all_show_it_whole(smollm: Checkpoint) -> None:
     assert len({(token.start, token.end) for token in parts}) == 1
 
 
-def test_wordpiece_shows_the_word_as_it_is_written(minilm: Checkpoint) -> None:
+def test_wordpiece_shows_the_word_as_it_is_written(minilm: LoadedModel) -> None:
     _, tokens = encode(minilm, "Unbelievability in Naïveté")
     assert [token.text for token in tokens] == (
         ["[CLS]", "Un", "bel", "ie", "va", "bility", "in", "Naïve", "té", "[SEP]"]
@@ -126,35 +119,35 @@ def test_wordpiece_shows_the_word_as_it_is_written(minilm: Checkpoint) -> None:
     assert (tokens[0].start, tokens[0].end) == (None, None)
 
 
-def test_a_pair_has_spans_in_each_segment(minilm: Checkpoint) -> None:
+def test_a_pair_has_spans_in_each_segment(minilm: LoadedModel) -> None:
     tensors, tokens = encode(minilm, "one two", "three")
     assert tensors["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1]]
     assert [t.text for t in tokens] == ["[CLS]", "one", "two", "[SEP]", "three", "[SEP]"]
     assert (tokens[4].start, tokens[4].end) == (0, 5)
 
 
-def test_nothing_is_added_that_the_tokenizer_does_not_add(smollm: Checkpoint) -> None:
+def test_nothing_is_added_that_the_tokenizer_does_not_add(smollm: LoadedModel) -> None:
     tensors, tokens = encode(smollm, "Hello")
     assert len(tokens) == 1
     assert tensors["input_ids"].shape == (1, 1)
     assert set(tensors) == {"input_ids", "attention_mask"}
 
 
-def test_a_special_token_that_is_typed_is_special(smollm: Checkpoint) -> None:
+def test_a_special_token_that_is_typed_is_special(smollm: LoadedModel) -> None:
     _, tokens = encode(smollm, "a<|im_end|>b")
     assert [(t.text, t.special) for t in tokens] == (
         [("a", False), ("<|im_end|>", True), ("b", False)]
     )
 
 
-def test_an_unknown_word_shows_what_was_written(minilm: Checkpoint) -> None:
+def test_an_unknown_word_shows_what_was_written(minilm: LoadedModel) -> None:
     _, tokens = encode(minilm, f"so {FACEPALM} it is")
     unknown = [t for t in tokens if t.id == minilm.tokenizer.unk_token_id]
     assert [(t.text, t.special) for t in unknown] == [(FACEPALM, False)]
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_generated_ids_read_as_the_text_they_make(smollm: Checkpoint, text: str) -> None:
+def test_generated_ids_read_as_the_text_they_make(smollm: LoadedModel, text: str) -> None:
     ids = smollm.tokenizer(text)["input_ids"]
     tokens = decode_tokens(smollm.tokenizer, ids)
     assert [t.id for t in tokens] == ids
@@ -162,14 +155,14 @@ def test_generated_ids_read_as_the_text_they_make(smollm: Checkpoint, text: str)
     assert all(t.start is None and t.end is None for t in tokens)
 
 
-def test_generated_special_tokens_are_named(smollm: Checkpoint) -> None:
+def test_generated_special_tokens_are_named(smollm: LoadedModel) -> None:
     end = smollm.tokenizer.convert_tokens_to_ids("<|im_end|>")
     tokens = decode_tokens(smollm.tokenizer, [*smollm.tokenizer("日")["input_ids"], end])
     assert tokens[-1] == Token("<|im_end|>", end, None, None, special=True)
     assert tokens[0].text == "日"
 
 
-def test_half_a_character_that_is_never_finished_is_shown_as_such(smollm: Checkpoint) -> None:
+def test_half_a_character_that_is_never_finished_is_shown_as_such(smollm: LoadedModel) -> None:
     first = smollm.tokenizer("日")["input_ids"][0]
     tokens = decode_tokens(smollm.tokenizer, [first] * 20)
     assert len(tokens) == 20
@@ -181,9 +174,9 @@ def test_half_a_character_that_is_never_finished_is_shown_as_such(smollm: Checkp
 def test_decoded_ids_find_their_places_in_the_source(
     name: str, text: str, request: pytest.FixtureRequest
 ) -> None:
-    checkpoint = request.getfixturevalue(name)
-    ids = checkpoint.tokenizer(text, add_special_tokens=False)["input_ids"]
-    tokens = decode_tokens(checkpoint.tokenizer, ids, source=text)
+    loaded = request.getfixturevalue(name)
+    ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+    tokens = decode_tokens(loaded.tokenizer, ids, source=text)
     assert all(t.text == text[t.start : t.end] for t in tokens if t.start is not None)
     if name == "minilm":
         text = text.replace(" \u0301", "  ")  # BERT drops an accent that stands on a space
@@ -209,24 +202,24 @@ def test_a_pair_without_offsets() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\ud800"])
-def test_texts_that_are_none(smollm: Checkpoint, text: str) -> None:
+def test_texts_that_are_none(smollm: LoadedModel, text: str) -> None:
     with pytest.raises(AttnVizError, match=r"text is empty|half of a character"):
         encode(smollm, text)
 
 
-def test_a_text_of_nothing_but_spaces(minilm: Checkpoint) -> None:
+def test_a_text_of_nothing_but_spaces(minilm: LoadedModel) -> None:
     with pytest.raises(AttnVizError, match="holds nothing that this model reads"):
         encode(minilm, "  \n ")
 
 
-def test_a_text_too_long_names_both_numbers(minilm: Checkpoint) -> None:
+def test_a_text_too_long_names_both_numbers(minilm: LoadedModel) -> None:
     with pytest.raises(AttnVizError, match="602 tokens long, and this model reads at most 512"):
         encode(minilm, "word " * 600)
     tensors, _ = encode(minilm, "word " * 510)
     assert minilm.module(**tensors).last_hidden_state.shape[1] == 512
 
 
-def test_a_text_of_millions_of_characters_is_not_tokenised(smollm: Checkpoint) -> None:
+def test_a_text_of_millions_of_characters_is_not_tokenised(smollm: LoadedModel) -> None:
     with pytest.raises(AttnVizError, match="4,000,001 characters, and at most 4,000,000"):
         encode(smollm, "x" * (MAX_CHARACTERS + 1))
 
@@ -242,7 +235,7 @@ def test_positions_kept_for_padding_hold_no_tokens() -> None:
         pad_token_id=1,
     )
     model = RobertaForMaskedLM(config).eval()
-    most = longest_input(describe(model).module)
+    most = longest_input(wrap_module(model).module)
     assert most == 16
     model(torch.full((1, most), 3))
     with pytest.raises((IndexError, RuntimeError)):
@@ -270,9 +263,9 @@ def test_the_longest_input_runs_and_the_next_does_not(name: str) -> None:
             module(input_ids=torch.full((1, most + 1), 7), **read)
 
 
-def test_no_tokenizer_is_said(minilm: Checkpoint) -> None:
+def test_no_tokenizer_is_said(minilm: LoadedModel) -> None:
     with pytest.raises(AttnVizError, match="has no tokenizer"):
-        encode(describe(minilm.module), "text")
+        encode(wrap_module(minilm.module), "text")
 
 
 def test_patches_are_counted_by_row() -> None:
@@ -299,7 +292,7 @@ def test_a_folder_whose_tokenizer_panics_loads_without_it(gpt2_folder: Path) -> 
     assert any("chunk size must be non-zero" in note for note in loaded.notes)
 
 
-def test_a_pair_is_counted_as_the_model_reads_it(minilm: Checkpoint) -> None:
+def test_a_pair_is_counted_as_the_model_reads_it(minilm: LoadedModel) -> None:
     text = "word " * 200
     tensors, _ = encode(minilm.tokenizer, text, text)
     assert count(minilm.tokenizer, text, text) == tensors["input_ids"].shape[1] == 403
@@ -315,7 +308,7 @@ def _panicking() -> Tokenizer:
 
 @pytest.mark.parametrize("most", ["many", None, [7], -1, 0, float("nan")])
 def test_a_tokenizers_longest_input_that_is_no_number_is_passed_over(
-    most: object, minilm: Checkpoint
+    most: object, minilm: LoadedModel
 ) -> None:
     class Settings:
         model_max_length = most

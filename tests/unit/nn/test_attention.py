@@ -18,8 +18,8 @@ from transformers.models.t5 import modeling_t5
 from attnviz.errors import AttnVizError
 from attnviz.nn import AttentionConfig, AttentionSteps, MultiHeadAttention
 from attnviz.nn.attention import ATTENTION, explicit_attention, fused_attention
-from attnviz.nn.masks import token_positions
-from attnviz.nn.positions import rotate, rotation
+from attnviz.nn.attention_masks import token_positions
+from attnviz.nn.position_encoding import rotate, rotation
 from tests.unit.nn.layers import calls, head_outputs, settings, unsettle
 
 

@@ -28,8 +28,8 @@ from transformers.utils.generic import ModelOutput, can_return_tuple
 from attnviz.errors import AttnVizError
 from attnviz.nn.config import Architecture, TransformerConfig
 from attnviz.nn.feed_forward import ACTIVATIONS
+from attnviz.nn.initialization import Linear, Table, make_norm
 from attnviz.nn.stack import TransformerModel, TransformerPreTrainedModel
-from attnviz.nn.weights import Linear, Table, make_norm
 
 
 class _StackWithHead(TransformerPreTrainedModel):

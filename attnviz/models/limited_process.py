@@ -63,7 +63,9 @@ def run(
                 if time.monotonic() > deadline:
                     raise _over_limits(subject, f"more than {seconds:,} seconds")
                 if _resident(child.pid) > memory + SPARE_MEMORY:
-                    raise _over_limits(subject, f"more than {limits.readable(memory)} of memory")
+                    raise _over_limits(
+                        subject, f"more than {limits.format_bytes(memory)} of memory"
+                    )
         finally:
             child.kill()
             child.wait()

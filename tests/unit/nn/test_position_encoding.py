@@ -14,7 +14,7 @@ from transformers.models.t5.modeling_t5 import T5Attention
 
 from attnviz.errors import AttnVizError
 from attnviz.nn import AttentionConfig, MultiHeadAttention
-from attnviz.nn.positions import alibi_slopes, rotate, rotation, sinusoids, t5_bucket
+from attnviz.nn.position_encoding import alibi_slopes, rotate, rotation, sinusoids, t5_bucket
 
 
 @given(

@@ -16,9 +16,9 @@ import torch
 from transformers import SwitchTransformersConfig
 
 from attnviz.errors import AttnVizError
-from attnviz.models import loading
-from attnviz.models.folder import inspect, stamp
-from attnviz.models.loading import load
+from attnviz.models import loader
+from attnviz.models.checkpoint_folder import file_stamp, inspect
+from attnviz.models.loader import load
 
 
 def write_safetensors(path: Path, header: object, n_bytes: int = 0) -> None:
@@ -295,15 +295,17 @@ def test_a_revision_names_the_content(gpt2_folder: Path, tmp_path: Path) -> None
 def test_a_stamp_sees_a_change_and_reads_nothing(gpt2_folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(gpt2_folder, copy)
-    first = stamp(copy)
-    assert stamp(copy) == first != ()
+    first = file_stamp(copy)
+    assert file_stamp(copy) == first != ()
     weights = copy / "model.safetensors"
     replacement = tmp_path / "other"
     shutil.copy2(weights, replacement)  # same size, same time: another file
     os.replace(replacement, weights)
-    assert stamp(copy) != first
-    assert stamp(weights) == tuple(entry for entry in stamp(copy) if entry[0] == weights.name)
-    assert stamp(tmp_path / "not there") == ()
+    assert file_stamp(copy) != first
+    assert file_stamp(weights) == tuple(
+        entry for entry in file_stamp(copy) if entry[0] == weights.name
+    )
+    assert file_stamp(tmp_path / "not there") == ()
 
 
 def test_a_loaded_model_does_not_follow_its_file(gpt2_folder: Path, tmp_path: Path) -> None:
@@ -332,7 +334,7 @@ def test_files_that_change_while_they_are_read_are_refused(
         os.utime(copy / "model.safetensors")  # somebody writes the weights anew
         return None, ()
 
-    monkeypatch.setattr(loading, "_processor", meanwhile)
+    monkeypatch.setattr(loader, "_processor", meanwhile)
     with pytest.raises(AttnVizError, match="changed while they were read"):
         load(str(copy), device="cpu")
 

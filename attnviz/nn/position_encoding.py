@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from attnviz.errors import AttnVizError
 from attnviz.nn.config import AttentionConfig
-from attnviz.nn.weights import Table
+from attnviz.nn.initialization import Table
 
 
 class Rotation(NamedTuple):

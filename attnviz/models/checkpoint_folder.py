@@ -15,7 +15,7 @@ import transformers
 from transformers import CONFIG_MAPPING
 
 from attnviz.errors import AttnVizError
-from attnviz.models import bounded_json, sizes
+from attnviz.models import bounded_json, config_check
 from attnviz.models.safetensors_header import StoredTensor, header_bytes, read_header
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".joblib")
@@ -53,11 +53,11 @@ INSTRUCTIONS = frozenset(
 )
 
 
-Stamp = tuple[tuple[str, int, int, int], ...]
+FileStamp = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(frozen=True)
-class Folder:
+class CheckpointFolder:
     """A checked checkpoint folder.
 
     Attributes:
@@ -81,8 +81,8 @@ class Folder:
     notes: tuple[str, ...]
 
 
-def inspect(path: Path) -> Folder:
-    """Check the folder at `path`: its config, its weight files' headers, its declared sizes.
+def inspect(path: Path) -> CheckpointFolder:
+    """Check the folder at `path`: its config, its weight files' headers, its declared config_check.
 
     Raises:
         AttnVizError: no model there, weights in pickle files, a damaged file, an unknown or
@@ -98,8 +98,8 @@ def inspect(path: Path) -> Folder:
     notes = _check_type(raw)
     config = _without_instructions(raw)
     n_tensors = sum(tensor.n_elements > 0 for tensor in tensors)
-    sizes.check(config, n_tensors, n_elements)
-    return Folder(
+    config_check.check(config, n_tensors, n_elements)
+    return CheckpointFolder(
         path=path,
         config=config,
         weights=weights,
@@ -252,7 +252,7 @@ def _main_dtype(tensors: list[StoredTensor]) -> torch.dtype:
     return elements.most_common(1)[0][0]
 
 
-def stamp(path: Path) -> Stamp:
+def file_stamp(path: Path) -> FileStamp:
     """Name, size, time of change and inode of each file of a folder (or of a file alone).
 
     Nothing is read, so it is cheap enough to ask on every rerun: equal stamps, nothing changed.
@@ -270,7 +270,7 @@ def _revision(path: Path, weights: tuple[Path, ...]) -> str:
     """A hash of all that makes the model, but for the weights' own bytes: of the JSON files and of
     the weights' headers the content, of every file its name, size and time of change."""
     digest = hashlib.sha256()
-    for name, size, changed, _ in stamp(path):
+    for name, size, changed, _ in file_stamp(path):
         digest.update(os.fsencode(f"{name}\0{size}\0{changed}\n"))
         if name.endswith(".json") and size <= MAX_JSON:
             digest.update((path / name).read_bytes())

@@ -43,7 +43,7 @@ def seed_weights(root: nn.Module, seed: int, table_std: float) -> None:
             continue
         if isinstance(module, Table) or (isinstance(module, nn.Linear) and parameter.ndim == 2):
             std = table_std if isinstance(module, Table) else parameter.shape[1] ** -0.5
-            generator = torch.Generator(parameter.device).manual_seed(_mix(seed, name))
+            generator = torch.Generator(parameter.device).manual_seed(derived_seed(seed, name))
             init.normal_(parameter, mean=0.0, std=std, generator=generator)
         elif isinstance(module, nn.LayerNorm | nn.RMSNorm) and name.endswith("weight"):
             init.ones_(parameter)
@@ -57,5 +57,5 @@ def _parameters(root: nn.Module) -> Iterator[tuple[str, nn.Module, Tensor]]:
             yield f"{path}.{name}".lstrip("."), module, parameter
 
 
-def _mix(seed: int, name: str) -> int:
+def derived_seed(seed: int, name: str) -> int:
     return zlib.crc32(f"{seed}/{name}".encode())

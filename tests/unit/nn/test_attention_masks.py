@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnviz.nn import AttentionConfig
-from attnviz.nn.masks import additive, padding_only, token_positions, visible
+from attnviz.nn.attention_masks import additive, padding_only, token_positions, visible
 from tests.unit.nn.layers import sees
 
 

@@ -25,11 +25,17 @@ from transformers.utils import logging as transformers_logging
 
 from attnviz import nn  # noqa: F401  tells transformers of the model types of our own
 from attnviz.errors import AttnVizError
-from attnviz.models import catalog, gguf, hub, limits, shell, sizes, tokenizer_check
-from attnviz.models.checkpoint import Checkpoint
+from attnviz.models import catalog, config_check, gguf, hub, limits, meta_model, tokenizer_check
+from attnviz.models.checkpoint_folder import (
+    CheckpointFolder,
+    FileStamp,
+    file_stamp,
+    inspect,
+    read_json,
+)
 from attnviz.models.devices import resolve_device, resolve_dtype
-from attnviz.models.folder import Folder, Stamp, inspect, read_json, stamp
-from attnviz.models.tokens import reading
+from attnviz.models.loaded_model import LoadedModel
+from attnviz.models.tokenizer_calls import tokenizer_errors
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -57,7 +63,7 @@ _loading = threading.Lock()
 
 def load(
     name: str, device: str = "auto", dtype: str = "auto", revision: str | None = None
-) -> Checkpoint:
+) -> LoadedModel:
     """The model called `name`, in eval mode.
 
     Args:
@@ -84,25 +90,25 @@ def load(
         ) from error
 
 
-def _load(name: str, device: str, dtype: str, revision: str | None) -> Checkpoint:
+def _load(name: str, device: str, dtype: str, revision: str | None) -> LoadedModel:
     place = resolve_device(device)
     path, label, sha, notes = _find(name, revision)
     converted = path.suffix == ".gguf" and path.is_file()
     if converted:  # a process with limits has read it, and tried out its tokenizer
         path = gguf.converted(path)
         sha = path.name
-    before = stamp(path)
+    before = file_stamp(path)
     found = inspect(path)
     number_format = resolve_dtype(dtype, place, found.dtype)
     with _loading, _quiet():
         module, load_notes = _build(found, place, number_format, label)
         tokenizer, tokenizer_notes = _tokenizer(found.path, module.config, tried=converted)
         processor, processor_notes = _processor(found.path)
-    if stamp(path) != before:  # what was read first and last may be of two models
+    if file_stamp(path) != before:  # what was read first and last may be of two models
         raise AttnVizError(
             f"The files of '{label}' changed while they were read.", "Load it again."
         )
-    return Checkpoint(
+    return LoadedModel(
         module=module,
         tokenizer=tokenizer,
         processor=processor,
@@ -114,15 +120,15 @@ def _load(name: str, device: str, dtype: str, revision: str | None) -> Checkpoin
     )
 
 
-def stamp_of(name: str) -> Stamp:
-    """What a local model's files are like now, without reading them: see `folder.stamp`.
+def model_stamp(name: str) -> FileStamp:
+    """What a local model's files are like now, without reading them: see `file_stamp`.
 
     Another stamp says that the model has to be loaded again. Empty for what is not on this machine
     under a path or a catalog name.
     """
     try:
-        kept = (entry.source for entry in catalog.installed() if entry.name == name)
-        return stamp(next(kept, Path(name).expanduser()))
+        kept = (entry.source for entry in catalog.entries() if entry.name == name)
+        return file_stamp(next(kept, Path(name).expanduser()))
     except (ValueError, RuntimeError):  # a name that no path can have
         return ()
 
@@ -131,7 +137,7 @@ def _find(name: str, revision: str | None) -> tuple[Path, str, str | None, tuple
     """Where `name` is: a path, what to call it, its commit if it has one, and notes."""
     if not name:
         raise AttnVizError("No model was named.", "Choose one of the list, or type a name.")
-    for entry in catalog.installed():
+    for entry in catalog.entries():
         if entry.name == name:
             return entry.source, name, None, ()
     if name.startswith(("//", "\\\\")) or "\0" in name:  # a Windows share would send a log-in
@@ -185,7 +191,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _build(
-    found: Folder, device: torch.device, dtype: torch.dtype, label: str
+    found: CheckpointFolder, device: torch.device, dtype: torch.dtype, label: str
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """The module with the folder's weights, by the first class that they fill."""
     try:
@@ -258,7 +264,7 @@ def _attention(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> 
 def _check_memory(
     model_class: type[PreTrainedModel],
     config: PreTrainedConfig,
-    found: Folder,
+    found: CheckpointFolder,
     device: torch.device,
     dtype: torch.dtype,
     label: str,
@@ -266,7 +272,7 @@ def _check_memory(
     """Build the model without memory (on the meta device) and ask whether it would fit."""
     limits.require_memory(found.n_elements * dtype.itemsize, f"The model '{label}'")
     try:
-        built = shell.build(model_class, config, found.n_tensors)
+        built = meta_model.build(model_class, config, found.n_tensors)
     except AttnVizError:
         raise
     except Exception as error:  # a model class may raise anything on values it does not expect
@@ -291,7 +297,7 @@ def _check_memory(
 def _fill(
     model_class: type[PreTrainedModel],
     config: PreTrainedConfig,
-    found: Folder,
+    found: CheckpointFolder,
     dtype: torch.dtype,
     label: str,
 ) -> tuple[PreTrainedModel, list[str]]:
@@ -366,7 +372,7 @@ def _tokenizer(
     try:
         if not tried:
             tokenizer_check.check(path)
-        with reading():
+        with tokenizer_errors():
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 path, config=config, local_files_only=True, trust_remote_code=False
             )
@@ -384,7 +390,7 @@ def _processor(path: Path) -> tuple[Any | None, tuple[str, ...]]:
     try:
         for name in PROCESSOR_FILES:
             if (path / name).is_file():
-                sizes.check_picture(read_json(path / name))
+                config_check.check_image_processor(read_json(path / name))
         processor = transformers.AutoImageProcessor.from_pretrained(
             path, local_files_only=True, trust_remote_code=False
         )

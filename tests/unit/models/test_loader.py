@@ -25,10 +25,11 @@ from transformers import (
 
 from attnviz.errors import AttnVizError
 from attnviz.models import catalog
-from attnviz.models.checkpoint import Checkpoint, describe
-from attnviz.models.loading import load
-from attnviz.models.sizes import check_picture
-from attnviz.models.tokens import decode_tokens, encode
+from attnviz.models.config_check import check_image_processor
+from attnviz.models.loaded_model import LoadedModel, wrap_module
+from attnviz.models.loader import load
+from attnviz.models.text_encoding import encode
+from attnviz.models.token_decoding import decode_tokens
 from attnviz.nn import TransformerConfig, TransformerForCausalLM
 
 SMALL = {
@@ -45,14 +46,14 @@ def edit_config(folder: Path, **changes: object) -> None:
 
 
 def test_both_packaged_models_are_in_the_catalog() -> None:
-    entries = {entry.name: entry for entry in catalog.installed()}
+    entries = {entry.name: entry for entry in catalog.entries()}
     assert entries["smollm2-135m"].kind == "gguf"
     assert entries["smollm2-135m"].source.is_file()
     assert entries["minilm-l6"].kind == "folder"
     assert (entries["minilm-l6"].source / "config.json").is_file()
 
 
-def test_smollm2_knows_the_capital_of_france(smollm: Checkpoint) -> None:
+def test_smollm2_knows_the_capital_of_france(smollm: LoadedModel) -> None:
     tensors, _ = encode(smollm, "The capital of France is")
     with torch.no_grad():
         logits = smollm.module(**tensors).logits
@@ -60,7 +61,7 @@ def test_smollm2_knows_the_capital_of_france(smollm: Checkpoint) -> None:
     assert token.text == " Paris"
 
 
-def test_smollm2_has_the_shape_it_is_known_for(smollm: Checkpoint) -> None:
+def test_smollm2_has_the_shape_it_is_known_for(smollm: LoadedModel) -> None:
     config = smollm.module.config
     shape = config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads
     assert shape == (30, 9, 3)
@@ -68,7 +69,7 @@ def test_smollm2_has_the_shape_it_is_known_for(smollm: Checkpoint) -> None:
     assert not hasattr(config, "quantization_config")
 
 
-def test_minilm_puts_like_sentences_together(minilm: Checkpoint) -> None:
+def test_minilm_puts_like_sentences_together(minilm: LoadedModel) -> None:
     def embedding(text: str) -> torch.Tensor:
         tensors, _ = encode(minilm, text)
         with torch.no_grad():
@@ -82,7 +83,7 @@ def test_minilm_puts_like_sentences_together(minilm: Checkpoint) -> None:
     assert cat @ shares < 0.2
 
 
-def test_a_loaded_model_is_ready_to_be_read(minilm: Checkpoint) -> None:
+def test_a_loaded_model_is_ready_to_be_read(minilm: LoadedModel) -> None:
     assert not any(module.training for module in minilm.module.modules())
     assert not any(p.requires_grad for p in minilm.module.parameters())
     assert minilm.device == torch.device("cpu")
@@ -214,24 +215,24 @@ def test_loading_leaves_transformers_as_talkative_as_it_was(gpt2_folder: Path) -
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
 
 
-def test_describe_changes_nothing(gpt2_folder: Path) -> None:
+def test_wrap_module_changes_nothing(gpt2_folder: Path) -> None:
     model = GPT2LMHeadModel.from_pretrained(gpt2_folder)
     model.train()
-    described = describe(model)
+    described = wrap_module(model)
     assert described.module is model
     assert model.training
     assert all(p.requires_grad for p in model.parameters())
     assert any("training mode" in note for note in described.notes)
-    assert describe(model).revision != described.revision
+    assert wrap_module(model).revision != described.revision
 
 
-def test_describe_takes_transformers_models_alone() -> None:
+def test_wrap_module_takes_transformers_models_alone() -> None:
     with pytest.raises(AttnVizError, match="Linear is not a transformers model"):
-        describe(nn.Linear(2, 2))  # type: ignore[arg-type]
+        wrap_module(nn.Linear(2, 2))  # type: ignore[arg-type]
     with torch.device("meta"):
         shell = GPT2LMHeadModel(GPT2LMHeadModel.config_class(n_layer=1))
     with pytest.raises(AttnVizError, match="no weights in memory"):
-        describe(shell)
+        wrap_module(shell)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +291,7 @@ def test_a_damaged_entry_is_listed_by_its_folders_name(
     else:
         about.write_bytes(content)
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    found = {e.name: (e.title, e.description) for e in catalog.installed()}
+    found = {e.name: (e.title, e.description) for e in catalog.entries()}
     assert found["damaged"] == ("damaged", "")
     assert found["sound"] == ("Mine", "Two.")
     assert "loop" not in found
@@ -323,4 +324,4 @@ def test_published_sizes_of_pictures_are_taken() -> None:
         {"size": {"shortest_edge": 3136, "longest_edge": 12845056}},  # Qwen2-VL
         {"size": 224, "crop_size": {"height": 1024, "width": 1024}, "max_pixels": 12845056},
     ):
-        check_picture(settings)
+        check_image_processor(settings)

@@ -13,7 +13,7 @@ from attnviz.errors import AttnVizError
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class LoadedModel:
     """A loaded model. Everything in it is shared by everyone who looks at it, so read-only.
 
     Attributes:
@@ -37,12 +37,12 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
 
 
-def describe(
+def wrap_module(
     module: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None = None,
     processor: Any | None = None,
-) -> Checkpoint:
-    """A `Checkpoint` of a model that is already in memory; nothing about the model is changed.
+) -> LoadedModel:
+    """A `LoadedModel` of a model that is already in memory; nothing about the model is changed.
 
     Its weights may change at any time, so each call gives another `revision`.
 
@@ -65,7 +65,7 @@ def describe(
         if module.training
         else ()
     )
-    return Checkpoint(
+    return LoadedModel(
         module=module,
         tokenizer=tokenizer,
         processor=processor,

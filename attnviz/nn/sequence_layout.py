@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
+from attnviz.nn.attention_masks import additive, padding_only, token_positions, visible
 from attnviz.nn.config import AttentionConfig
-from attnviz.nn.masks import additive, padding_only, token_positions, visible
-from attnviz.nn.positions import PositionScheme, Rotation
+from attnviz.nn.position_encoding import PositionScheme, Rotation
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def check(config: dict[str, Any], n_tensors: int, n_elements: int) -> None:
             raise _impossible(f"says {key[:80]} is {value:,}")
 
 
-def check_picture(settings: dict[str, Any]) -> None:
+def check_image_processor(settings: dict[str, Any]) -> None:
     """Refuse an image processor's settings that would enlarge a picture past all memory.
 
     Raises:
