@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from attnviz.ui import tracing
-from attnviz.ui.errors import attempt
-from attnviz.ui.explore import controls, focus, grid, head, panels, pins
-from attnviz.ui.explore.frame import Frame
+from attnviz.ui.error_display import attempt
+from attnviz.ui.explore import controls, focus, head, head_grid, panels, pins
+from attnviz.ui.model_page import ModelPage
 
-frame = Frame("Explore", "Every head of a model, with its exact numbers.")
+frame = ModelPage("Explore", "Every head of a model, with its exact numbers.")
 choice, model = frame.load()
 request = controls.request(choice, model)
 model, trace, seen, start, report, remember = frame.trace(choice, model, request)
@@ -42,5 +42,5 @@ with trust:
         lambda: tracing.fidelity(seen.choice, seen.request, trace, layer.index, report),
     )
 with overview:
-    attempt(lambda: grid.grid(seen, layer, n, report))
+    attempt(lambda: head_grid.grid(seen, layer, n, report))
 frame.done()

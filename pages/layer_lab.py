@@ -9,21 +9,21 @@ import streamlit as st
 import attnviz.ui  # noqa: F401 (before torch, which the analysis loads)
 from attnviz.analysis.export import to_csv, to_npz
 from attnviz.analysis.snippet import code
-from attnviz.ui.errors import attempt
-from attnviz.ui.lab import cell, controls, flow, text
-from attnviz.ui.memory import settle_garbage
+from attnviz.ui.error_display import attempt
+from attnviz.ui.lab import flow, layer_controls, text_input, weights_section
+from attnviz.ui.memory import freeze_gc
 
-st.cache_resource(settle_garbage, show_spinner=False)()
+st.cache_resource(freeze_gc, show_spinner=False)()
 st.markdown("## Layer lab")
-asked = controls.sidebar()
-read = text.read_text(paired=asked.stack["architecture"] == "encoder-decoder")
+asked = layer_controls.sidebar()
+read = text_input.read_text(paired=asked.stack["architecture"] == "encoder-decoder")
 beside_text = st.container()
 
 # A text or a setting that cannot be leaves the last picture that could.
 texts = attempt(read, beside_text)
 lab = attempt(lambda: asked.lab(*texts), asked.beside) if texts else None
 if lab is None:
-    lab = st.session_state.get("_lab") or controls.FIRST
+    lab = st.session_state.get("_lab") or layer_controls.FIRST
 st.session_state["_lab"] = lab
 
 steps = lab.steps()
@@ -31,7 +31,7 @@ head = None if asked.head is None else min(asked.head, lab.config.n_heads - 1)
 number = 1
 for section in flow.sections(lab.config, crossing=steps.context is not None):
     if "weights" in section.stages:
-        cell.weights_and_cell(section, number, steps, lab, head)
+        weights_section.weights_and_cell(section, number, steps, lab, head)
         number += 1
     elif flow.show(section, number, steps, lab, head):
         number += 1

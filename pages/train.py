@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from attnviz.train import jobs
-from attnviz.ui import loading, sidebar
-from attnviz.ui.errors import as_text, attempt
+from attnviz.ui import model_loading, sidebar
+from attnviz.ui.error_display import attempt, escape_markdown
+from attnviz.ui.query_params import linked_choice
 from attnviz.ui.training import finetune_form, job_results, job_view, task_form
-from attnviz.ui.training.links import linked_choice
 from attnviz.ui.waiting import queue_status
 
 EARLIER = 8  # trainings listed
@@ -18,14 +18,16 @@ st.markdown("## Train")
 status = st.empty()
 every = {job.name: job for job in attempt(jobs.all) or ()}
 if st.query_params.get("job") and st.query_params["job"] not in every:
-    st.warning(as_text(f"There is no job {st.query_params['job'][:80]}; it may have been deleted."))
+    st.warning(
+        escape_markdown(f"There is no job {st.query_params['job'][:80]}; it may have been deleted.")
+    )
     del st.query_params["job"]
 
 name = st.query_params.get("job")
 if name:
     job = every[name]
     told = attempt(lambda: job.status)
-    status.caption(as_text(job.settings.title if told else job.name))
+    status.caption(escape_markdown(job.settings.title if told else job.name))
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         if st.button("New training", icon=":material/add:", key="new"):
             del st.query_params["job"]
@@ -57,7 +59,7 @@ if door == "nothing":
 else:
     choice, _, beside = sidebar.model_controls()
     report = queue_status(status, "Loading")
-    model = attempt(lambda: loading.load(choice, report), beside) if choice else None
+    model = attempt(lambda: model_loading.load(choice, report), beside) if choice else None
     status.caption("Training starts from a copy: nobody's open model changes.")
     if model is not None:
         with left:
@@ -69,7 +71,7 @@ else:
                 about = attempt(lambda: finetune_form.estimated(model, tuned, rows))
 with right:
     if about is not None:
-        st.info(as_text(str(about)), icon=":material/schedule:")
+        st.info(escape_markdown(str(about)), icon=":material/schedule:")
         if not about.fits:
             st.warning("That is more memory than is free: choose smaller batches or examples.")
     if st.button("Start", icon=":material/play_arrow:", type="primary", disabled=about is None):

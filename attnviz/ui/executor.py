@@ -6,7 +6,7 @@ while somebody waits for it, so what a person has turned away from costs nothing
 again within a moment keeps its place.
 
     executor = Executor()
-    cache = Cache()
+    cache = LRUCache()
     trace = executor.run(("gpt2", text), lambda job: model.trace(text), cache, report)
 
 Long work has steps, between which it ends when nobody wants it any more:
@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attnviz.errors import AttnVizError
-from attnviz.ui.cache import Cache, Key
+from attnviz.ui.lru_cache import Key, LRUCache
 
 log = logging.getLogger("attnviz")
 
@@ -53,7 +53,7 @@ class Job:
 
     key: Key
     action: Callable[[Job], Any]
-    cache: Cache
+    cache: LRUCache
     changed: threading.Condition = field(repr=False)
     waiters: int = 0
     left_at: float = 0.0  # when the last person turned away
@@ -106,7 +106,7 @@ class Executor:
         self,
         key: Key,
         action: Callable[[Job], Any],
-        cache: Cache,
+        cache: LRUCache,
         report: Report,
     ) -> Any:
         """The value of ``action``, from the cache if it is there, else when its turn has come.
@@ -152,7 +152,7 @@ class Executor:
             before = self._queue[: self._queue.index(job)]
             return len(self._running) + sum(other.waiters > 0 for other in before)
 
-    def _join(self, key: Key, action: Callable[[Job], Any], cache: Cache) -> Job:
+    def _join(self, key: Key, action: Callable[[Job], Any], cache: LRUCache) -> Job:
         with self._changed:
             self._forget_abandoned()
             for job in (*self._running, *self._queue):

@@ -25,7 +25,7 @@ def budget(held: int) -> int:
     return max(LEAST, min(MOST, (free + held) // SHARE))
 
 
-def settle_garbage() -> None:
+def freeze_gc() -> None:
     """Put what lives long out of the garbage collector's sight.
 
     Streamlit collects all generations after every script run. With torch and a model loaded, 50
@@ -39,7 +39,7 @@ def settle_garbage() -> None:
 def tidy() -> None:
     """Find what is held by nothing but itself, and return the memory: 0.3 s in which nothing else
     runs, so for when a model went, whose parts hold each other."""
-    settle_garbage()
+    freeze_gc()
     give_back()
 
 

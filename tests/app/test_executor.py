@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from attnviz.errors import AttnVizError
-from attnviz.ui.cache import Cache, Key
 from attnviz.ui.executor import GRACE_SECONDS, Executor, Job
+from attnviz.ui.lru_cache import Key, LRUCache
 
 SOON = 20.0  # seconds; only ever waited for when something is broken
 
@@ -28,7 +28,7 @@ class Person(threading.Thread):
     """Somebody who asks for one value, and may turn away while waiting."""
 
     def __init__(
-        self, executor: Executor, key: str, action: Callable[[Job], Any], cache: Cache
+        self, executor: Executor, key: str, action: Callable[[Job], Any], cache: LRUCache
     ) -> None:
         super().__init__(daemon=True)
         self.ask = lambda: executor.run((key,), action, cache, self.report)
@@ -77,14 +77,14 @@ class Gate:
 
 
 def test_a_value_is_computed_once_and_then_comes_from_the_cache() -> None:
-    executor, cache, calls = Executor(), Cache(), []
+    executor, cache, calls = Executor(), LRUCache(), []
     for _ in range(3):
         assert executor.run(("a",), lambda job: calls.append(1) or "value", cache, quiet) == "value"
     assert calls == [1]
 
 
 def test_two_who_ask_for_the_same_share_one_computation() -> None:
-    executor, cache, gate = Executor(), Cache(), Gate("shared")
+    executor, cache, gate = Executor(), LRUCache(), Gate("shared")
     first = Person(executor, "a", gate, cache)
     assert gate.begun.wait(SOON)
     second = Person(executor, "a", gate, cache)
@@ -94,7 +94,7 @@ def test_two_who_ask_for_the_same_share_one_computation() -> None:
 
 
 def test_those_who_wait_see_their_place_and_a_hit_waits_for_nobody() -> None:
-    executor, cache, gate = Executor(), Cache(), Gate()
+    executor, cache, gate = Executor(), LRUCache(), Gate()
     executor.run(("known",), lambda job: 7, cache, quiet)
     first = Person(executor, "first", gate, cache)
     assert gate.begun.wait(SOON)
@@ -110,7 +110,7 @@ def test_those_who_wait_see_their_place_and_a_hit_waits_for_nobody() -> None:
 
 
 def test_what_a_person_turned_away_from_is_never_run() -> None:
-    executor, cache, gate, left = Executor(), Cache(), Gate(), Gate()
+    executor, cache, gate, left = Executor(), LRUCache(), Gate(), Gate()
     busy = Person(executor, "busy", gate, cache)
     assert gate.begun.wait(SOON)
     leaver = Person(executor, "left", left, cache)
@@ -125,7 +125,7 @@ def test_what_a_person_turned_away_from_is_never_run() -> None:
 
 
 def test_a_rerun_that_asks_again_keeps_its_place() -> None:
-    executor, cache, gate, order = Executor(), Cache(), Gate(), []
+    executor, cache, gate, order = Executor(), LRUCache(), Gate(), []
     busy = Person(executor, "busy", gate, cache)
     assert gate.begun.wait(SOON)
     mine = Person(executor, "mine", lambda job: order.append("mine"), cache)
@@ -143,7 +143,7 @@ def test_a_rerun_that_asks_again_keeps_its_place() -> None:
 
 
 def test_what_was_left_longer_than_the_grace_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    executor, cache, gate = Executor(), Cache(), Gate()
+    executor, cache, gate = Executor(), LRUCache(), Gate()
     busy = Person(executor, "busy", gate, cache)
     assert gate.begun.wait(SOON)
     leaver = Person(executor, "left", lambda job: None, cache)
@@ -159,7 +159,7 @@ def test_what_was_left_longer_than_the_grace_is_forgotten(monkeypatch: pytest.Mo
 
 
 def test_work_that_goes_on_after_everybody_left_is_kept() -> None:
-    executor, cache, gate = Executor(), Cache(), Gate("kept")
+    executor, cache, gate = Executor(), LRUCache(), Gate("kept")
     person = Person(executor, "a", gate, cache)
     person.leave.set()
     person.finish()
@@ -169,7 +169,7 @@ def test_work_that_goes_on_after_everybody_left_is_kept() -> None:
 
 
 def test_an_error_reaches_everybody_who_waited_and_is_not_kept() -> None:
-    executor, cache, gate = Executor(), Cache(), Gate()
+    executor, cache, gate = Executor(), LRUCache(), Gate()
 
     def fails(job: Job) -> None:
         gate(job)
@@ -186,7 +186,7 @@ def test_an_error_reaches_everybody_who_waited_and_is_not_kept() -> None:
 
 
 def test_a_full_queue_is_refused_with_a_sentence() -> None:
-    executor, cache, gate = Executor(longest_queue=1), Cache(), Gate()
+    executor, cache, gate = Executor(longest_queue=1), LRUCache(), Gate()
     people = [Person(executor, "busy", gate, cache)]
     assert gate.begun.wait(SOON)
     people.append(Person(executor, "waits", lambda job: None, cache))
@@ -199,7 +199,7 @@ def test_a_full_queue_is_refused_with_a_sentence() -> None:
 
 
 def test_no_more_jobs_run_at_once_than_there_are_workers() -> None:
-    executor, cache = Executor(workers=2), Cache()
+    executor, cache = Executor(workers=2), LRUCache()
     lock, now, most = threading.Lock(), 0, 0
 
     def work(job: Job) -> None:
@@ -222,7 +222,7 @@ def test_the_worker_outlives_whatever_its_work_raises(error: BaseException) -> N
     def work(job: Job) -> None:
         raise error
 
-    executor, cache = Executor(), Cache()
+    executor, cache = Executor(), LRUCache()
     person = Person(executor, "bad", work, cache)
     person.finish()
     # an Exception, so that it ends as a sentence on the page and not as the end of its thread
@@ -234,7 +234,7 @@ def test_the_worker_outlives_whatever_its_work_raises(error: BaseException) -> N
 def test_work_in_steps_ends_when_nobody_waits_and_begins_anew_for_who_comes_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    executor, cache, left, ended = Executor(), Cache(), threading.Event(), threading.Event()
+    executor, cache, left, ended = Executor(), LRUCache(), threading.Event(), threading.Event()
     begun = []
 
     def steps(job: Job) -> str:
@@ -262,7 +262,7 @@ def test_work_in_steps_ends_when_nobody_waits_and_begins_anew_for_who_comes_late
 
 def test_who_comes_when_the_work_is_being_given_up_gets_it_all_the_same() -> None:
     """Between the check that gives it up and its end."""
-    executor, cache, given_up, go_on = Executor(), Cache(), threading.Event(), threading.Event()
+    executor, cache, given_up, go_on = Executor(), LRUCache(), threading.Event(), threading.Event()
     times = []
 
     def work(job: Job) -> str:
@@ -294,9 +294,9 @@ def test_who_comes_when_the_work_is_being_given_up_gets_it_all_the_same() -> Non
 def test_a_worker_without_work_says_so_once() -> None:
     said = threading.Event()
     executor = Executor(on_idle=said.set)
-    assert executor.run(("a",), lambda job: 1, Cache(), quiet) == 1
+    assert executor.run(("a",), lambda job: 1, LRUCache(), quiet) == 1
     said.clear()
-    assert executor.run(("b",), lambda job: 2, Cache(), quiet) == 2
+    assert executor.run(("b",), lambda job: 2, LRUCache(), quiet) == 2
     assert said.wait(SOON)
 
 
@@ -307,12 +307,12 @@ def test_the_worker_outlives_what_it_does_without_work() -> None:
         failed.set()
         raise RuntimeError("CUDA error: unspecified launch failure")
 
-    executor, cache = Executor(on_idle=fail), Cache()
+    executor, cache = Executor(on_idle=fail), LRUCache()
     assert failed.wait(SOON)
     assert Person(executor, "next", lambda job: "fine", cache).finish() == "fine"
 
 
-class Emptied(Cache):
+class Emptied(LRUCache):
     """Drops a value right after it was said to be there, as another worker's ``put`` may."""
 
     def __contains__(self, key: Key) -> bool:

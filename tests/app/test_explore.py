@@ -15,9 +15,9 @@ import attnviz
 from attnviz.canvas import wire
 from attnviz.canvas.codecs import codec_of
 from attnviz.errors import AttnVizError
+from attnviz.trace.lengths import check_length
+from attnviz.trace.requests import TraceRequest
 from attnviz.ui.explore import head
-from attnviz.ui.lengths import check_length
-from attnviz.ui.requests import TraceRequest
 from tests.app import folders
 
 CAPITAL = "The capital of France is"
@@ -385,7 +385,7 @@ def test_a_grid_is_filled_in_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> 
         (button,) = [b for b in app.get("download_button") if b.label == "Heads as CSV"]
         return not button.proto.disabled
 
-    monkeypatch.setattr("attnviz.ui.explore.grid.MOMENT", 1e-4)
+    monkeypatch.setattr("attnviz.ui.explore.head_grid.MOMENT", 1e-4)
     app = opened(text="Its grid is read little by little.")
     seen: list[int] = []
     while not (done := ends(app)) and len(seen) < 40:

@@ -75,7 +75,7 @@ def test_the_first_view(app: AppTest) -> None:
     lab = shown(app)
     assert lab.tokens == ("The", "cat", "sat", "down", "because", "it", "was", "tired")
     # What is shown when the first settings can't be is what those controls' defaults make.
-    from attnviz.ui.lab.controls import FIRST
+    from attnviz.ui.lab.layer_controls import FIRST
 
     assert lab == FIRST
 

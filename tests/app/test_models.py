@@ -18,9 +18,9 @@ from streamlit.testing.v1 import AppTest
 from attnviz.errors import AttnVizError
 from attnviz.models import limits
 from attnviz.trace.compute import QKVRecord
-from attnviz.ui import loading, memory, tracing
+from attnviz.trace.requests import ModelChoice, TraceRequest
+from attnviz.ui import memory, model_loading, tracing
 from attnviz.ui.explore import head
-from attnviz.ui.requests import ModelChoice, TraceRequest
 from attnviz.ui.shared import MAX_MODELS, shared
 from attnviz.ui.trace_cache import cached
 from attnviz.ui.waiting import no_report
@@ -73,7 +73,7 @@ def test_a_kept_model_that_is_replaced_under_its_name_is_seen(
 def test_a_folder_that_changes_between_load_and_trace_keeps_the_keys_apart(tmp_path: Path) -> None:
     folder = folders.one_head(tmp_path / "m")
     new = other_weights(folder, tmp_path / "new")
-    model = loading.load(of(folder), no_report)
+    model = model_loading.load(of(folder), no_report)
     old = tracing.trace(of(folder), CAT, no_report)
     shutil.copy(new / "model.safetensors", folder / "model.safetensors")
     # what was loaded before still is what it was, and is known as that
@@ -81,15 +81,17 @@ def test_a_folder_that_changes_between_load_and_trace_keeps_the_keys_apart(tmp_p
     assert torch.equal(made.logits, old.logits)
     changed = tracing.trace(of(folder), CAT, no_report)
     assert not torch.equal(changed.logits, old.logits)
-    assert loading.identity(loading.load(of(folder), no_report)) != loading.identity(model)
+    assert model_loading.identity(
+        model_loading.load(of(folder), no_report)
+    ) != model_loading.identity(model)
 
 
 def test_the_same_content_in_another_precision_is_another_model(tmp_path: Path) -> None:
     folder = folders.one_head(tmp_path / "m")
-    single = loading.load(ModelChoice(str(folder), "cpu", "float32"), no_report)
-    double = loading.load(ModelChoice(str(folder), "cpu", "float64"), no_report)
+    single = model_loading.load(ModelChoice(str(folder), "cpu", "float32"), no_report)
+    double = model_loading.load(ModelChoice(str(folder), "cpu", "float64"), no_report)
     assert single.loaded.revision == double.loaded.revision
-    assert loading.identity(single) != loading.identity(double)
+    assert model_loading.identity(single) != model_loading.identity(double)
 
 
 def test_models_that_were_pushed_out_are_freed_though_their_traces_are_looked_at(
@@ -98,11 +100,11 @@ def test_models_that_were_pushed_out_are_freed_though_their_traces_are_looked_at
     choices = [of(build(tmp_path / build.__name__)) for build in BUILDERS]
     first = of(folders.one_head(tmp_path / "first"))
     trace = tracing.trace(first, CAT, no_report)
-    module = weakref.ref(loading.load(first, no_report).module)
+    module = weakref.ref(model_loading.load(first, no_report).module)
     weights = trace.attention(0, 0).weights()
     assert len(choices) == MAX_MODELS
     for choice in choices:
-        loading.load(choice, no_report)
+        model_loading.load(choice, no_report)
     gc.unfreeze()
     gc.collect()
     assert module() is None
@@ -111,7 +113,7 @@ def test_models_that_were_pushed_out_are_freed_though_their_traces_are_looked_at
 
 
 def _identity(choice: ModelChoice) -> tuple[object, ...]:
-    return loading.identity(loading.load(choice, no_report))
+    return model_loading.identity(model_loading.load(choice, no_report))
 
 
 def test_a_receipt_of_all_rows_though_the_model_was_loaded_anew(tmp_path: Path) -> None:
@@ -121,7 +123,7 @@ def test_a_receipt_of_all_rows_though_the_model_was_loaded_anew(tmp_path: Path) 
     part = trace.fidelity(0, rows="recorded")
     assert part.rows < part.of
     for build in BUILDERS:
-        loading.load(of(build(tmp_path / f"other-{build.__name__}")), no_report)
+        model_loading.load(of(build(tmp_path / f"other-{build.__name__}")), no_report)
     gc.unfreeze()
     gc.collect()
     assert trace.fidelity(0).rows == part.rows  # the model that made it has gone

@@ -18,9 +18,10 @@ from attnviz.trace.model import Model
 from attnviz.trace.modifiers import ScoreModifiers
 from attnviz.trace.passes import Passes
 from attnviz.trace.recorder import Call
-from attnviz.ui.explore import generation, live
-from attnviz.ui.explore.live import Progress
-from attnviz.ui.explore.rows import KEYS, Row, picture
+from attnviz.ui.generate import progress as live
+from attnviz.ui.generate import running as generation
+from attnviz.ui.generate.head_rows import KEYS, Row, picture
+from attnviz.ui.generate.progress import GenerationProgress
 from attnviz.ui.shared import shared
 from tests.app import folders
 
@@ -32,17 +33,17 @@ def page() -> None:
     """The controls and what comes of them, without anything to look at."""
     import streamlit as st
 
-    from attnviz.ui import loading
-    from attnviz.ui.errors import attempt
-    from attnviz.ui.explore import generation
-    from attnviz.ui.requests import ModelChoice, TraceRequest
+    from attnviz.trace.requests import ModelChoice, TraceRequest
+    from attnviz.ui import model_loading
+    from attnviz.ui.error_display import attempt
+    from attnviz.ui.generate import running as generation
 
     choice = ModelChoice(st.query_params.get("model", "smollm2-135m"), "cpu")
     text = st.text_input("Text", st.query_params.get("text", ""), key="text")
-    model = loading.load(choice, lambda ahead: None)
+    model = model_loading.load(choice, lambda ahead: None)
     request = generation.controls(choice, model, TraceRequest(text=text))
     st.session_state["shown"] = attempt(
-        lambda: generation.shown(choice, request, lambda ahead: None, watch=(4, 2))
+        lambda: generation.run(choice, request, lambda ahead: None, watch=(4, 2))
     )
 
 
@@ -63,10 +64,10 @@ def press(app: AppTest, label: str) -> AppTest:
     return app
 
 
-def shown(app: AppTest) -> generation.Shown:
+def shown(app: AppTest) -> generation.TraceResult:
     assert not app.error
     found = app.session_state["shown"]
-    assert isinstance(found, generation.Shown)
+    assert isinstance(found, generation.TraceResult)
     return found
 
 
@@ -209,41 +210,41 @@ def steps(n: int, head: int = 1) -> Iterator[tuple[GenerationStep, torch.Tensor]
 
 
 def test_a_writing_that_nobody_waits_for_stops() -> None:
-    progress = Progress()
+    progress = GenerationProgress()
     one, two, three = (step for step, _ in steps(3))
-    with progress.somebody_waits():
-        assert not progress.heard(one)
+    with progress.waiter():
+        assert not progress.add(one)
     progress.left_at -= live.GRACE_SECONDS / 2
-    assert not progress.heard(two)  # a rerun may come back
+    assert not progress.add(two)  # a rerun may come back
     assert progress.stop() == 3  # the next one is on its way
-    assert progress.heard(three)
+    assert progress.add(three)
     assert progress.ids() == [3, 4, 5]
 
 
 def test_two_wait_and_one_stops() -> None:
-    progress = Progress()
-    with progress.somebody_waits():
+    progress = GenerationProgress()
+    with progress.waiter():
         progress.stop()
-        assert not progress.heard(next(steps(1))[0])
+        assert not progress.add(next(steps(1))[0])
 
 
 def test_a_writing_that_is_left_alone_ends() -> None:
-    progress = Progress()
-    with progress.somebody_waits():
+    progress = GenerationProgress()
+    with progress.waiter():
         pass
     progress.left_at -= live.GRACE_SECONDS + 1
-    assert progress.heard(next(steps(1))[0])
+    assert progress.add(next(steps(1))[0])
 
 
 def test_rows_are_held_of_the_heads_that_somebody_watches() -> None:
-    progress = Progress()
-    with progress.somebody_waits((0, 1)):
+    progress = GenerationProgress()
+    with progress.waiter((0, 1)):
         for step, _ in steps(2):
-            progress.heard(step)
+            progress.add(step)
         assert set(progress.rows) == {(0, 1)}
-        with progress.somebody_waits((0, 1)):
+        with progress.waiter((0, 1)):
             pass  # somebody else looked at the same head, and left
-        kind, rows, text = progress.seen((0, 1))
+        kind, rows, text = progress.snapshot((0, 1))
     assert kind == "decoder"
     assert [row.query for row in rows] == [2, 3]  # that chose tokens 3 and 4
     assert text == [0, 1, 2, 3, 4]
@@ -251,17 +252,17 @@ def test_rows_are_held_of_the_heads_that_somebody_watches() -> None:
 
 
 def test_each_row_is_what_the_head_looked_at_also_for_who_comes_late() -> None:
-    early, late = Progress(), Progress()
-    with early.somebody_waits((0, 1)), late.somebody_waits():
+    early, late = GenerationProgress(), GenerationProgress()
+    with early.waiter((0, 1)), late.waiter():
         for i, (step, whole) in enumerate(steps(6)):
             weights = whole
-            early.heard(step)
+            early.add(step)
             if i < 5:
-                late.heard(step)
-        with late.somebody_waits((0, 1)):
-            late.heard(step)
+                late.add(step)
+        with late.waiter((0, 1)):
+            late.add(step)
             for progress in (early, late):
-                _, rows, _ = progress.seen((0, 1))
+                _, rows, _ = progress.snapshot((0, 1))
                 assert [row.query for row in rows] == [2, 3, 4, 5, 6, 7]
                 for row in rows:
                     assert len(row.weights) >= row.query + 1

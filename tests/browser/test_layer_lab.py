@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from attnviz.analysis.cell_steps import cell_steps
-from attnviz.ui.lab.controls import FIRST
+from attnviz.ui.lab.layer_controls import FIRST
 from tests.browser.colours import picture
 from tests.conftest import Visit
 

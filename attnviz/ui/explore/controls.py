@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
-from attnviz.ui import state
-from attnviz.ui.explore import generation
+from attnviz.trace.requests import ModelChoice, TraceRequest
 from attnviz.ui.explore.head import VIEWS
-from attnviz.ui.requests import ModelChoice, TraceRequest
+from attnviz.ui.generate import running as generation
+from attnviz.ui.query_params import linked_index, linked_text
 
 if TYPE_CHECKING:
     from attnviz.trace.model import Model
@@ -26,7 +26,7 @@ def request(choice: ModelChoice, model: Model) -> TraceRequest | None:
     mask = getattr(model.tokenizer, "mask_token", None)
     target = pair = ""
     with st.container(horizontal=True):
-        text = state.linked_text(
+        text = linked_text(
             "Text",
             key="text",
             default=FIRST_TEXT,
@@ -34,9 +34,9 @@ def request(choice: ModelChoice, model: Model) -> TraceRequest | None:
             help=f"`{mask}` is the token to be guessed." if mask else "",
         )
         if model.architecture == "encoder-decoder":
-            target = state.linked_text("Target, read by the decoder", key="target", height=84)
+            target = linked_text("Target, read by the decoder", key="target", height=84)
         elif model.architecture == "encoder":
-            pair = state.linked_text("Second sentence, if any", key="pair", height=84)
+            pair = linked_text("Second sentence, if any", key="pair", height=84)
     return generation.controls(choice, model, TraceRequest(text=text, target=target, pair=pair))
 
 
@@ -57,8 +57,8 @@ def head(trace: Trace) -> Choice:
             "Attention", kinds, default=kinds[0], required=True, key="kind", bind="query-params"
         )
     layers = [layer for layer in trace.layers if layer.kind == kind]
-    layer = layers[state.linked_index("Layer", len(layers), key="layer")]
-    chosen = state.linked_index("Head", layer.n_heads, key="head")
+    layer = layers[linked_index("Layer", len(layers), key="layer")]
+    chosen = linked_index("Head", layer.n_heads, key="head")
     view = st.segmented_control(
         "Show",
         list(VIEWS),

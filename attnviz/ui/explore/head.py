@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
-from attnviz.analysis import matrices
+from attnviz.analysis import matrices, trace_code
 from attnviz.canvas import (
     CanvasState,
     TokenRef,
@@ -22,8 +22,8 @@ from attnviz.canvas import (
 from attnviz.canvas.bundle import Payload, as_html
 from attnviz.canvas.naming import layer_name, token_names, trace_id
 from attnviz.ui.canvas import canvas, canvas_state
-from attnviz.ui.errors import attempt
-from attnviz.ui.explore import focus, program
+from attnviz.ui.error_display import attempt
+from attnviz.ui.explore import focus
 from attnviz.ui.trace_cache import remembering
 from attnviz.ui.waiting import no_report, queue_status
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from attnviz.analysis.overviews import Quantity
     from attnviz.canvas.memo import Memo
     from attnviz.trace.trace import AttentionLayer, Trace
-    from attnviz.ui.explore.generation import Seen
+    from attnviz.ui.generate.running import TraceRef
 
 HEIGHT = 640
 
@@ -63,7 +63,7 @@ _PLACES = {"Map": "m", "Scores": "m", "Q": "v", "K": "v", "V": "v", "Output": "v
 class Head(NamedTuple):
     """Which head is looked at, how, and with which token in mind."""
 
-    seen: Seen
+    seen: TraceRef
     layer: AttentionLayer
     head: int
     view: str
@@ -83,7 +83,7 @@ class Head(NamedTuple):
     def program(self) -> str:
         """Python that computes what is shown."""
         choice, request = self.seen.choice, self.seen.request
-        return program.code(choice, request, self.layer, self.head, self.view, self.query)
+        return trace_code.code(choice, request, self.layer, self.head, self.view, self.query)
 
 
 @st.fragment

@@ -16,7 +16,7 @@ from attnviz.canvas.naming import token_names, trace_id
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import display_text
 from attnviz.ui.canvas import canvas
-from attnviz.ui.errors import as_text
+from attnviz.ui.error_display import escape_markdown
 from attnviz.ui.explore import focus
 from attnviz.ui.explore.focus import Focus
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from attnviz.trace.fidelity import Fidelity
     from attnviz.trace.model import Model
     from attnviz.trace.trace import AttentionLayer, Trace
-    from attnviz.ui.explore.generation import Seen
+    from attnviz.ui.generate.running import TraceRef
 
 STRIP_HEIGHT = 250
 STREAM_HEIGHT = 420
@@ -44,7 +44,7 @@ def summary(name: str, model: Model, trace: Trace) -> str:
 
 
 def tokens(
-    seen: Seen,
+    seen: TraceRef,
     layer: AttentionLayer,
     head: int,
     at: Focus | None,
@@ -89,7 +89,7 @@ def receipt(trace: Trace, layer: AttentionLayer, check_all: Callable[[], Fidelit
             button.empty()
     word, color, why = verdict(layer, check)
     words.badge(word, color=color, icon=_BADGES[color])
-    words.caption(as_text(why))
+    words.caption(escape_markdown(why))
 
 
 def stream(trace: Trace, layer: AttentionLayer, at: Focus | None, remember: Memo) -> None:
@@ -145,7 +145,7 @@ def predictions(model: Model, trace: Trace, at: Focus | None, remember: Memo) ->
     if trace.task == "fill" and position is None and all(token.id != mask for token in read):
         word = getattr(model.tokenizer, "mask_token", None)
         write = f"Write {word} in the text, or click a token," if word else "Click a token"
-        st.caption(as_text(f"{write} to see what it expects."))
+        st.caption(escape_markdown(f"{write} to see what it expects."))
         return
     if trace.task == "label" and position is None:
         st.caption("Click a token to see its label.")
@@ -157,7 +157,7 @@ def predictions(model: Model, trace: Trace, at: Focus | None, remember: Memo) ->
     try:
         found = remember(("predictions", position), lambda: trace.predictions(position))
     except AttnVizError as error:
-        st.caption(as_text(str(error)))
+        st.caption(escape_markdown(str(error)))
         return
     label = trace.task if trace.task in ("class", "label") else "token"
     if trace.task == "class":
@@ -167,7 +167,7 @@ def predictions(model: Model, trace: Trace, at: Focus | None, remember: Memo) ->
         where = f"Next token after {_told(read, last if position is None else position)}"
     else:
         where = "At the mask" if position is None else f"At {_told(read, position)}"
-    st.caption(as_text(where))
+    st.caption(escape_markdown(where))
     words = [display_text(prediction.token) for prediction in found]
     height = 20 * len(words) + 50
     chart = charts.bars(

@@ -15,13 +15,13 @@ from attnviz.ui.waiting import no_report
 
 if TYPE_CHECKING:
     from attnviz.trace.trace import AttentionLayer, Trace
-    from attnviz.ui.explore.generation import Seen
+    from attnviz.ui.generate.running import TraceRef
 
 PIN_HEIGHT = 420
 PINS = 4  # more than two are in rows of two: smaller ones can't be read
 
 
-def pins(seen: Seen, layer: AttentionLayer, head: int) -> None:
+def pins(seen: TraceRef, layer: AttentionLayer, head: int) -> None:
     """The heads that were put aside, as maps beside each other; they are in the link."""
     held = _pinned(seen.trace)
     here = (layer.index, head)
@@ -43,7 +43,7 @@ def pins(seen: Seen, layer: AttentionLayer, head: int) -> None:
 
 
 @st.fragment
-def _pinned_head(seen: Seen, held: list[tuple[int, int]], i: int, j: int) -> None:
+def _pinned_head(seen: TraceRef, held: list[tuple[int, int]], i: int, j: int) -> None:
     trace = seen.trace
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"{layer_name(trace, i)}, head {j}")

@@ -12,7 +12,7 @@ from attnviz.analysis.export import stage_labels
 from attnviz.analysis.lab import Lab
 from attnviz.charts import Palette, heatmap, heatmaps, nice_domain
 from attnviz.nn import AttentionConfig, AttentionSteps, Stage
-from attnviz.ui.lab.draw import draw
+from attnviz.ui.charting import draw_chart
 
 _WIDTHS: Final = {"d_model": 320, "d_head": 120, "concat": 320, "hidden": 420}  # px
 _FROM_ZERO: Final = ("weights", "weights_dropped", "sink_weights", "mask")
@@ -124,7 +124,7 @@ def show(section: Section, number: int, steps: AttentionSteps, lab: Lab, head: i
     heading(section, number)
     with st.container(horizontal=True, gap="medium"):
         for stage in stages:
-            draw(picture(stage, steps, lab, head), f"chart_{stage.name}", described(stage))
+            draw_chart(picture(stage, steps, lab, head), f"chart_{stage.name}", described(stage))
     return True
 
 

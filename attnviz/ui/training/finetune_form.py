@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from attnviz.errors import AttnVizError
+from attnviz.trace.requests import ModelChoice
 from attnviz.train.estimate import Estimate, estimate
 from attnviz.train.finetune.adapting import objectives
 from attnviz.train.finetune.examples import HELD_OUT_EXAMPLES, check
 from attnviz.train.settings import FinetuneWork, JobSettings, Schedule
-from attnviz.ui.requests import ModelChoice
 from attnviz.ui.training.schedule_controls import limits, schedule
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from attnviz.train import outcome
 from attnviz.train.events import of_kind
 from attnviz.train.job import Job
 from attnviz.train.settings import FinetuneWork
-from attnviz.ui.errors import as_text, attempt
+from attnviz.ui.error_display import attempt, escape_markdown
 from attnviz.ui.shared import shared
 from attnviz.ui.trace_cache import register
 from attnviz.ui.training.job_view import one_head
@@ -131,7 +131,7 @@ def _take_home(job: Job, model: Path) -> None:
         if st.form_submit_button("Keep", icon=":material/bookmark_add:"):
             kept = attempt(lambda: outcome.keep(job, name.strip()))
             if kept is not None:
-                st.success(as_text(f"Every page lists it now as {kept.name}."))
+                st.success(escape_markdown(f"Every page lists it now as {kept.name}."))
 
 
 def _expected(job: Job) -> str:

@@ -22,7 +22,7 @@ from attnviz.train.events import Event, of_kind
 from attnviz.train.job import Job, Status
 from attnviz.train.settings import Limits
 from attnviz.ui.canvas import canvas, canvas_state
-from attnviz.ui.errors import as_text, attempt, show
+from attnviz.ui.error_display import attempt, escape_markdown, show_error
 from attnviz.ui.shared import shared
 from attnviz.ui.trace_cache import register, remembering
 from attnviz.ui.waiting import no_report
@@ -55,9 +55,9 @@ def in_a_line(job: Job) -> str:
     found = re.match(r"\d{4}(\d\d)(\d\d)-(\d\d)(\d\d)", job.name)
     when = f"{found[2]}.{found[1]}. {found[3]}:{found[4]}" if found else job.name
     try:
-        return as_text(f"{job.settings.title} · {when} · {job.status.state}")
+        return escape_markdown(f"{job.settings.title} · {when} · {job.status.state}")
     except (AttnVizError, OSError):  # it cannot be read; opened, the page says why
-        return as_text(job.name)
+        return escape_markdown(job.name)
 
 
 def _view(job: Job, was_live: bool) -> None:
@@ -98,7 +98,7 @@ def _standing(status: Status, happened: tuple[Event, ...]) -> None:
     st.progress(min(1.0, status.step / status.steps))
     if status.sentence:
         (st.error if status.state in ("failed", "interrupted") else st.warning)(
-            as_text(status.sentence)
+            escape_markdown(status.sentence)
         )
 
 
@@ -274,7 +274,7 @@ def one_head(
             lambda: matrices.attention(trace, layer, head, "weights", window, window),
         )
     except AttnVizError as error:
-        show(error)
+        show_error(error)
         return
     chart = charts.heatmap(
         matrix.values,

@@ -12,7 +12,7 @@ from attnviz.train.settings import JobSettings, Limits
 from attnviz.train.tasks.digits import HELD_OUT
 from attnviz.train.tasks.task import Task, model_options_from_layer, prepare, settings_for
 from attnviz.train.training_setup import ProbeExample, n_tokens
-from attnviz.ui.training.links import linked_choice
+from attnviz.ui.query_params import linked_choice
 from attnviz.ui.training.schedule_controls import POSITIONS, limits, schedule
 
 LAB = "_lab"  # what the Layer lab last showed

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attnviz.errors import AttnVizError
 from attnviz.models.text_encoding import count, longest_input
-from attnviz.ui.requests import Sampling, TraceRequest
+from attnviz.trace.requests import Sampling, TraceRequest
 
 if TYPE_CHECKING:
     from attnviz.trace.model import Model

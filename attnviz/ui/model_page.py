@@ -7,37 +7,38 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
-from attnviz.ui import loading, sidebar
-from attnviz.ui.errors import as_text, attempt
-from attnviz.ui.explore import focus, generation, panels
-from attnviz.ui.explore.generation import Seen
+from attnviz.ui import model_loading, sidebar
+from attnviz.ui.error_display import attempt, escape_markdown
+from attnviz.ui.explore import focus, panels
+from attnviz.ui.generate import running as generation
+from attnviz.ui.generate.running import TraceRef
 from attnviz.ui.trace_cache import key_of, remembering
 from attnviz.ui.waiting import queue_status
 
 if TYPE_CHECKING:
     from attnviz.canvas.memo import Memo
     from attnviz.trace.model import Model
+    from attnviz.trace.requests import ModelChoice, TraceRequest
     from attnviz.trace.trace import Trace
     from attnviz.ui.executor import Report
-    from attnviz.ui.requests import ModelChoice, TraceRequest
 
 _ABOUT = "explore_about"  # the summary of the last view
 _LAST = "explore_last"  # its model's choice and its request
 _WATCH = "explore_watch"  # the layer and head on screen
 
 
-class Traced(NamedTuple):
+class PageTrace(NamedTuple):
     """What there is to look at, and how its values are computed and cached."""
 
     model: Model
     trace: Trace
-    seen: Seen
+    seen: TraceRef
     start: int | None  # the first token that the model wrote itself; None if it wrote none
     report: Report
     remember: Memo
 
 
-class Frame:
+class ModelPage:
     """A page's header, its model and its trace.
 
     The last view that worked stays on screen while a choice or a text doesn't.
@@ -70,9 +71,9 @@ class Frame:
         return choice, model
 
     def _loaded(self, choice: ModelChoice, report: Report) -> Model | None:
-        return attempt(lambda: loading.load(choice, report), self._beside)
+        return attempt(lambda: model_loading.load(choice, report), self._beside)
 
-    def trace(self, choice: ModelChoice, model: Model, request: TraceRequest | None) -> Traced:
+    def trace(self, choice: ModelChoice, model: Model, request: TraceRequest | None) -> PageTrace:
         """The request's trace, or the last one that worked; without any, the page ends here."""
         beside = st.container()
         if request is None:
@@ -81,24 +82,22 @@ class Frame:
         report = queue_status(self._waiting, "Writing" if request.sampling else "Tracing")
         watch = st.session_state.get(_WATCH, (0, 0))  # of what is written the rows of this head
         wanted = (choice, request)
-        shown = attempt(
-            lambda: generation.shown(*wanted, report, self._limit, beside, watch), beside
-        )
+        shown = attempt(lambda: generation.run(*wanted, report, self._limit, beside, watch), beside)
         if shown is not None:
             st.session_state[_LAST] = wanted
         elif self._last:
             choice, request = self._last
-            model = loading.load(choice, report)
-            shown = generation.shown(choice, request, report)
+            model = model_loading.load(choice, report)
+            shown = generation.run(choice, request, report)
             beside.caption("Below is the last view that worked.")
         else:
             st.stop()
         trace = shown.trace
         focus.settle((choice, replace(request, sampling=None)))
-        st.session_state[_ABOUT] = as_text(panels.summary(choice.name, model, trace))
+        st.session_state[_ABOUT] = escape_markdown(panels.summary(choice.name, model, trace))
         self._about.caption(st.session_state[_ABOUT], help=" ".join(model.notes) or None)
-        seen = Seen(choice, request, key_of(trace))
-        return Traced(model, trace, seen, shown.start, report, remembering(trace, report))
+        seen = TraceRef(choice, request, key_of(trace))
+        return PageTrace(model, trace, seen, shown.start, report, remembering(trace, report))
 
     def watch(self, layer: int, head: int) -> None:
         """Whose rows are drawn the next time that the model writes."""

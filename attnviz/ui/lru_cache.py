@@ -1,6 +1,6 @@
 """Finished values, counted in bytes, the least recently used dropped first.
 
-cache = Cache(budget=memory.budget)
+cache = LRUCache(budget=memory.budget)
 cache.make_room(estimate)          # before a value takes memory of its own
 cache.put(("trace", revision, text), trace)
 cache.get(("trace", revision, text))
@@ -19,7 +19,7 @@ Key = tuple[Hashable, ...]
 SMALL = 64 << 20  # beside one value that is larger than the whole budget there is this much room
 
 
-class Cache:
+class LRUCache:
     """Values by key, bounded in bytes and, if asked for, in number.
 
     Args:

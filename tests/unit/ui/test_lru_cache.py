@@ -9,7 +9,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import attnviz
-from attnviz.ui.cache import SMALL, Cache, size_of
+from attnviz.ui.lru_cache import SMALL, LRUCache, size_of
 
 MIB = 1 << 20
 
@@ -18,8 +18,8 @@ def megabytes(n: float) -> np.ndarray:
     return np.zeros(int(n * MIB), np.uint8)
 
 
-def of(budget: float, **options) -> Cache:
-    return Cache(lambda held: int(budget * MIB), **options)
+def of(budget: float, **options) -> LRUCache:
+    return LRUCache(lambda held: int(budget * MIB), **options)
 
 
 def test_what_was_not_used_for_longest_goes_first() -> None:
@@ -61,7 +61,7 @@ def test_a_value_larger_than_the_budget_is_kept_with_a_little_beside_it() -> Non
 def test_the_budget_is_asked_anew_each_time() -> None:
     """Other programs took memory meanwhile."""
     free = [400]
-    cache = Cache(lambda held: free[0] * MIB)
+    cache = LRUCache(lambda held: free[0] * MIB)
     for name in "abcd":
         cache.put((name,), megabytes(90))
     assert len(cache) == 4
@@ -71,7 +71,7 @@ def test_the_budget_is_asked_anew_each_time() -> None:
 
 
 def test_the_same_key_again_counts_once() -> None:
-    cache = Cache()
+    cache = LRUCache()
     for size in (10, 20, 5):
         cache.put(("a",), megabytes(size))
     assert cache.nbytes == 5 * MIB
@@ -79,7 +79,7 @@ def test_the_same_key_again_counts_once() -> None:
 
 
 def test_the_number_of_values_is_bounded_too() -> None:
-    cache = Cache(max_entries=2)
+    cache = LRUCache(max_entries=2)
     for name in "abc":
         cache.put((name,), name)
     assert [(name,) in cache for name in "abc"] == [False, True, True]
@@ -88,7 +88,7 @@ def test_the_number_of_values_is_bounded_too() -> None:
 
 
 def test_memory_is_freed_on_request_and_by_key() -> None:
-    cache = Cache()
+    cache = LRUCache()
     for name in "abcd":
         cache.put((name, 1), megabytes(10))
     cache.free(15 * MIB)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from attnviz.trace.requests import ModelChoice, TraceRequest
     from attnviz.trace.trace import AttentionLayer
-    from attnviz.ui.requests import ModelChoice, TraceRequest
 
 _LOOKS = {
     "Map": ("a.weights()", "(n_q, n_k): rows are queries, columns keys"),

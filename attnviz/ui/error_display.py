@@ -16,7 +16,7 @@ log = logging.getLogger("attnviz")
 T = TypeVar("T")
 
 
-def sentence(error: BaseException) -> str:
+def error_message(error: BaseException) -> str:
     """The error as a person reads it. What nobody foresaw goes to the log under a reference."""
     if isinstance(error, AttnVizError):
         return str(error)
@@ -44,19 +44,19 @@ def attempt(action: Callable[[], T], where: DeltaGenerator | None = None) -> T |
     except BaseException as error:
         if not isinstance(error, Exception) and not is_panic(error):
             raise
-        show(error, where)
+        show_error(error, where)
         return None
 
 
-def show(error: BaseException, where: DeltaGenerator | None = None) -> None:
+def show_error(error: BaseException, where: DeltaGenerator | None = None) -> None:
     """Show one error beside the control that caused it."""
     # The sentence may quote a person's own words, which are not Markdown.
-    (where or st).error(as_text(sentence(error)), icon=":material/error:")
+    (where or st).error(escape_markdown(error_message(error)), icon=":material/error:")
 
 
-def as_text(words: str) -> str:
-    r"""Escape Markdown, so that words appear as they are: ``as_text("*a*") == "\\*a\\*"``."""
-    return "".join(f"\\{c}" if c in _MARKDOWN else c for c in words)
+def escape_markdown(text: str) -> str:
+    r"""Text that Markdown shows as it is: ``escape_markdown("*a*") == "\\*a\\*"``."""
+    return "".join(f"\\{c}" if c in _MARKDOWN else c for c in text)
 
 
 _MARKDOWN = frozenset("\\`*_{}[]()<>#+-!|~$:^&=")

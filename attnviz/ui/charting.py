@@ -10,7 +10,7 @@ import streamlit as st
 from attnviz.charts import compiled
 
 
-def draw(
+def draw_chart(
     chart: altair.Chart, key: str, alt: str, on_select: Callable[[], None] | None = None
 ) -> None:
     """One chart at its own size.

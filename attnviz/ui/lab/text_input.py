@@ -9,7 +9,7 @@ from typing import Final, Literal
 import streamlit as st
 
 from attnviz.analysis.lab import MAX_TOKENS, Unit, tokenize
-from attnviz.ui.state import linked_text
+from attnviz.ui.query_params import linked_text
 
 TEXT: Final = "The cat sat down because it was tired"
 CONTEXT: Final = "Le chat était fatigué"
@@ -42,7 +42,7 @@ def read_text(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, ..
                 MAX_TOKENS,
                 8,
                 key="vectors",
-                help="Rows of X.",
+                help="HeadRows of X.",
                 bind="query-params",
             )
     if unit == "random":

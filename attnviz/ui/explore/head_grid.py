@@ -12,7 +12,7 @@ import streamlit as st
 from attnviz.analysis import matrices
 from attnviz.canvas import CanvasState, GridLayer, GridPayload, assemble_grid, grid_layer
 from attnviz.ui.canvas import canvas
-from attnviz.ui.errors import attempt
+from attnviz.ui.error_display import attempt
 from attnviz.ui.executor import Job
 from attnviz.ui.shared import shared
 from attnviz.ui.trace_cache import key_of
@@ -21,7 +21,7 @@ from attnviz.ui.waiting import no_report, queue_status
 if TYPE_CHECKING:
     from attnviz.trace.trace import AttentionLayer, Trace
     from attnviz.ui.executor import Report
-    from attnviz.ui.explore.generation import Seen
+    from attnviz.ui.generate.running import TraceRef
 
 GRID_HEIGHT = 470
 MOMENT = 0.5  # seconds until what was read of a grid is shown
@@ -29,7 +29,7 @@ TICK = 0.1  # seconds between looks at a grid that grows
 _CLICKED = "_grid_clicked"
 
 
-def grid(seen: Seen, layer: AttentionLayer, head: int, report: Report) -> None:
+def grid(seen: TraceRef, layer: AttentionLayer, head: int, report: Report) -> None:
     """All heads as thumbnails. A click moves the sliders to that head.
 
     Those of a long text are filled in layer by layer, as long as the page is open.
@@ -38,7 +38,7 @@ def grid(seen: Seen, layer: AttentionLayer, head: int, report: Report) -> None:
     st.fragment(_grid, run_every=TICK if growing else None)(seen, layer, head, growing)
 
 
-def _grid(seen: Seen, layer: AttentionLayer, head: int, growing: bool) -> None:
+def _grid(seen: TraceRef, layer: AttentionLayer, head: int, growing: bool) -> None:
     """What there is of the grid; of one that grows, more is then read for the next time."""
     if st.session_state.pop(_CLICKED, False):
         st.rerun()  # the whole page follows a click, not this part alone

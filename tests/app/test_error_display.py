@@ -10,7 +10,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from attnviz.ui.errors import sentence
+from attnviz.ui.error_display import error_message
 
 
 def failure(case: str, tmp_path: Path) -> BaseException:
@@ -52,7 +52,7 @@ def test_every_error_is_a_sentence(
 ) -> None:
     error = failure(case, tmp_path)
     with caplog.at_level(logging.ERROR, "attnviz"):
-        words = sentence(error)
+        words = error_message(error)
     assert said in words
     assert "\n" not in words
     assert len(words) < 400
@@ -65,7 +65,7 @@ def test_a_panic_is_shown_where_it_happened() -> None:
         import streamlit as st
         from tokenizers import Tokenizer, models, pre_tokenizers
 
-        from attnviz.ui.errors import attempt
+        from attnviz.ui.error_display import attempt
 
         tokenizer = Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
         tokenizer.pre_tokenizer = pre_tokenizers.FixedLength(length=0)

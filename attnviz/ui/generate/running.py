@@ -9,15 +9,15 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.errors import AttnVizError
-from attnviz.ui import loading, tracing
-from attnviz.ui.cache import Key
+from attnviz.trace.lengths import check_length, check_room
+from attnviz.trace.requests import ModelChoice, Sampling, TraceRequest
+from attnviz.ui import model_loading, tracing
 from attnviz.ui.executor import Report
-from attnviz.ui.explore.live import Live, Progress
-from attnviz.ui.explore.rows import Watched
-from attnviz.ui.lengths import check_length, check_room
-from attnviz.ui.requests import ModelChoice, Sampling, TraceRequest
+from attnviz.ui.generate.head_rows import HeadRef
+from attnviz.ui.generate.progress import GenerationProgress, LiveView
+from attnviz.ui.lru_cache import Key
+from attnviz.ui.query_params import linked_integer
 from attnviz.ui.shared import shared
-from attnviz.ui.state import linked_integer
 from attnviz.ui.trace_cache import cached, register
 from attnviz.ui.waiting import no_report
 
@@ -30,7 +30,7 @@ MOST = 1024  # tokens written after one text
 _LINK = "written"  # how many tokens have been asked for
 
 
-class Shown(NamedTuple):
+class TraceResult(NamedTuple):
     """What is looked at."""
 
     trace: Trace
@@ -40,7 +40,7 @@ class Shown(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Seen:
+class TraceRef:
     """A trace as what outlives a page's run may hold it: by its key.
 
     Callbacks and fragments stay as long as a person's session, and with the trace itself in them
@@ -55,11 +55,11 @@ class Seen:
     def trace(self) -> Trace:
         """From the cache, or made again if it was dropped meanwhile."""
         found = cached(self.key)
-        return found or shown(self.choice, self.request, no_report).trace
+        return found or run(self.choice, self.request, no_report).trace
 
 
 @st.cache_resource
-def _running() -> dict[Key, Progress]:
+def _running() -> dict[Key, GenerationProgress]:
     """What is being written right now, by its key."""
     return {}
 
@@ -95,14 +95,14 @@ def controls(choice: ModelChoice, model: Model, request: TraceRequest) -> TraceR
     return replace(request, target="", sampling=replace(how, tokens=done))
 
 
-def shown(
+def run(
     choice: ModelChoice,
     request: TraceRequest,
     report: Report,
     limit: int | None = None,
     where: DeltaGenerator | None = None,
-    watch: Watched | None = None,
-) -> Shown:
+    watch: HeadRef | None = None,
+) -> TraceResult:
     """What there is to look at: a text's trace, or that of the text with what was written after it.
 
     Args:
@@ -114,21 +114,21 @@ def shown(
     """
     how = request.sampling
     if how is None:
-        return Shown(tracing.trace(choice, request, report, limit))
-    model = loading.load(choice, report)
+        return TraceResult(tracing.trace(choice, request, report, limit))
+    model = model_loading.load(choice, report)
     n = check_length(model, request, limit)
     check_room(model, n, how, limit)
-    key: Key = ("written", *loading.identity(model), request)
-    progress = _running().setdefault(key, Progress())
+    key: Key = ("written", *model_loading.identity(model), request)
+    progress = _running().setdefault(key, GenerationProgress())
     room = (where or st).empty()
-    live = Live(room, model, request, progress, lambda: _stop(key), watch)
+    live = LiveView(room, model, request, progress, lambda: _stop(key), watch)
 
     def watched(ahead: int) -> None:
         report(ahead)
         if not ahead:
             live.draw()
 
-    with progress.somebody_waits(watch):
+    with progress.waiter(watch):
         made: Generation = shared().work.run(
             key,
             lambda job: _write(model, request, how, key, progress, n),
@@ -138,7 +138,7 @@ def shown(
     _running().pop(key, None)
     room.empty()
     trace = register(made.trace, key)
-    return Shown(trace, made.start, made.text, len(made.tokens) < how.tokens)
+    return TraceResult(trace, made.start, made.text, len(made.tokens) < how.tokens)
 
 
 def _write(
@@ -146,7 +146,7 @@ def _write(
     request: TraceRequest,
     how: Sampling,
     key: Key,
-    progress: Progress,
+    progress: GenerationProgress,
     n: int,
 ) -> Generation:
     """All of it; or, stopped half-way, an error after what there is was put where it is found.
@@ -168,7 +168,7 @@ def _write(
             top_p=how.top_p,
             seed=how.seed,
             keep=keep,
-            on_token=lambda step: progress.heard(step, before=len(after)),
+            on_token=lambda step: progress.add(step, before=len(after)),
         )
     finally:
         _running().pop(key, None)

@@ -1,4 +1,4 @@
-"""Rows of attention as a text is written: one a token, for the heads that somebody watches."""
+"""HeadRows of attention as a text is written: one a token, for the heads that somebody watches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEYS = 96  # the newest that are drawn one by one
 CELL = 14  # px, the height of a row
 AXES = 110  # px, above and below the rows
 
-Watched = tuple[int, int]  # the index of a layer in the order in which they run, and a head
+HeadRef = tuple[int, int]  # the index of a layer in the order in which they run, and a head
 
 
 class Row(NamedTuple):
@@ -38,7 +38,7 @@ class Row(NamedTuple):
     weights: np.ndarray
 
 
-class Rows:
+class HeadRows:
     """The newest rows of one head, while its text is written.
 
     Attributes:
@@ -51,7 +51,7 @@ class Rows:
         self.newest: deque[Row] = deque(maxlen=ROWS)
         self._none = False
 
-    def hear(self, step: GenerationStep, watched: Watched, written: int) -> None:
+    def add(self, step: GenerationStep, watched: HeadRef, written: int) -> None:
         """Take the row of one more token, and if it is the first one also those that came before.
 
         Args:

@@ -13,8 +13,8 @@ from attnviz.analysis.cell_steps import CellSteps, cell_steps
 from attnviz.analysis.lab import Lab
 from attnviz.charts import bars, heatmap
 from attnviz.nn import AttentionSteps
-from attnviz.ui.errors import as_text
-from attnviz.ui.lab.draw import draw
+from attnviz.ui.charting import draw_chart
+from attnviz.ui.error_display import escape_markdown
 from attnviz.ui.lab.flow import Section, described, heading, picture
 
 _PICK = "pick"  # the selection parameter of the weights' chart
@@ -37,11 +37,13 @@ def weights_and_cell(
     with st.container(horizontal=True, gap="medium"):
         for stage in (stage for stage in steps.stages if stage.name in section.stages):
             if stage.name != "weights":
-                draw(picture(stage, steps, lab, head), f"chart_{stage.name}", described(stage))
+                draw_chart(
+                    picture(stage, steps, lab, head), f"chart_{stage.name}", described(stage)
+                )
                 continue
             # A cell chosen by keyboard makes a new chart, whose every click counts again.
             name = f"chart_weights_{st.session_state.get('_chosen', 0)}"
-            draw(
+            draw_chart(
                 picture(stage, steps, lab, head, select=_PICK, picked=cell),
                 name,
                 described(stage),
@@ -89,13 +91,13 @@ def _pick(name: str) -> None:
 
 def arithmetic(cell: CellSteps, lab: Lab, query: int, key: int) -> None:
     """From the two rows to the weight, and from the weights to the head's output."""
-    asking, asked = as_text(lab.query_tokens[query]), as_text(lab.key_tokens[key])
+    asking, asked = escape_markdown(lab.query_tokens[query]), escape_markdown(lab.key_tokens[key])
     rows = {f"q of {asking}": cell.query, f"k of {asked}": cell.key, "q × k": cell.product}
     st.table(pd.DataFrame.from_dict(rows, orient="index").map(lambda x: f"{x:.5g}"))
     st.latex(chain(cell))
     pitch = max(min(400 // len(cell.weights), 20), 7)  # px a key, in both charts
     with st.container(horizontal=True, gap="medium"):
-        draw(
+        draw_chart(
             bars(
                 cell.weights,
                 lab.key_tokens,
@@ -109,7 +111,7 @@ def arithmetic(cell: CellSteps, lab: Lab, query: int, key: int) -> None:
             "chart_row",
             f"Weights of query {query} over all keys",
         )
-        draw(
+        draw_chart(
             heatmap(
                 np.vstack([cell.contributions, cell.output]),
                 [*lab.key_tokens, "Σ"],

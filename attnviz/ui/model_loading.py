@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attnviz.trace.requests import ModelChoice
 from attnviz.ui import memory
-from attnviz.ui.cache import Key
 from attnviz.ui.executor import Job, Report
-from attnviz.ui.requests import ModelChoice
+from attnviz.ui.lru_cache import Key
 from attnviz.ui.shared import shared
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def load(choice: ModelChoice, report: Report) -> Model:
         models.discard(lambda other: other[1] == choice)  # its files were others then
         models.make_room()
         model = attnviz.load(choice.name, device=choice.device, dtype=choice.dtype)
-        memory.settle_garbage()
+        memory.freeze_gc()
         return model
 
     return shared().work.run(key, action, models, report)

@@ -12,8 +12,8 @@ from streamlit.delta_generator import DeltaGenerator
 from attnviz.analysis.lab import Architecture, Lab, Part, tokenize
 from attnviz.nn import AttentionConfig
 from attnviz.nn.config import Activation, Mask, Norm, NormKind, Positions
-from attnviz.ui.lab.text import TEXT
-from attnviz.ui.state import linked_integer
+from attnviz.ui.lab.text_input import TEXT
+from attnviz.ui.query_params import linked_integer
 
 # What is shown until there is something to keep: the view that all controls' defaults make.
 FIRST: Final = Lab(

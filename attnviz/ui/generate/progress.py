@@ -15,10 +15,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.models.text_encoding import encode
 from attnviz.models.token_decoding import decode_tokens
-from attnviz.ui.errors import as_text
+from attnviz.trace.requests import TraceRequest
+from attnviz.ui.error_display import escape_markdown
 from attnviz.ui.executor import GRACE_SECONDS
-from attnviz.ui.explore.rows import Picture, Row, Rows, Watched
-from attnviz.ui.requests import TraceRequest
+from attnviz.ui.generate.head_rows import HeadRef, HeadRows, Picture, Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Progress:
+class GenerationProgress:
     """A text as it is written, seen by the thread that writes and by the people who wait.
 
     Attributes:
@@ -41,11 +41,11 @@ class Progress:
     waiting: int = 0
     left_at: float = 0.0
     stopped: bool = False
-    watching: Counter[Watched] = field(default_factory=Counter)
-    rows: dict[Watched, Rows] = field(default_factory=dict)
+    watching: Counter[HeadRef] = field(default_factory=Counter)
+    rows: dict[HeadRef, HeadRows] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def heard(self, step: GenerationStep, before: int = 0) -> bool:
+    def add(self, step: GenerationStep, before: int = 0) -> bool:
         """Take one more token; whether to stop after it.
 
         Args:
@@ -55,7 +55,7 @@ class Progress:
             self.written = max(self.written, before) + 1
             self.text = step.ids.tolist()
             for watched in self.watching:
-                self.rows.setdefault(watched, Rows()).hear(step, watched, self.written)
+                self.rows.setdefault(watched, HeadRows()).add(step, watched, self.written)
             gone = self.waiting == 0 and time.monotonic() - self.left_at > GRACE_SECONDS
             self.stopped = self.stopped or gone
             return self.stopped
@@ -71,14 +71,14 @@ class Progress:
         with self.lock:
             return self.text[len(self.text) - self.written :]
 
-    def seen(self, watched: Watched) -> tuple[Kind | None, list[Row], list[int]]:
+    def snapshot(self, watched: HeadRef) -> tuple[Kind | None, list[Row], list[int]]:
         """What kind of attention a head has, its newest rows, and the text that they are of."""
         with self.lock:
             rows = self.rows.get(watched)
             return (rows.kind, list(rows.newest), self.text) if rows else (None, [], self.text)
 
     @contextmanager
-    def somebody_waits(self, watched: Watched | None = None) -> Iterator[None]:
+    def waiter(self, watched: HeadRef | None = None) -> Iterator[None]:
         """Somebody is there, and may look at one head."""
         with self.lock:
             self.waiting += 1
@@ -97,7 +97,7 @@ class Progress:
                         self.rows.pop(watched, None)
 
 
-class Live:
+class LiveView:
     """What is on the page while a text is written: the words, a button to stop, a head's rows."""
 
     def __init__(
@@ -105,9 +105,9 @@ class Live:
         room: DeltaGenerator,
         model: Model,
         request: TraceRequest,
-        progress: Progress,
+        progress: GenerationProgress,
         stop: Callable[[], None],
-        watched: Watched | None,
+        watched: HeadRef | None,
     ) -> None:
         self._room = room
         self._model = model
@@ -134,13 +134,13 @@ class Live:
                 self._below = st.empty()
         ids = self._progress.ids()
         words = tokenizer.decode(ids, skip_special_tokens=True)
-        self._words.caption(f"{len(ids)} tokens: {as_text(str(words))}")
+        self._words.caption(f"{len(ids)} tokens: {escape_markdown(str(words))}")
         if self._watched is not None and len(ids) > self._drawn:
             self._drawn = len(ids)
             self._draw_rows(tokenizer, self._watched)
 
-    def _draw_rows(self, tokenizer: PreTrainedTokenizerBase, watched: Watched) -> None:
-        kind, rows, ids = self._progress.seen(watched)
+    def _draw_rows(self, tokenizer: PreTrainedTokenizerBase, watched: HeadRef) -> None:
+        kind, rows, ids = self._progress.snapshot(watched)
         if not rows or self._below is None:
             return
         if self._picture is None:

@@ -1,0 +1,165 @@
+"""Query parameters: what a link restores is read and written here.
+
+    text = linked_text("Text", key="text")          # a widget, kept in step with ?text=...
+    layer = linked_index("Layer", 12, key="layer")  # ?layer=3
+    write("pins", "3.5,4.0")                        # a value without a widget
+
+Streamlit's own ``bind="query-params"`` does for any widget whose values are short, are written in
+the link as they are on screen, and cannot be out of range. The functions here are for the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Literal
+from urllib.parse import quote
+
+import streamlit as st
+from streamlit.errors import StreamlitAPIException
+
+# Servers and chat programs cut addresses off at 8 KB; the rest of the view needs some of it.
+LINK_BYTES = 6_000
+
+
+def read(name: str) -> str:
+    """The parameter's value; empty if the link has none."""
+    return st.query_params.get(name, "")
+
+
+def write(name: str, value: str | None) -> None:
+    """Put a value into the link; None removes it."""
+    if value is None:
+        st.query_params.pop(name, None)
+    else:
+        st.query_params[name] = value
+
+
+def linked_text(
+    label: str,
+    *,
+    key: str,
+    default: str = "",
+    height: int = 100,
+    placeholder: str = "",
+    help: str = "",
+) -> str:
+    """A text area whose text is in the link under ``key``, as long as the link can carry it."""
+    opened = _opened_link(key)
+    if opened is not None:
+        st.session_state[key] = opened
+    elif key not in st.session_state:
+        st.session_state[key] = default
+    with st.container():  # keeps the caption below its own box where boxes stand side by side
+        text = st.text_area(
+            label,
+            key=key,
+            height=height,
+            placeholder=placeholder,
+            help=help or None,
+            persist_state="session",
+        )
+        fits = len(quote(text)) <= LINK_BYTES
+        _follow_widget(key, text if fits and text != default else None)
+        if not fits:
+            st.caption(
+                ":material/link_off: Too long for a link, which carries the rest of the view."
+            )
+    return text
+
+
+def linked_choice(
+    draw: Callable[..., Any], label: str, titles: Mapping[str, str], *, key: str, **options: Any
+) -> str:
+    """A choice that the link carries by a short name, whatever it is called on the screen.
+
+    Args:
+        draw: ``st.pills`` or ``st.segmented_control``.
+        titles: name to title. The first name is the default and is left out of the link. Older
+            links hold titles, and still open.
+        options: more of ``draw``'s arguments.
+    """
+    names = list(titles)
+    opened = _opened_link(key)
+    if found := [name for name in names if opened in (name, titles[name])]:
+        st.session_state[key] = found[0]
+    if st.session_state.get(key) not in titles:
+        st.session_state[key] = names[0]
+    chosen: str = draw(
+        label,
+        names,
+        required=True,
+        key=key,
+        format_func=titles.__getitem__,
+        persist_state="session",
+        **options,
+    )
+    _follow_widget(key, None if chosen == names[0] else chosen)
+    return chosen
+
+
+def linked_index(label: str, n: int, *, key: str, help: str = "") -> int:
+    """A slider over 0 .. n-1 that is in the link; with one choice it is disabled."""
+    if n <= 1:
+        st.slider(label, 0, 1, disabled=True, key=f"{key}_only", help=help or None)
+        return 0
+    clamp(key, n - 1)
+    return st.slider(label, 0, n - 1, key=key, help=help or None, bind="query-params")
+
+
+def clamp(key: str, last: int) -> None:
+    """Lower a widget's value to ``last`` where a smaller model has no such index."""
+    if st.session_state.get(key, 0) > last:
+        st.session_state[key] = last
+
+
+def linked_integer(
+    where: Any,
+    label: str,
+    low: int,
+    high: int,
+    *,
+    key: str,
+    empty: bool = False,
+    **options: Any,
+) -> Any:
+    """An integer input that is in the link: ``low`` at first, or None where it may be empty.
+
+    Args:
+        where: the container to draw it in, or ``st`` itself.
+        options: more of ``st.number_input``'s arguments.
+    """
+    bind: Literal["query-params"] | None = "query-params"
+    if _is_infinite(read(key)):
+        # Streamlit reads "inf" and 1e400 in a link as numbers, and fails where it makes integers of
+        # them. This run's input is not bound, and the next run finds the parameter gone.
+        bind = None
+        with suppress(StreamlitAPIException):  # still bound to the input of the run before
+            del st.query_params[key]
+    value = None if empty else "min"
+    return where.number_input(label, low, high, value, key=key, bind=bind, **options)
+
+
+def _opened_link(key: str) -> str | None:
+    """The value of a link that was just opened or gone back to; None if the widget has it."""
+    value = st.query_params.get(key)
+    last = f"_link_{key}"
+    if value is None or value == st.session_state.get(last):
+        return None
+    st.session_state[last] = value
+    return value
+
+
+def _follow_widget(key: str, value: str | None) -> None:
+    """Write a widget's value to the link, if it changed."""
+    if value != st.query_params.get(key):
+        st.session_state[f"_link_{key}"] = value
+        write(key, value)
+
+
+def _is_infinite(text: str) -> bool:
+    try:
+        return math.isinf(float(text))
+    except ValueError:
+        return False
