@@ -1,43 +1,38 @@
-"""Where attnviz keeps things: what it would otherwise make again, and what a person has made."""
+"""The user's folders for attnviz: a cache that can be rebuilt, and data that cannot."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
+
+from platformdirs import PlatformDirs
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for attnviz; it may not exist yet.
+    """The folder for what can be made again; it may not exist yet.
 
-    ATTNVIZ_CACHE names it outright. Without that it is `attnviz` in %LOCALAPPDATA% on Windows, in
-    ~/Library/Caches on macOS, and in $XDG_CACHE_HOME or ~/.cache elsewhere.
+    $ATTNVIZ_CACHE if it is set. Otherwise `attnviz` in the user's cache folder: $XDG_CACHE_HOME or
+    ~/.cache on Linux, ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows.
     """
-    if chosen := os.environ.get("ATTNVIZ_CACHE"):
-        return Path(chosen).expanduser().resolve()
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "attnviz"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "attnviz"
-    xdg = os.environ.get("XDG_CACHE_HOME", "")  # the standard says to ignore a relative one
-    return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "attnviz"
+    return _from_environment("ATTNVIZ_CACHE") or _dirs().user_cache_path
 
 
 def data_folder(name: str, variable: str) -> Path:
-    """The user's folder for one kind of thing that a person has made; it may not exist yet.
+    """The folder for one kind of the user's own work; it may not exist yet.
 
     Args:
-        name: of the folder within attnviz's. variable: the environment's, which names it outright.
+        name: the folder's name within attnviz's data folder, e.g. ``"models"``: on Linux within
+            $XDG_DATA_HOME/attnviz or ~/.local/share/attnviz.
+        variable: the environment variable that overrides the whole path.
     """
-    if chosen := os.environ.get(variable):
-        return Path(chosen).expanduser().resolve()
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        base = Path(local) if local else Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        xdg = os.environ.get("XDG_DATA_HOME", "")
-        base = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".local" / "share"
-    return base / "attnviz" / name
+    return _from_environment(variable) or _dirs().user_data_path / name
+
+
+def _dirs() -> PlatformDirs:
+    # without opinion, there is no Cache folder within attnviz's on Windows
+    return PlatformDirs("attnviz", appauthor=False, opinion=False)
+
+
+def _from_environment(variable: str) -> Path | None:
+    chosen = os.environ.get(variable)
+    return Path(chosen).expanduser().resolve() if chosen else None

@@ -5,6 +5,9 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from platformdirs import windows
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
 
 from attnviz.errors import AttnVizError
 from attnviz.models import devices, limits, user_folders
@@ -66,11 +69,15 @@ def test_bytes_for_a_person(n_bytes: int, words: str) -> None:
 
 def test_the_cache_folder_of_each_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ATTNVIZ_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    # what Windows itself would say can only be learned there
+    monkeypatch.setattr(windows, "get_win_folder", windows.get_win_folder_from_env_vars)
     found = {}
-    for platform in ("linux", "darwin", "win32"):
-        monkeypatch.setattr("sys.platform", platform)
+    for platform, dirs in (("darwin", MacOS), ("win32", windows.Windows), ("linux", Unix)):
+        monkeypatch.setattr(user_folders, "PlatformDirs", dirs)
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)  # macOS follows it too where it is set
+        if platform == "linux":
+            monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
         found[platform] = user_folders.cache_folder()
     assert found["linux"] == tmp_path / "xdg" / "attnviz"
     assert found["darwin"] == Path.home() / "Library" / "Caches" / "attnviz"
