@@ -1,29 +1,39 @@
-"""Charts on the page, redrawn in place from one run to the next."""
+"""How a page shows a chart: redrawn in place from one run to the next, in the page's own colors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import altair
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.charts import compiled
 
 
 def draw_chart(
-    chart: altair.Chart, key: str, alt: str, on_select: Callable[[], None] | None = None
+    chart: altair.Chart,
+    key: str | None,
+    alt: str,
+    *,
+    width: Literal["content", "stretch"] = "content",
+    on_select: Callable[[], None] | None = None,
+    where: DeltaGenerator | None = None,
 ) -> None:
-    """One chart at its own size.
+    """Show a chart.
 
     Args:
-        key: the chart's name; the run after this one puts new numbers into the same picture.
+        key: the chart's name; the next run updates the chart with the same key in place.
         alt: what a screen reader says of it.
+        width: the chart's own, or that of its container.
         on_select: called when a cell was clicked, if the chart has a selection.
+        where: a placeholder to draw into, instead of the current container.
     """
-    # Without Streamlit's chart theme labels have the page's own text colour; its grey is too pale.
-    st.vega_lite_chart(
+    # Without Streamlit's chart theme labels have the page's own text color; its gray is too pale.
+    (where or st).vega_lite_chart(
         compiled(chart),
-        width="content",
+        width=width,
         theme=None,
         key=key,
         alt=alt,

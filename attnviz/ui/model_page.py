@@ -12,7 +12,7 @@ from attnviz.ui.error_display import attempt, escape_markdown
 from attnviz.ui.explore import focus, panels
 from attnviz.ui.generate import running as generation
 from attnviz.ui.generate.running import TraceRef
-from attnviz.ui.trace_cache import key_of, remembering
+from attnviz.ui.trace_cache import key_of, trace_memo
 from attnviz.ui.waiting import queue_status
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class ModelPage:
         st.session_state[_ABOUT] = escape_markdown(panels.summary(choice.name, model, trace))
         self._about.caption(st.session_state[_ABOUT], help=" ".join(model.notes) or None)
         seen = TraceRef(choice, request, key_of(trace))
-        return PageTrace(model, trace, seen, shown.start, report, remembering(trace, report))
+        return PageTrace(model, trace, seen, shown.start, report, trace_memo(trace, report))
 
     def watch(self, layer: int, head: int) -> None:
         """Whose rows are drawn the next time that the model writes."""

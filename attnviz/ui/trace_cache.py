@@ -1,4 +1,4 @@
-"""Which key of the cache a trace has, and values computed from it, cached under that key."""
+"""The cache key of each trace, and the values computed from a trace, cached under that key."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Weak: a trace that was dropped takes its key with it.
+# Weak references: a dropped trace takes its key along.
 _KEYS: weakref.WeakKeyDictionary[Trace, Key] = weakref.WeakKeyDictionary()
 
 
 def register(trace: Trace, key: Key) -> Trace:
-    """The trace, whose values are cached under this key from now on."""
+    """Set the key that the values of a trace are cached under; returns the trace."""
     _KEYS.setdefault(trace, key)
     return trace
 
@@ -32,23 +32,27 @@ def key_of(trace: Trace) -> Key:
 
 
 def cached(key: Key) -> Trace | None:
-    """The trace that is cached there, if it still is."""
+    """The trace cached under ``key``, if it is still there."""
     try:
         value = shared().values.get(key)
     except KeyError:
         return None
-    found: Trace = getattr(value, "trace", value)  # what a model wrote has one
-    return found
+    trace: Trace = getattr(value, "trace", value)  # a Generation holds its trace
+    return trace
 
 
-def remembering(trace: Trace, report: Report) -> Memo:
-    """How the values of a trace are come by: from the cache, else from the worker for views."""
-    its_key = _KEYS[trace]
+def trace_memo(trace: Trace, report: Report) -> Memo:
+    """The memo of a trace: values come from the cache, or are computed by the executor for views.
 
-    def remember(key: Key, make: Callable[[], T]) -> T:
+    memo = trace_memo(trace, report)
+    norms = memo(("norms",), lambda: residual_norms(trace, layer=0))
+    """
+    trace_key = _KEYS[trace]
+
+    def memo(key: Key, make: Callable[[], T]) -> T:
         values = shared().values
-        values.touch(its_key)  # a trace that is looked at is used
-        found: T = shared().views.run((*its_key, *key), lambda job: make(), values, report)
-        return found
+        values.touch(trace_key)  # a trace whose values are used is in use
+        value: T = shared().views.run((*trace_key, *key), lambda job: make(), values, report)
+        return value
 
-    return remember
+    return memo

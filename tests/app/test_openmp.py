@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from attnviz.train import jobs
-from attnviz.train.job import FILE
+from attnviz.train.job import SETTINGS_FILE
 from attnviz.train.tasks import find
 from attnviz.train.tasks.task import settings_for
 
@@ -57,7 +57,7 @@ def test_the_apps_threads_sleep_while_they_wait(script: str) -> None:
 def test_a_trainings_threads_sleep_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATTNVIZ_JOBS", str(tmp_path))
     job = jobs.create(settings_for(find("copy")))
-    assert policy(TRAINING.format(str(job.folder / FILE))) == "PASSIVE"
+    assert policy(TRAINING.format(str(job.folder / SETTINGS_FILE))) == "PASSIVE"
 
 
 def test_a_persons_own_setting_stays() -> None:

@@ -24,7 +24,7 @@ from attnviz.canvas.naming import layer_name, token_names, trace_id
 from attnviz.ui.canvas import canvas, canvas_state
 from attnviz.ui.error_display import attempt
 from attnviz.ui.explore import focus
-from attnviz.ui.trace_cache import remembering
+from attnviz.ui.trace_cache import trace_memo
 from attnviz.ui.waiting import no_report, queue_status
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def draw(shown: Head) -> None:
         if view in FORMULAS:
             st.latex(FORMULAS[view], width="content")
         waiting = st.empty()
-    remember = remembering(trace, queue_status(waiting, "Drawing"))
+    remember = trace_memo(trace, queue_status(waiting, "Drawing"))
     key = f"canvas_{_PLACES.get(view, view.lower())}"
     place = _in_link(shown, canvas_state(key))
     payload = attempt(lambda: _payload(shown, place, remember))
@@ -108,7 +108,7 @@ def draw(shown: Head) -> None:
     if view in _VECTORS and (rows := _rows(shown)) != slice(0, _tokens(shown)):
         of = f"{_tokens(shown):,}, around the one in focus."
         st.caption(f"Tokens {rows.start:,} to {rows.stop - 1:,} of {of}")
-    later = remembering(trace, no_report)  # no page is there when a file is made
+    later = trace_memo(trace, no_report)  # no page is there when a file is made
     title = f"{view} of {layer_name(trace, layer.index)}, head {head}"
     name = f"layer{layer.index}-head{head}-{view.lower()}"
     with st.container(horizontal=True):

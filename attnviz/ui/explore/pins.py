@@ -10,7 +10,7 @@ import streamlit as st
 from attnviz.canvas import map_payload
 from attnviz.canvas.naming import layer_name
 from attnviz.ui.canvas import canvas, canvas_state
-from attnviz.ui.trace_cache import remembering
+from attnviz.ui.trace_cache import trace_memo
 from attnviz.ui.waiting import no_report
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _pinned_head(seen: TraceRef, held: list[tuple[int, int]], i: int, j: int) ->
             _pin([pin for pin in held if pin != (i, j)])
             st.rerun()
     key = f"pin_{i}_{j}"
-    remember = remembering(trace, no_report)
+    remember = trace_memo(trace, no_report)
     payload = map_payload(trace, i, j, canvas_state(key).view, memo=remember)
     canvas(payload, key=key, height=PIN_HEIGHT, compact=True)
 

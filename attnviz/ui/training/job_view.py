@@ -24,7 +24,7 @@ from attnviz.train.settings import Limits
 from attnviz.ui.canvas import canvas, canvas_state
 from attnviz.ui.error_display import attempt, escape_markdown, show_error
 from attnviz.ui.shared import shared
-from attnviz.ui.trace_cache import register, remembering
+from attnviz.ui.trace_cache import register, trace_memo
 from attnviz.ui.waiting import no_report
 
 LOOK_SECONDS = 1.5
@@ -228,7 +228,7 @@ def heads(job: Job) -> None:
 
 def _drawn(trace: Trace) -> None:
     selected = canvas_state("train_grid").selected or (len(trace.layers) - 1, 0)
-    remember = remembering(trace, no_report)
+    remember = trace_memo(trace, no_report)
     grid = replace(remember(("grid",), lambda: grid_payload(trace)), selected=selected)
     canvas(grid, key="train_grid", height=_grid_height(trace))
     one_head(trace, *selected, key="train_head")
@@ -269,7 +269,7 @@ def one_head(
         return
     window = slice(0, WINDOW)
     try:
-        matrix = remembering(trace, no_report)(
+        matrix = trace_memo(trace, no_report)(
             ("pairs", layer, head, WINDOW),
             lambda: matrices.attention(trace, layer, head, "weights", window, window),
         )
