@@ -1,4 +1,4 @@
-"""Token labels on axes, told apart by position: the same word twice is two rows."""
+"""Titles and axes of token labels: positions, so that a repeated token is two rows."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-import altair as alt
-
-_CHARACTER = 6.5  # px, the width of an average character at the labels' size
-_ROOM: Final = 84  # px, the longest label drawn; a longer one ends in an ellipsis
-_LEGIBLE: Final = 11  # px, the smallest pitch at which every label can be drawn
+_CHARACTER_PX: Final = 6.5  # average width of a character at the labels' font size
+_LABEL_PX: Final = 84  # the longest label drawn; a longer one ends in an ellipsis
+_LEGIBLE_PX: Final = 11  # the smallest pitch at which every label can be drawn
 
 
-def axis(labels: Sequence[str], title: str | None, pitch: float, *, orient: str) -> dict[str, Any]:
+def token_axis(
+    labels: Sequence[str], title: str | None, pitch: float, *, orient: str
+) -> dict[str, Any]:
     """A Vega-Lite axis over the positions 0 .. n-1 that shows ``labels`` for them.
 
     Args:
-        labels: what to write at each position; repeats are fine.
-        pitch: pixels from one position to the next; labels thin out when it is small.
+        labels: the text at each position; repeats are fine.
+        pitch: pixels from one position to the next; labels are thinned out where it is small.
         orient: "left" for rows, "top" for columns.
     """
     if all(label == str(i) for i, label in enumerate(labels)):
-        # Numbers say themselves, so that a matrix that only grows keeps its specification.
+        # Plain numbers need no list of labels, so a matrix that grows keeps its specification.
         return _axis(title, orient)
-    longest = max((len(label) for label in labels), default=0) * _CHARACTER
+    longest = max((len(label) for label in labels), default=0) * _CHARACTER_PX
     return _axis(title, orient) | {
         "labelExpr": f"{json.dumps(list(labels))}[datum.value]",
         "labelAngle": -45 if orient == "top" and longest > pitch else 0,
-        "labelLimit": _ROOM,
-        "labelOverlap": False if pitch >= _LEGIBLE else "greedy",
+        "labelLimit": _LABEL_PX,
+        "labelOverlap": False if pitch >= _LEGIBLE_PX else "greedy",
     }
 
 
@@ -47,21 +47,23 @@ def _axis(title: str | None, orient: str) -> dict[str, Any]:
     }
 
 
-def heading(title: str | None, subtitle: str | None = None) -> Any:
-    """A small title above the picture with a quieter line below it, or none."""
+def heading(title: str | None, subtitle: str | None = None) -> dict[str, Any]:
+    """The ``title`` property: a small title with a quieter line below it; empty without one."""
     if title is None:
-        return alt.Undefined
+        return {}
     return {
-        "text": title,
-        "subtitle": subtitle or "",
-        "anchor": "start",
-        "fontSize": 13,
-        "subtitleFontSize": 12,
-        "subtitleColor": "gray",
-        "offset": 8,
+        "title": {
+            "text": title,
+            "subtitle": subtitle or "",
+            "anchor": "start",
+            "fontSize": 13,
+            "subtitleFontSize": 12,
+            "subtitleColor": "gray",
+            "offset": 8,
+        }
     }
 
 
-def positioned(labels: Sequence[str]) -> list[str]:
-    """Labels for hovering: the position, and the word where it says more than the position."""
+def hover_labels(labels: Sequence[str]) -> list[str]:
+    """Labels for tooltips: the position, and the text where it says more than the position."""
     return [str(i) if label == str(i) else f"{i} · {label}" for i, label in enumerate(labels)]

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-import altair
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from attnviz.charts import compiled
+from attnviz.charts import Chart
 
 
 def draw_chart(
-    chart: altair.Chart,
+    chart: Chart,
     key: str | None,
     alt: str,
     *,
@@ -32,7 +31,7 @@ def draw_chart(
     """
     # Without Streamlit's chart theme labels have the page's own text color; its gray is too pale.
     (where or st).vega_lite_chart(
-        compiled(chart),
+        chart.vega_lite(),
         width=width,
         theme=None,
         key=key,

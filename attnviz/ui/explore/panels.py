@@ -183,7 +183,7 @@ def predictions(model: Model, trace: Trace, at: Focus | None, remember: Memo) ->
     )
     # Without Streamlit's chart theme labels have the page's own text colour; its grey is too pale.
     st.vega_lite_chart(
-        charts.compiled(chart),
+        chart.vega_lite(),
         width="stretch",
         theme=None,
         alt=f"The likeliest token is {words[0]}",

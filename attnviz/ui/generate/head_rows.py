@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-import altair as alt
 import numpy as np
 import streamlit as st
 
@@ -73,7 +72,7 @@ class HeadRows:
         self.newest.extend(Row(first + i, row) for i, row in enumerate(weights))
 
 
-def picture(rows: Sequence[Row], queries: Sequence[str], keys: Sequence[str]) -> alt.Chart:
+def picture(rows: Sequence[Row], queries: Sequence[str], keys: Sequence[str]) -> charts.Chart:
     """The rows as a heatmap. Keys long ago share a column, whose weight is the sum of theirs.
 
     Args:
@@ -115,7 +114,7 @@ class Picture:
     def show(self, rows: Sequence[Row], queries: Sequence[str], keys: Sequence[str]) -> None:
         """See `picture`."""
         self._place.vega_lite_chart(
-            charts.compiled(picture(rows, queries, keys)),
+            picture(rows, queries, keys).vega_lite(),
             width="content",
             theme=None,
             alt=f"Attention of the newest {len(rows)} tokens",

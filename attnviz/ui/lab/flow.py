@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-import altair as alt
 import streamlit as st
 
 from attnviz.analysis.export import stage_labels
 from attnviz.analysis.lab import Lab
-from attnviz.charts import Palette, heatmap, heatmaps, nice_domain
+from attnviz.charts import Chart, Palette, heatmap, heatmaps, nice_domain
 from attnviz.nn import AttentionConfig, AttentionSteps, Stage
 from attnviz.ui.charting import draw_chart
 
@@ -148,7 +147,7 @@ def picture(
     *,
     select: str | None = None,
     picked: tuple[int, int, int] | None = None,
-) -> alt.Chart:
+) -> Chart:
     """One stage as a heatmap of one head, or of all of them side by side.
 
     Args:

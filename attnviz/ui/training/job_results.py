@@ -68,7 +68,9 @@ def results(job: Job) -> None:
         value_title="bits",
         palette="sequential",
     )
-    st.altair_chart(chart, width="content", key="change", alt="Change of each layer and head")
+    st.vega_lite_chart(
+        chart.vega_lite(), width="content", key="change", alt="Change of each layer and head"
+    )
     for layer, head in found.most_changed(MOST_CHANGED):
         value = found.divergence[layer, head]
         st.markdown(f"**{names[layer]}, head {head}** changed by {value:.2g} bits")
@@ -101,8 +103,8 @@ def _predictions(title: str, found: tuple[Prediction, ...], what: str) -> None:
         domain=(0.0, 1.0),
     )
     chart = chart.properties(height=150, autosize={"type": "fit", "contains": "padding"})
-    st.altair_chart(
-        chart,
+    st.vega_lite_chart(
+        chart.vega_lite(),
         width="stretch",
         key=title,
         alt=f"{title} the training: {shown[0].token} is likeliest",

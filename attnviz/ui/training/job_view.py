@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import altair as alt
 import numpy as np
 import streamlit as st
 
@@ -29,7 +28,7 @@ from attnviz.ui.waiting import no_report
 
 LOOK_SECONDS = 1.5
 CROWDED = 100  # points of a curve, over which they are drawn small
-WINDOW = 64  # positions a side; an Altair heatmap of more cells is slow to draw
+WINDOW = 64  # positions a side; a Vega-Lite heatmap of more cells is slow to draw
 BESIDE = 8  # layers up to which all heads stand beside the curves, and not below them
 CELLS, LABELS, LEGEND = 340, 90, 60  # px of a head's map
 _BADGES = {
@@ -164,41 +163,49 @@ def curves(happened: tuple[Event, ...]) -> None:
     held_out = np.full(len(x), np.nan)
     for e in looks:
         held_out[np.searchsorted(x, e["step"]).clip(max=len(x) - 1)] = _or_nan(e.get("loss"))
-    chart = charts.lines(
-        {"training": loss, "held out": held_out}, x=x, x_title="step", y_title="loss, in nats"
-    )
-    _draw(chart, 300, "loss", f"Loss over steps; the newest is {loss[-1]:.4g}")
+    newest = f"Loss over steps; the newest is {loss[-1]:.4g}"
+    series = {"training": loss, "held out": held_out}
+    _draw(series, x, "loss, in nats", height=300, key="loss", alt=newest)
     if looks:
         right = {"tokens": [e["accuracy"] for e in looks]}
         if all(e["exact"] == e["accuracy"] for e in looks):  # each example has one answer
             right = {"answers": right["tokens"]}
         elif any(e["exact"] for e in looks):  # of running text nothing is right as a whole
             right["whole answers"] = [e["exact"] for e in looks]
-        chart = charts.lines(
-            right,
-            x=[e["step"] for e in looks],
-            x_title="step",
-            y_title="right, held out",
-            domain=(0.0, 1.0),
-        )
-        newest = f"{looks[-1]['accuracy']:.1%}"
-        _draw(chart, 260, "accuracy", f"Right on held-out data; the newest is {newest}")
+        at = np.array([e["step"] for e in looks])
+        newest = f"Right on held-out data; the newest is {looks[-1]['accuracy']:.1%}"
+        _draw(right, at, "right, held out", (0.0, 1.0), height=260, key="accuracy", alt=newest)
 
 
 def _or_nan(value: float | None) -> float:
     return np.nan if value is None else value
 
 
-def _draw(chart: alt.Chart, height: int, key: str, alt: str) -> None:
-    """A curve over whole steps, as wide as its place."""
-    chart.data = chart.data.filter(chart.data["value"].is_valid())  # a line from look to look
-    if len(chart.data) > CROWDED:
-        chart.mark = chart.mark | {"point": {"size": 9}}
-    chart.encoding["x"]["axis"]["format"] = ",d"
-    chart.encoding["color"]["legend"] = {"title": None, "orient": "top"}
-    chart = chart.properties(autosize={"type": "fit", "contains": "padding"}, height=height)
+def _draw(
+    series: Mapping[str, np.ndarray | Sequence[float]],
+    steps: np.ndarray,
+    y_title: str,
+    domain: tuple[float, float] | None = None,
+    *,
+    height: int,
+    key: str,
+    alt: str,
+) -> None:
+    """Curves over training steps, as wide as the column."""
+    n_points = sum(int(np.isfinite(values).sum()) for values in series.values())
+    chart = charts.lines(
+        series,
+        x=steps,
+        x_title="step",
+        x_format=",d",
+        y_title=y_title,
+        domain=domain,
+        point_size=9 if n_points > CROWDED else 24,
+        bridge_gaps=True,  # a line from evaluation to evaluation
+        legend="top",
+    ).properties(autosize={"type": "fit", "contains": "padding"}, height=height)
     with st.container(width=480):  # less where its place is narrower
-        st.altair_chart(chart, width="stretch", key=key, alt=alt)
+        st.vega_lite_chart(chart.vega_lite(), width="stretch", key=key, alt=alt)
 
 
 def opened(path: str, changed: float) -> snapshots.Snapshot:
@@ -292,4 +299,4 @@ def one_head(
     )
     with st.container(width=cell * n_cols + LABELS + LEGEND):
         words = f"Weights of {layer_name(trace, layer).lower()}, head {head}"
-        st.altair_chart(chart, width="stretch", key=key, alt=words)
+        st.vega_lite_chart(chart.vega_lite(), width="stretch", key=key, alt=words)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import altair as alt
 import numpy as np
 import pytest
 
-from attnviz.charts import bars, lines
+from attnviz.charts import Chart, bars, lines
+from tests.unit.charts.vega import validated
 
 
-def points(chart: alt.Chart) -> list[dict[str, Any]]:
-    (rows,) = chart.to_dict()["datasets"].values()
+def points(chart: Chart) -> list[dict[str, Any]]:
+    (rows,) = validated(chart)["datasets"].values()
     return rows
 
 

@@ -5,28 +5,27 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import altair as alt
 import numpy as np
 import pytest
 
-from attnviz.charts import heatmap, heatmaps
+from attnviz.charts import Chart, heatmap, heatmaps
+from tests.unit.charts.vega import validated
 
 WORDS = ("the", "cat", "saw", "the", 'a "quoted" <b>\\word')
 
 
-def cells(chart: alt.Chart) -> list[dict[str, Any]]:
-    (rows,) = chart.to_dict()["datasets"].values()
+def cells(chart: Chart) -> list[dict[str, Any]]:
+    (rows,) = validated(chart)["datasets"].values()
     return rows
 
 
-def specification(chart: alt.Chart) -> str:
-    whole = chart.to_dict()
-    name = whole["data"].pop("name")
+def specification(chart: Chart) -> str:
+    whole = validated(chart)
     del whole["datasets"]
-    return json.dumps(whole, sort_keys=True).replace(name, "")
+    return json.dumps(whole, sort_keys=True)
 
 
-def drawn(chart: alt.Chart, shape: tuple[int, ...]) -> np.ndarray:
+def drawn(chart: Chart, shape: tuple[int, ...]) -> np.ndarray:
     """The chart's numbers put back into an array, by position."""
     array = np.full(shape, np.nan)
     for cell in cells(chart):
@@ -45,11 +44,12 @@ def test_the_same_word_twice_is_two_positions() -> None:
     labels = {(c["row"], c["row label"]) for c in cells(chart)}
     assert {(0, "0 · the"), (3, "3 · the")} <= labels
     assert len(labels) == 5
-    assert chart.to_dict()["encoding"]["y"]["field"] == "row"  # and not its label
+    assert validated(chart)["encoding"]["y"]["field"] == "row"  # and not its label
 
 
 def test_labels_survive_quoting() -> None:
-    expression = heatmap(np.eye(5), WORDS, WORDS).to_dict()["encoding"]["x"]["axis"]["labelExpr"]
+    chart = heatmap(np.eye(5), WORDS, WORDS)
+    expression = validated(chart)["encoding"]["x"]["axis"]["labelExpr"]
     assert json.loads(expression.removesuffix("[datum.value]")) == list(WORDS)
 
 
@@ -85,7 +85,7 @@ def test_the_room_taken_depends_on_the_shape_alone() -> None:
     sizes = {
         (chart["width"], chart["height"])
         for chart in (
-            heatmap(np.full((3, 40), v), "abc", [str(i) for i in range(40)]).to_dict()
+            validated(heatmap(np.full((3, 40), v), "abc", [str(i) for i in range(40)]))
             for v in (0.0, 1e-9, 5e6)
         )
     }
@@ -93,7 +93,7 @@ def test_the_room_taken_depends_on_the_shape_alone() -> None:
 
 
 def test_colours_cover_the_domain_evenly() -> None:
-    scale = heatmap(np.array([[-1.1, 0.2]]), "a", "bc", palette="diverging").to_dict()
+    scale = validated(heatmap(np.array([[-1.1, 0.2]]), "a", "bc", palette="diverging"))
     domain = scale["encoding"]["color"]["scale"]["domain"]
     assert domain == [-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5]
     legend = scale["encoding"]["color"]["legend"]
@@ -110,7 +110,7 @@ def test_panels_keep_their_numbers_apart() -> None:
     values = np.random.default_rng(1).random((3, 5, 5))
     chart = heatmaps(values, WORDS, WORDS, ["head 0", "head 1", "head 2"], select="pick")
     assert np.array_equal(drawn(chart, (3, 5, 5)), values)
-    assert chart.to_dict()["params"][0]["select"]["fields"][-1] == "panel"
+    assert validated(chart)["params"][0]["select"]["fields"][-1] == "panel"
 
 
 def test_one_mask_serves_every_panel() -> None:
