@@ -19,6 +19,7 @@ from attnviz.analysis.positions import Positions, tokens_of
 from attnviz.analysis.reading import Reading
 from attnviz.analysis.spread import spread
 from attnviz.trace import Trace
+from attnviz.trace.compute import row_blocks
 from attnviz.trace.structure import Kind
 
 
@@ -116,7 +117,7 @@ def baselines(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetrics, ...
         return tuple(HeadMetrics(layer, h, kind, dict.fromkeys(METRICS)) for h in range(H))
     tokens = tokens_of(trace, layer, item, held.device)
     means = Means(tokens)
-    for rows in overviews.strips(n_q, overviews.CELLS // (n_k * H), 1):
+    for rows in row_blocks(n_q, n_k, H):
         lo, hi = held.key_range(item, rows)
         hidden = held.masked(item, heads, rows, slice(lo, hi))
         if hidden is None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
+from attnviz.trace import pooling
 from attnviz.trace.compute import LayerRecord, WeightsRecord, outputs, row_blocks
-
-Reduce = Literal["max", "mean"]
+from attnviz.trace.pooling import Reduce
 
 _ALL = slice(None)
 
@@ -92,19 +89,19 @@ class AttentionMap:
         The squares have a side of ceil(max(n_q, n_k) / size), the last of a row or column may be
         smaller: the number is exact for the weights that it stands for.
         """
-        side = max(1, -(-max(self.n_q, self.n_k) // size))
-        out = torch.zeros(-(-self.n_q // side), -(-self.n_k // side), device=self._device)
-        step = max(side, row_step(self.n_k) // side * side)
-        for i in range(0, self.n_q, step):
-            rows = slice(i, min(i + step, self.n_q))
-            lo, hi = self._layer.key_range(self._item, rows)
-            lo = lo // side * side  # whole squares
-            w = self._layer.weights(self._item, self._heads, rows, lo, hi)[0]  # (r, hi - lo)
-            pooled = _pool(w, side, reduce)
-            if reduce == "mean":  # a last, smaller square is the mean of what it has
-                pooled = pooled / _counts(rows, lo, hi, self.n_k, side, w.device)
-            out[i // side :, lo // side :][: pooled.shape[0], : pooled.shape[1]] = pooled
-        return out
+        side = pooling.side_for(self.n_q, self.n_k, size)
+        blocks = pooling.blocks(self._layer, self._heads, self._item, side)
+        out = pooling.canvas_for(self._layer, side)[:1]  # (1, R, C)
+        if reduce == "max":
+            for block in blocks:
+                pooling.pool_into(out, block, side)
+            return out[0]
+        out = out.zero_()
+        for block in blocks:
+            sums = pooling.pool_sum(block.weights, side)
+            part = out[:, block.rows.start // side :, block.lo // side :]
+            part[:, : sums.shape[1], : sums.shape[2]] += sums
+        return out[0] / pooling.square_sizes(self.n_q, self.n_k, side, out.device)
 
     def output(self, rows: slice = _ALL) -> Tensor:
         """(n_q, d_v): weights @ V.
@@ -142,11 +139,6 @@ class AttentionMap:
         return t[self._item, heads][0]
 
 
-def row_step(n_k: int) -> int:
-    """Rows whose scores fit into one block."""
-    return next(row_blocks(1 << 62, n_k)).stop
-
-
 def _within(rows: slice, n_k: int) -> list[slice]:
     """``rows`` in blocks of bounded memory."""
     blocks = row_blocks(rows.stop - rows.start, n_k)
@@ -158,25 +150,3 @@ def _bounds(s: slice, n: int) -> slice:
     if step != 1:
         raise AttnVizError("A tile's rows and columns are ranges.", "Use a slice without a step.")
     return slice(start, max(start, stop))
-
-
-def _pool(w: Tensor, side: int, reduce: Reduce) -> Tensor:
-    """(ceil(r / side), ceil(c / side)) maxima or sums of squares."""
-    r, c = w.shape
-    if r % side or c % side:
-        nothing = -torch.inf if reduce == "max" else 0.0
-        w = F.pad(w, (0, -c % side, 0, -r % side), value=nothing)
-    cells = w.view(w.shape[0] // side, side, w.shape[1] // side, side)  # (R, side, C, side)
-    if reduce == "max":
-        return cells.amax(dim=3).amax(dim=1)
-    return cells.sum(dim=3).sum(dim=1)
-
-
-def _counts(rows: slice, lo: int, hi: int, n_k: int, side: int, device: torch.device) -> Tensor:
-    """(R, C): how many cells each square has."""
-
-    def lengths(start: int, stop: int, n: int) -> Tensor:
-        edges = torch.arange(start, stop, side, device=device)
-        return (torch.clamp(edges + side, max=n) - edges).float()
-
-    return lengths(rows.start, rows.stop, rows.stop)[:, None] * lengths(lo, hi, n_k)[None, :]

@@ -54,7 +54,6 @@ def both():
 def cells(request, monkeypatch):
     """Everything in one block, and in blocks of a few rows."""
     if request.param:
-        monkeypatch.setattr(overviews, "CELLS", request.param)
         monkeypatch.setattr(compute, "CELLS", request.param)
         monkeypatch.setattr(reading, "TILE", request.param)
         monkeypatch.setattr(reading, "ROWS", 3)

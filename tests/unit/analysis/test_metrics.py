@@ -28,7 +28,7 @@ from transformers import (
 )
 
 import attnviz
-from attnviz.analysis import heads, matrices, overviews, reading
+from attnviz.analysis import heads, matrices, reading
 from attnviz.analysis.metrics import METRICS, metric, table
 from attnviz.analysis.positions import Positions
 from attnviz.canvas import grid_payload, wire
@@ -166,7 +166,6 @@ def trace(request: pytest.FixtureRequest) -> Trace:
 def cells(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything in one block, and in blocks of a few rows."""
     if request.param:
-        monkeypatch.setattr(overviews, "CELLS", request.param)
         monkeypatch.setattr(compute, "CELLS", request.param)
         monkeypatch.setattr(reading, "TILE", request.param)
         monkeypatch.setattr(reading, "ROWS", 3)
