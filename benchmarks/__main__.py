@@ -7,7 +7,16 @@ import sys
 
 from benchmarks.figure import show
 
-NAMES = ("trace", "grid", "contention", "canvas", "lab_rerun", "training", "memory_walk")
+NAMES = (
+    "trace",
+    "grid",
+    "contention",
+    "canvas",
+    "lab_rerun",
+    "rerun_bytes",
+    "training",
+    "memory_walk",
+)
 
 for name in sys.argv[1:] or NAMES:
     benchmark = importlib.import_module(f"benchmarks.{name}")

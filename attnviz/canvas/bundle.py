@@ -1,30 +1,20 @@
-"""The canvas's own files, and a page that needs nothing else."""
+"""The canvas's browser files, and HTML pages that need nothing else."""
 
 from __future__ import annotations
 
 import base64
 import html
 import re
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-_HERE = Path(__file__).parent
-
+ASSETS = Path(__file__).parent / "js"  # what the server hands out: modules and a style sheet
 HTML = '<div class="canvas-root"></div>\n'
 
-# A module comes after those it imports.
-MODULES = (
-    "payload", "numbers", "colours", "dom", "stage", "pictures", "shading", "viewport", "axes",
-    "asking", "mapkeys", "reading", "map", "gridlayout", "grid", "links", "linepaint", "lines",
-    "neuronpaint", "neuron", "stripdraw", "stripflow", "striptint", "stripkeys", "strip", "main",
-)  # fmt: skip
-
-_IMPORT = re.compile(r"^import\s*\{[^}]*\}\s*from\s*\"\./\w+\.js\";\n", re.MULTILINE)
+_ENTRY = "main"  # its default export mounts a canvas
+_IMPORT = re.compile(r'^import\s*\{[^}]*\}\s*from\s*"\./(\w+)\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
-_REMARK = re.compile(
-    r"^\s*(?://.*|/\*\*(?:[^*]|\*(?!/))*\*/)\s*?\n", re.MULTILINE
-)  # on lines of its own
-_INDENT = re.compile(r"^[ ]+", re.MULTILINE)
 
 
 class Payload(Protocol):
@@ -34,23 +24,31 @@ class Payload(Protocol):
 
 
 def script() -> str:
-    """The component's modules as one: a component that isn't installed has one string of code.
+    """All modules as one, for a page that stands alone.
 
-    Every file is an ES module of its own with plain named imports from its neighbours; here they
-    share one scope, so those imports and the word ``export`` go. Top-level names are unique. The
-    string travels with every canvas of every rerun, so remarks and wide indents stay at home.
+    Every file is an ES module with plain named imports from its neighbors. Here they share one
+    scope: each follows those it imports, and import statements and the word ``export`` go.
+    Top-level names are unique over all files.
     """
-    parts = []
-    for name in MODULES:
-        text = (_HERE / "js" / f"{name}.js").read_text(encoding="utf-8")
-        code = _EXPORT.sub("", _IMPORT.sub("", text))
-        parts.append(_INDENT.sub(" ", _REMARK.sub("", code)))
-    return "\n".join(parts)
+    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", _source(name))) for name in modules())
+
+
+@cache
+def modules(entry: str = _ENTRY) -> tuple[str, ...]:
+    """``entry`` and all that it imports, each after its own imports."""
+    order: dict[str, None] = {}
+    for name in _IMPORT.findall(_source(entry)):
+        order |= dict.fromkeys(modules(name))
+    return (*order, entry)
 
 
 def style() -> str:
-    """The component's style sheet."""
-    return (_HERE / "canvas.css").read_text(encoding="utf-8")
+    """The style sheet."""
+    return (ASSETS / "canvas.css").read_text(encoding="utf-8")
+
+
+def _source(module: str) -> str:
+    return (ASSETS / f"{module}.js").read_text(encoding="utf-8")
 
 
 def as_html(payload: Payload, title: str, height: int = 760) -> str:

@@ -65,7 +65,9 @@ class CanvasInstance {
   }
 }
 
-/** @param {any} component */
+/** @typedef {{data: any, parentElement: any, setStateValue: (name: string, value: any) => void}} Component */
+
+/** @param {Component} component @returns {() => void} cleanup */
 export default function (component) {
   const root = component.parentElement.querySelector(".canvas-root");
   let instance = instances.get(root);

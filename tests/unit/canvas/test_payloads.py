@@ -313,12 +313,13 @@ def test_what_a_browser_says_is_read_with_suspicion():
 
 def test_the_modules_make_one_script():
     """Every module is in it once, after those it imports; no import is left, and no name twice."""
-    folder = bundle._HERE / "js"
-    assert {file.stem for file in folder.glob("*.js")} == set(bundle.MODULES)
-    for place, name in enumerate(bundle.MODULES):
+    folder, modules = bundle.ASSETS, bundle.modules()
+    assert {file.stem for file in folder.glob("*.js")} == {"component", *modules}
+    assert len(modules) == len(set(modules))
+    for place, name in enumerate(modules):
         text = (folder / f"{name}.js").read_text()
         for other in re.findall(r'from "\./(\w+)\.js"', text):
-            assert bundle.MODULES.index(other) < place, f"{name} imports {other}"
+            assert modules.index(other) < place, f"{name} imports {other}"
     code = bundle.script()
     assert not re.search(r"^\s*import\b", code, re.MULTILINE)
     assert re.findall(r"^export .*", code, re.MULTILINE) == [
