@@ -1,4 +1,9 @@
-"""A checkpoint folder, looked at and checked before any of it is loaded."""
+"""A checkpoint folder, checked before any of it is loaded.
+
+Types, sizes and file names are compared with what attnviz and transformers can load. What only a
+look into the files can tell is left to others: `safetensors_header`, `config_check` and
+`tokenizer_check`.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +21,13 @@ from transformers import CONFIG_MAPPING
 
 from attnviz.errors import AttnVizError
 from attnviz.models import bounded_json, config_check
+from attnviz.models.model_files import file_stamp
 from attnviz.models.safetensors_header import StoredTensor, header_bytes, read_header
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".joblib")
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".joblib")
 MAX_JSON = 16 * 2**20  # the index of the largest sharded models is a few MB
-MAX_SIDE = 128 * 2**20  # the tokenizers of the largest vocabularies take some 30 MB
-# What the readers of tokenizers, processors and generation settings open, whole and without bounds.
+MAX_VOCABULARY = 128 * 2**20  # the tokenizers of the largest vocabularies take some 30 MB
+# Files that transformers reads whole, of any size: vocabularies, then settings.
 VOCABULARIES = (
     *("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model"),
     *("vocab.json", "vocab.txt", "merges.txt", "tekken.json", "chat_template.jinja"),
@@ -31,10 +37,10 @@ SETTINGS = (
     *("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
     *("generation_config.json", "chat_template.json"),
 )
-MAX_PARTS = 2_000  # weight files
+MAX_SHARDS = 2_000
 
-# What a config could use to have other code or files used than the ones checked here.
-INSTRUCTIONS = frozenset(
+# Entries of a config that make transformers load other code or files than those checked here.
+REDIRECTIONS = frozenset(
     {
         "auto_map",
         "custom_pipelines",
@@ -53,9 +59,6 @@ INSTRUCTIONS = frozenset(
 )
 
 
-FileStamp = tuple[tuple[str, int, int, int], ...]
-
-
 @dataclass(frozen=True)
 class CheckpointFolder:
     """A checked checkpoint folder.
@@ -64,10 +67,10 @@ class CheckpointFolder:
         path: the folder.
         config: config.json without the entries that point to code or other files.
         weights: the safetensors files.
-        n_tensors: how many tensors they hold.
-        n_elements: numbers in all of these together.
-        dtype: the format of most of the floating-point ones.
-        revision: changes when one of the files does; names the content in cache keys.
+        n_tensors: the number of tensors in them that are not empty.
+        n_elements: the number of elements of all tensors together.
+        dtype: the most frequent floating-point format, by elements.
+        revision: identifies the content in cache keys; it changes when one of the files does.
         notes: sentences to show.
     """
 
@@ -82,7 +85,7 @@ class CheckpointFolder:
 
 
 def inspect(path: Path) -> CheckpointFolder:
-    """Check the folder at `path`: its config, its weight files' headers, its declared config_check.
+    """Check the folder ``path``: its config, its weight files' headers, its declared sizes.
 
     Raises:
         AttnVizError: no model there, weights in pickle files, a damaged file, an unknown or
@@ -90,13 +93,13 @@ def inspect(path: Path) -> CheckpointFolder:
     """
     if not (path / "config.json").is_file():
         raise _no_model(path)
-    _check_side_files(path)
+    _check_file_sizes(path)
     raw = read_json(path / "config.json")
     weights = _weight_files(path)
     tensors = [tensor for file in weights for tensor in read_header(file)]
     n_elements = sum(tensor.n_elements for tensor in tensors)
     notes = _check_type(raw)
-    config = _without_instructions(raw)
+    config = _without_redirections(raw)
     n_tensors = sum(tensor.n_elements > 0 for tensor in tensors)
     config_check.check(config, n_tensors, n_elements)
     return CheckpointFolder(
@@ -111,11 +114,11 @@ def inspect(path: Path) -> CheckpointFolder:
     )
 
 
-def _check_side_files(path: Path) -> None:
-    """Refuse settings and vocabularies of a size that their readers have no bound for."""
-    for names, most in ((VOCABULARIES, MAX_SIDE), (SETTINGS, MAX_JSON)):
+def _check_file_sizes(path: Path) -> None:
+    """Refuse vocabularies and settings that are too large; their readers have no bound."""
+    for names, max_bytes in ((VOCABULARIES, MAX_VOCABULARY), (SETTINGS, MAX_JSON)):
         for file in (path / name for name in names):
-            if file.is_file() and file.stat().st_size > most:
+            if file.is_file() and file.stat().st_size > max_bytes:
                 raise _too_big(file)
 
 
@@ -124,7 +127,11 @@ def _too_big(path: Path) -> AttnVizError:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`, or `AttnVizError` where there is none or it is too big."""
+    """The JSON object in the file ``path``.
+
+    Raises:
+        AttnVizError: no JSON object, or one beyond the bounds of `bounded_json`.
+    """
     with path.open("rb") as file:
         raw = file.read(MAX_JSON + 1)
     if len(raw) > MAX_JSON:
@@ -141,6 +148,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _no_model(path: Path) -> AttnVizError:
+    """Why a folder without config.json cannot be loaded, and what to give instead."""
     names = sorted(file.name for file in path.iterdir() if file.is_file())
     ggufs = [name for name in names if name.endswith(".gguf")]
     if ggufs:
@@ -153,7 +161,7 @@ def _no_model(path: Path) -> AttnVizError:
             f"The folder {path} holds an adapter, not a whole model.",
             "Merge the adapter into its base model and save that.",
         )
-    pickles = [name for name in names if name.endswith(PICKLES)]
+    pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES)]
     if pickles:
         return _only_pickles(path, pickles[0])
     return AttnVizError(
@@ -175,18 +183,20 @@ def _weight_files(path: Path) -> tuple[Path, ...]:
     if single.is_file():
         return (single,)
     if not index.is_file():
-        pickles = sorted(file.name for file in path.iterdir() if file.name.endswith(PICKLES))
+        pickles = sorted(
+            file.name for file in path.iterdir() if file.name.endswith(PICKLE_SUFFIXES)
+        )
         if pickles:
             raise _only_pickles(path, pickles[0])
         raise AttnVizError(
             f"The folder {path} has a config.json but no weights.",
             "It needs a model.safetensors, or model.safetensors.index.json and its parts.",
         )
-    parts = read_json(index).get("weight_map")
-    if not isinstance(parts, dict) or not parts:
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
         raise AttnVizError(f"{index.name} names no weight files.", "Download it again.")
-    names = sorted({str(name) for name in parts.values()})
-    if len(names) > MAX_PARTS:
+    names = sorted({str(name) for name in weight_map.values()})
+    if len(names) > MAX_SHARDS:
         raise AttnVizError(f"{index.name} names {len(names):,} weight files.")
     for name in names:
         if not re.fullmatch(r"[\w.-]+\.safetensors", name):
@@ -199,16 +209,16 @@ def _weight_files(path: Path) -> tuple[Path, ...]:
 
 
 def _check_type(config: dict[str, Any]) -> tuple[str, ...]:
-    """Refuse a model type that transformers does not build itself; note code that is not run."""
+    """Refuse a model type that transformers does not have; a note about code that is not run."""
     model_type = config.get("model_type")
-    own_code = "auto_map" in config
+    has_own_code = "auto_map" in config
     if not isinstance(model_type, str) or not model_type:
         raise AttnVizError(
             "config.json has no model_type, so the architecture is unknown.",
             "Use a checkpoint saved by transformers.",
         )
     if model_type not in CONFIG_MAPPING:
-        if own_code:
+        if has_own_code:
             raise AttnVizError(
                 f"The model type '{model_type[:60]}' needs code that comes with the checkpoint "
                 "(auto_map), and attnviz never runs such code.",
@@ -218,15 +228,15 @@ def _check_type(config: dict[str, Any]) -> tuple[str, ...]:
             f"transformers {transformers.__version__} knows no model type '{model_type[:60]}'.",
             "Choose a model whose type is built into transformers.",
         )
-    quantisation = config.get("quantization_config")
-    if quantisation:
-        method = quantisation.get("quant_method") if isinstance(quantisation, dict) else None
+    quantization = config.get("quantization_config")
+    if quantization:
+        method = quantization.get("quant_method") if isinstance(quantization, dict) else None
         raise AttnVizError(
             f"The weights are quantised ({str(method or 'unknown method')[:30]}), which attnviz "
             "does not open.",
             "Use the model's full-precision safetensors, or a GGUF.",
         )
-    if own_code:
+    if has_own_code:
         return (
             "This model's config points to code of its own (auto_map); it was not run: the "
             f"built-in {model_type} class was used.",
@@ -234,15 +244,16 @@ def _check_type(config: dict[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-def _without_instructions(value: Any) -> Any:
+def _without_redirections(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _without_instructions(v) for k, v in value.items() if k not in INSTRUCTIONS}
+        return {k: _without_redirections(v) for k, v in value.items() if k not in REDIRECTIONS}
     if isinstance(value, list):
-        return [_without_instructions(item) for item in value]
+        return [_without_redirections(item) for item in value]
     return value
 
 
 def _main_dtype(tensors: list[StoredTensor]) -> torch.dtype:
+    """The floating-point format of most elements."""
     elements: Counter[torch.dtype] = Counter()
     for tensor in tensors:
         if tensor.dtype.is_floating_point:
@@ -252,26 +263,15 @@ def _main_dtype(tensors: list[StoredTensor]) -> torch.dtype:
     return elements.most_common(1)[0][0]
 
 
-def file_stamp(path: Path) -> FileStamp:
-    """Name, size, time of change and inode of each file of a folder (or of a file alone).
-
-    Nothing is read, so it is cheap enough to ask on every rerun: equal stamps, nothing changed.
-    Empty where there is nothing that can be looked at.
-    """
-    try:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        stats = [(file.name, file.stat()) for file in files if file.is_file()]
-    except OSError:
-        return ()
-    return tuple((name, s.st_size, s.st_mtime_ns, s.st_ino) for name, s in stats)
-
-
 def _revision(path: Path, weights: tuple[Path, ...]) -> str:
-    """A hash of all that makes the model, but for the weights' own bytes: of the JSON files and of
-    the weights' headers the content, of every file its name, size and time of change."""
+    """A hash of everything but the tensors' own bytes.
+
+    It covers the content of the JSON files and of the weight files' headers, and the name, size and
+    modification time of every file.
+    """
     digest = hashlib.sha256()
-    for name, size, changed, _ in file_stamp(path):
-        digest.update(os.fsencode(f"{name}\0{size}\0{changed}\n"))
+    for name, size, modified, _ in file_stamp(path):
+        digest.update(os.fsencode(f"{name}\0{size}\0{modified}\n"))
         if name.endswith(".json") and size <= MAX_JSON:
             digest.update((path / name).read_bytes())
     for file in weights:

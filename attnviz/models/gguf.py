@@ -32,7 +32,7 @@ BYTES_PER_SECOND = 500_000  # far slower than any disk or processor in use
 ABANDONED_SECONDS = 24 * 3600
 
 
-def converted(source: Path) -> Path:
+def to_safetensors(source: Path) -> Path:
     """The safetensors folder made from the GGUF at `source`, converting it if need be.
 
     Safe when several processes ask at once: one converts, the others wait for it.

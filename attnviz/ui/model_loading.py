@@ -20,7 +20,7 @@ def load(choice: ModelChoice, report: Report) -> Model:
     Raises:
         AttnVizError: it can't be found, read or held; the message says which and what to do.
     """
-    from attnviz.models.loader import model_stamp
+    from attnviz.models.locate import model_stamp
 
     models = shared().models
     key = ("model", choice, model_stamp(choice.name))

@@ -17,8 +17,9 @@ from transformers import SwitchTransformersConfig
 
 from attnviz.errors import AttnVizError
 from attnviz.models import loader
-from attnviz.models.checkpoint_folder import file_stamp, inspect
+from attnviz.models.checkpoint_folder import inspect
 from attnviz.models.loader import load
+from attnviz.models.model_files import file_stamp
 
 
 def write_safetensors(path: Path, header: object, n_bytes: int = 0) -> None:
@@ -334,7 +335,7 @@ def test_files_that_change_while_they_are_read_are_refused(
         os.utime(copy / "model.safetensors")  # somebody writes the weights anew
         return None, ()
 
-    monkeypatch.setattr(loader, "_processor", meanwhile)
+    monkeypatch.setattr(loader, "load_image_processor", meanwhile)
     with pytest.raises(AttnVizError, match="changed while they were read"):
         load(str(copy), device="cpu")
 

@@ -266,13 +266,13 @@ def test_a_damaged_cache_is_made_again(
     tiny_llama.save_pretrained(target)
     weights = target / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    assert gguf.converted(tiny_gguf) == target
+    assert gguf.to_safetensors(tiny_gguf) == target
     load(str(target), device="cpu")
 
 
 def test_two_processes_convert_the_same_file_at_once(tiny_gguf: Path, cache: Path) -> None:
     code = "import sys; from pathlib import Path; from attnviz.models import gguf\n"
-    code += "print(gguf.converted(Path(sys.argv[1])))"
+    code += "print(gguf.to_safetensors(Path(sys.argv[1])))"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     both = [
         subprocess.Popen(
@@ -332,7 +332,7 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(
     (tmp_path / "file").touch()
     monkeypatch.setenv("ATTNVIZ_CACHE", str(tmp_path / "file"))
     with pytest.raises(AttnVizError, match=r"cache folder .* cannot be written"):
-        gguf.converted(tiny_gguf)
+        gguf.to_safetensors(tiny_gguf)
 
 
 def test_the_packaged_gguf_is_converted_once(
@@ -340,7 +340,7 @@ def test_the_packaged_gguf_is_converted_once(
 ) -> None:
     source = next(e.source for e in catalog.entries() if e.name == "smollm2-135m")
     forbid_processes(monkeypatch)
-    assert gguf.converted(source).name == smollm.revision
+    assert gguf.to_safetensors(source).name == smollm.revision
 
 
 def test_smollm2_splits_digits_as_it_was_trained(smollm: LoadedModel) -> None:
