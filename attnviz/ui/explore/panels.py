@@ -16,6 +16,7 @@ from attnviz.canvas.naming import token_names, trace_id
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import display_text
 from attnviz.ui.canvas import canvas
+from attnviz.ui.charting import draw_chart
 from attnviz.ui.error_display import escape_markdown
 from attnviz.ui.explore import focus
 from attnviz.ui.explore.focus import Focus
@@ -181,14 +182,7 @@ def predictions(model: Model, trace: Trace, at: Focus | None, remember: Memo) ->
         autosize={"type": "fit", "contains": "padding"},
         padding={"left": 0, "top": 4, "right": 12, "bottom": 4},
     )
-    # Without Streamlit's chart theme labels have the page's own text colour; its grey is too pale.
-    st.vega_lite_chart(
-        chart.vega_lite(),
-        width="stretch",
-        theme=None,
-        alt=f"The likeliest token is {words[0]}",
-        key="predictions",
-    )
+    draw_chart(chart, "predictions", f"The likeliest token is {words[0]}", width="stretch")
 
 
 def predicted(trace: Trace) -> tuple[Token, ...]:

@@ -16,6 +16,7 @@ from attnviz.train import outcome
 from attnviz.train.events import of_kind
 from attnviz.train.job import Job
 from attnviz.train.settings import FinetuneWork
+from attnviz.ui.charting import draw_chart
 from attnviz.ui.error_display import attempt, escape_markdown
 from attnviz.ui.shared import shared
 from attnviz.ui.trace_cache import register
@@ -68,9 +69,7 @@ def results(job: Job) -> None:
         value_title="bits",
         palette="sequential",
     )
-    st.vega_lite_chart(
-        chart.vega_lite(), width="content", key="change", alt="Change of each layer and head"
-    )
+    draw_chart(chart, "change", "Change of each layer and head")
     for layer, head in found.most_changed(MOST_CHANGED):
         value = found.divergence[layer, head]
         st.markdown(f"**{names[layer]}, head {head}** changed by {value:.2g} bits")
@@ -103,12 +102,8 @@ def _predictions(title: str, found: tuple[Prediction, ...], what: str) -> None:
         domain=(0.0, 1.0),
     )
     chart = chart.properties(height=150, autosize={"type": "fit", "contains": "padding"})
-    st.vega_lite_chart(
-        chart.vega_lite(),
-        width="stretch",
-        key=title,
-        alt=f"{title} the training: {shown[0].token} is likeliest",
-    )
+    likeliest = f"{title} the training: {shown[0].token} is likeliest"
+    draw_chart(chart, title, likeliest, width="stretch")
 
 
 def _take_home(job: Job, model: Path) -> None:

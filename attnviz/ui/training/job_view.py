@@ -21,6 +21,7 @@ from attnviz.train.events import Event, of_kind
 from attnviz.train.job import Job, Status
 from attnviz.train.settings import Limits
 from attnviz.ui.canvas import canvas, canvas_state
+from attnviz.ui.charting import draw_chart
 from attnviz.ui.error_display import attempt, escape_markdown, show_error
 from attnviz.ui.shared import shared
 from attnviz.ui.trace_cache import register, trace_memo
@@ -205,7 +206,7 @@ def _draw(
         legend="top",
     ).properties(autosize={"type": "fit", "contains": "padding"}, height=height)
     with st.container(width=480):  # less where its place is narrower
-        st.vega_lite_chart(chart.vega_lite(), width="stretch", key=key, alt=alt)
+        draw_chart(chart, key, alt, width="stretch")
 
 
 def opened(path: str, changed: float) -> snapshots.Snapshot:
@@ -299,4 +300,4 @@ def one_head(
     )
     with st.container(width=cell * n_cols + LABELS + LEGEND):
         words = f"Weights of {layer_name(trace, layer).lower()}, head {head}"
-        st.vega_lite_chart(chart.vega_lite(), width="stretch", key=key, alt=words)
+        draw_chart(chart, key, words, width="stretch")
