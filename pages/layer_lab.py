@@ -7,8 +7,8 @@ from functools import partial
 import streamlit as st
 
 import attnviz.ui  # noqa: F401 (before torch, which the analysis loads)
-from attnviz.analysis.export import to_csv, to_npz
-from attnviz.analysis.snippet import code
+from attnviz.analysis.code_export import lab_code
+from attnviz.analysis.export import lab_csv, lab_npz
 from attnviz.ui.error_display import attempt
 from attnviz.ui.lab import flow, layer_controls, text_input, weights_section
 from attnviz.ui.memory import freeze_gc
@@ -41,9 +41,9 @@ program = st.expander(
 )
 if program.open:
     program.caption("The same numbers, with attnviz alone.")
-    program.code(code(lab, head or 0), language="python")
+    program.code(lab_code(lab, head or 0), language="python")
 with st.container(horizontal=True):
     # Made when somebody asks for them, not on every run.
     save = partial(st.download_button, on_click="ignore", icon=":material/download:")
-    save("Matrices as CSV", lambda: to_csv(steps, lab), "layer.csv", "text/csv")
-    save("Matrices as NPZ", lambda: to_npz(steps), "layer.npz", "application/octet-stream")
+    save("Matrices as CSV", lambda: lab_csv(steps, lab), "layer.csv", "text/csv")
+    save("Matrices as NPZ", lambda: lab_npz(steps), "layer.npz", "application/octet-stream")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
-from attnviz.nn import AttentionConfig, AttentionSteps, MultiHeadAttention
+from attnviz.nn import AttentionConfig, AttentionSteps, MultiHeadAttention, Stage
 from attnviz.nn.initialization import derived_seed
 
 Unit = Literal["words", "characters"]
@@ -137,6 +137,12 @@ class Lab:
         if self.architecture == "encoder-decoder" and self.part == "cross":
             return self._padded(self.context)
         return self.query_tokens
+
+    def stage_labels(self, stage: Stage) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The labels of a stage's rows and columns: tokens, or numbers of dimensions."""
+        tokens = {"query": self.query_tokens, "key": self.key_tokens, "sink": ("sink",)}
+        numbers = tuple(map(str, range(stage.value.shape[-1])))
+        return tokens[stage.rows], tokens.get(stage.columns, numbers)
 
     def steps(self) -> AttentionSteps:
         """Every intermediate of the attention that is shown."""

@@ -7,8 +7,6 @@ numpy.load(io.BytesIO(m.npz()))["values"]  # the same, float32
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,15 +16,15 @@ import torch
 from torch import Tensor
 
 from attnviz.analysis import overviews
+from attnviz.analysis.export import csv_text, npz_bytes, row_labels
 from attnviz.analysis.heads import HeadMetrics
 from attnviz.analysis.metrics import METRICS
 from attnviz.analysis.overviews import Quantity
 from attnviz.errors import AttnVizError
-from attnviz.models.tokens import Token, display_text
 from attnviz.trace import Trace
 from attnviz.trace.axis_labels import numbered_tokens
 
-CELLS = 1 << 20  # of one matrix; more of a map is pooled
+MAX_CELLS = 1 << 20  # of one matrix; more of a map is pooled
 
 Vectors = Literal["Q", "K", "V", "Output"]
 
@@ -51,58 +49,19 @@ class Matrix:
     side: int = 1
 
     def csv(self) -> str:
-        """The matrix with its names; float32 survives the nine digits."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
+        """The matrix with its labels; nine digits are exact for float32."""
         corner = f"{self.row_title} \\ {self.col_title}"
         if self.side > 1:
             corner += f" (largest {self.value_title} of {self.side} x {self.side})"
-        writer.writerow([corner, *self.cols])
-        for name, row in zip(self.rows, self.values, strict=True):
-            writer.writerow([name, *(f"{value:.9g}" for value in row)])
-        return out.getvalue()
+        rows = zip(self.rows, self.values, strict=True)
+        return csv_text(
+            [corner, *self.cols],
+            ([label, *(f"{value:.9g}" for value in row)] for label, row in rows),
+        )
 
     def npz(self) -> bytes:
         """For ``numpy.load`` without pickles: ``values`` float32, ``rows``, ``cols``."""
-        return _npz(values=self.values, rows=np.array(self.rows), cols=np.array(self.cols))
-
-
-@dataclass(frozen=True)
-class Edges:
-    """Weights of a layer one by one: from which query to which key, by which head.
-
-    Attributes:
-        head, query, key: (L,) int64. weight: (L,) float32.
-        row_names, col_names: of all queries and keys.
-    """
-
-    head: np.ndarray
-    query: np.ndarray
-    key: np.ndarray
-    weight: np.ndarray
-    row_names: tuple[str, ...]
-    col_names: tuple[str, ...]
-
-    def csv(self) -> str:
-        """One line a weight."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["head", "query", "key", "weight"])
-        columns = (self.head.tolist(), self.query.tolist(), self.key.tolist(), self.weight)
-        for head, i, j, weight in zip(*columns, strict=True):
-            writer.writerow([head, self.row_names[i], self.col_names[j], f"{weight:.9g}"])
-        return out.getvalue()
-
-    def npz(self) -> bytes:
-        """For ``numpy.load``: ``head``, ``query``, ``key``, ``weight``, ``rows``, ``cols``."""
-        return _npz(
-            head=self.head,
-            query=self.query,
-            key=self.key,
-            weight=self.weight,
-            rows=np.array(self.row_names),
-            cols=np.array(self.col_names),
-        )
+        return npz_bytes(values=self.values, rows=np.array(self.rows), cols=np.array(self.cols))
 
 
 def attention(
@@ -113,13 +72,13 @@ def attention(
     rows: slice | None = None,
     cols: slice | None = None,
     *,
-    most: int = CELLS,
+    max_cells: int = MAX_CELLS,
     item: int = 0,
 ) -> Matrix:
     """Weights or scores of some queries on some keys.
 
-    Where they would be more than ``most`` numbers, each is the largest of a square, whose side is a
-    power of two.
+    Where there would be more than ``max_cells``, each number is the largest of a square, whose side
+    is a power of two.
 
     Raises:
         AttnVizError: no such layer or head, or one that was refused or hides its scores.
@@ -128,7 +87,7 @@ def attention(
     r = range(*(rows or slice(None)).indices(a.n_q))
     c = range(*(cols or slice(None)).indices(a.n_k))
     side = 1
-    while -(-len(r) // side) * -(-len(c) // side) > most:
+    while -(-len(r) // side) * -(-len(c) // side) > max_cells:
         side *= 2
     r, c = range(r.start // side * side, r.stop), range(c.start // side * side, c.stop)
     at = (slice(r.start, r.stop), slice(c.start, c.stop))
@@ -140,8 +99,8 @@ def attention(
         masked = hidden.cpu().numpy()
     return Matrix(
         values,
-        _named(trace.row_tokens(layer, item), r, side),
-        _named(trace.col_tokens(layer, item), c, side),
+        row_labels(trace.row_tokens(layer, item), r, side),
+        row_labels(trace.col_tokens(layer, item), c, side),
         "query",
         "key",
         quantity.removesuffix("s"),
@@ -172,7 +131,7 @@ def vectors(
     values = _numpy(a.output(at) if which == "Output" else read[which]())
     return Matrix(
         values,
-        _named(tokens, range(*at.indices(len(tokens)))),
+        row_labels(tokens, range(*at.indices(len(tokens)))),
         tuple(map(str, range(values.shape[1]))),
         "key" if of_keys else "query",
         "dimension",
@@ -194,43 +153,14 @@ def one_query(trace: Trace, layer: int, head: int, query: int, *, item: int = 0)
     columns = (product.sum(dim=1), a.scores(row)[0].double(), a.weights(row)[0].double())
     values = torch.cat([torch.stack(columns, dim=1), product], dim=1)
     dimensions = (f"q*k {i}" for i in range(product.shape[1]))
+    (label,) = row_labels(trace.row_tokens(layer, item), range(query, query + 1))
     return Matrix(
         _numpy(values),
-        _named(trace.col_tokens(layer, item), range(a.n_k)),
+        row_labels(trace.col_tokens(layer, item)),
         ("q.k", "score", "weight", *dimensions),
         "key",
-        "product with query " + _named(trace.row_tokens(layer, item), range(query, query + 1))[0],
+        f"product with query {label}",
         "value",
-    )
-
-
-def edges(
-    trace: Trace, layer: int, floor: float = 0.01, *, most: int = CELLS, item: int = 0
-) -> Edges:
-    """All weights of a layer's heads from a floor up; of too many, the largest.
-
-    Raises:
-        AttnVizError: no such layer, or one that was refused.
-    """
-    trace.attention(layer, 0, item=item)
-    held = trace.layer_record(layer, item)
-    parts: list[tuple[Tensor, ...]] = []
-    for block in overviews.blocks(held, slice(0, held.shape[1]), item):
-        h, i, j = torch.nonzero(block.weights >= floor, as_tuple=True)
-        weight = block.weights[h, i, j].float()
-        parts.append((h.cpu(), i.cpu() + block.rows.start, j.cpu() + block.lo, weight.cpu()))
-    head, query, key, weight = (torch.cat(column) for column in zip(*parts, strict=True))
-    if len(weight) > most:
-        kept = weight.topk(most).indices.sort().values
-        head, query, key, weight = head[kept], query[kept], key[kept], weight[kept]
-    order = torch.argsort(head, stable=True)
-    return Edges(
-        head[order].numpy(),
-        query[order].numpy(),
-        key[order].numpy(),
-        weight[order].numpy(),
-        _named(trace.row_tokens(layer, item), range(trace.layers[layer].n_q)),
-        _named(trace.col_tokens(layer, item), range(trace.layers[layer].n_k)),
     )
 
 
@@ -256,7 +186,7 @@ def residual_norms(trace: Trace, layer: int) -> Matrix:
         tokens = numbered_tokens(lengths.pop())
     return Matrix(
         _numpy(torch.stack(norms, dim=1)),
-        _named(tokens, range(len(tokens))),
+        row_labels(tokens, range(len(tokens))),
         ("embed", *(f"block {i}" for i in depths[:-1])),
         "token",
         "after",
@@ -275,20 +205,6 @@ def metrics(trace: Trace, found: Sequence[HeadMetrics]) -> Matrix:
         "metric",
         "value",
     )
-
-
-def _named(tokens: Sequence[Token], at: range, side: int = 1) -> tuple[str, ...]:
-    """Position and text of each token; of a pooled row, the positions it stands for."""
-    if side == 1:
-        return tuple(f"{i} {display_text(tokens[i].text)}" for i in at)
-    starts = range(at.start, at.stop, side)
-    return tuple(f"{i}-{min(i + side, at.stop) - 1}" for i in starts)
-
-
-def _npz(**arrays: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    np.savez_compressed(out, **arrays)  # type: ignore[arg-type]
-    return out.getvalue()
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from attnviz.analysis import overviews
+from attnviz.analysis.edges import strong_edges
 from attnviz.canvas import wire
 from attnviz.canvas.codecs import SignificantDigits
 from attnviz.canvas.memo import Memo, uncached
@@ -17,7 +16,7 @@ from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 
 FLOOR = 0.01  # a line of less weight can't be seen; a row has at most 100 above it
-MOST = 1_500_000  # lines sent at once: 9 MB
+MAX_LINES = 1_500_000  # lines sent at once: 9 MB
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def lines_payload(
     heads: Sequence[int] | None = None,
     *,
     floor: float = FLOOR,
-    most: int = MOST,
+    max_lines: int = MAX_LINES,
     token: tuple[str, int] | None = None,
     item: int = 0,
     memo: Memo = uncached,
@@ -88,8 +87,8 @@ def lines_payload(
     for head in chosen:
         trace.attention(layer, head, item=item)
     floor, starts, keys, codes = memo(
-        ("lines", layer, chosen, floor, most, item),
-        lambda: _lines(trace, layer, chosen, floor, most, item),
+        ("lines", layer, chosen, floor, max_lines, item),
+        lambda: _lines(trace, layer, chosen, floor, max_lines, item),
     )
     return LinesPayload(
         id=f"{trace_id(trace)}/{layer}/{','.join(map(str, chosen))}/{floor}/{item}",
@@ -106,26 +105,14 @@ def lines_payload(
 
 
 def _lines(
-    trace: Trace, layer: int, chosen: tuple[int, ...], floor: float, most: int, item: int
+    trace: Trace, layer: int, heads: tuple[int, ...], floor: float, max_lines: int, item: int
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-    """The floor that holds, and starts, keys and codes as in `LinesPayload`."""
-    held = trace.layer_record(layer, item)
-    _, _, n_q, _ = held.shape
-    where, keys, weights = [], [], []  # of each line: its head and row as one number
-    for place, head in enumerate(chosen):
-        for block in overviews.blocks(held, slice(head, head + 1), item):
-            w = block.weights[0]
-            i, j = torch.nonzero(w >= floor, as_tuple=True)
-            where.append((i + (block.rows.start + place * n_q)).cpu().numpy())
-            keys.append((j + block.lo).cpu().numpy())
-            weights.append(w[i, j].float().cpu().numpy())
-    row, key, weight = (np.concatenate(parts) for parts in (where, keys, weights))
-    if len(weight) > most:
-        floor = float(np.partition(weight, len(weight) - most)[len(weight) - most])
-        kept = weight >= floor
-        row, key, weight = row[kept], key[kept], weight[kept]
-    counts = np.bincount(row, minlength=len(chosen) * n_q)
+    """The floor that was reached; starts, keys and codes as in `LinesPayload`."""
+    edges = strong_edges(trace, layer, heads, floor, max_edges=max_lines, item=item)
+    n_q = trace.layers[layer].n_q
+    of_head = [edges.query[edges.head == head] for head in heads]
+    counts = np.concatenate([np.bincount(query, minlength=n_q) for query in of_head])
     ends = np.concatenate([[0], np.cumsum(counts)])
-    starts = np.stack([ends[h * n_q : (h + 1) * n_q + 1] for h in range(len(chosen))])
-    codes = SignificantDigits().encode(weight)
-    return floor, starts.astype(np.uint32), key.astype(np.uint32), codes
+    starts = np.stack([ends[h * n_q : (h + 1) * n_q + 1] for h in range(len(heads))])
+    codes = SignificantDigits().encode(edges.weight)
+    return edges.floor, starts.astype(np.uint32), edges.key.astype(np.uint32), codes

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
-from attnviz.analysis import matrices, trace_code
+from attnviz.analysis import matrices
+from attnviz.analysis.code_export import trace_code
+from attnviz.analysis.edges import Edges, strong_edges
 from attnviz.canvas import (
     CanvasState,
     TokenRef,
@@ -28,7 +30,7 @@ from attnviz.ui.trace_cache import trace_memo
 from attnviz.ui.waiting import no_report, queue_status
 
 if TYPE_CHECKING:
-    from attnviz.analysis.matrices import Edges, Matrix, Vectors
+    from attnviz.analysis.matrices import Matrix, Vectors
     from attnviz.analysis.overviews import Quantity
     from attnviz.canvas.memo import Memo
     from attnviz.trace.trace import AttentionLayer, Trace
@@ -83,7 +85,7 @@ class Head(NamedTuple):
     def program(self) -> str:
         """Python that computes what is shown."""
         choice, request = self.seen.choice, self.seen.request
-        return trace_code.code(choice, request, self.layer, self.head, self.view, self.query)
+        return trace_code(choice, request, self.layer, self.head, self.view, self.query)
 
 
 @st.fragment
@@ -248,7 +250,7 @@ def _table(shown: Head, place: _Place, remember: Memo) -> Matrix | Edges:
     """
     trace, i, head, view = shown.trace, shown.layer.index, shown.head, shown.view
     if view == "Lines":
-        return remember(("links", i), lambda: matrices.edges(trace, i))
+        return remember(("edges", i), lambda: strong_edges(trace, i))
     if view == "Neuron":
         query = shown.layer.n_q - 1 if shown.query is None else shown.query
         return remember(
@@ -279,7 +281,7 @@ def _rows(shown: Head) -> slice:
     a = shown.trace.attention(shown.layer.index, shown.head)
     n = _tokens(shown)
     wide = (a.q if shown.view in ("Q", "K") else a.v).shape[1]
-    most = max(1, matrices.CELLS // wide)
+    most = max(1, matrices.MAX_CELLS // wide)
     start = max(0, min((shown.query or 0) - most // 2, n - most))
     return slice(start, min(n, start + most))
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import streamlit as st
 
-from attnviz.analysis.export import stage_labels
 from attnviz.analysis.lab import Lab
 from attnviz.charts import Chart, Palette, heatmap, heatmaps, nice_domain
 from attnviz.nn import AttentionConfig, AttentionSteps, Stage
@@ -157,7 +156,7 @@ def picture(
     """
     values = stage.value[0].float().numpy()  # (rows, columns), or (heads, rows, columns)
     palette: Palette = "sequential" if stage.name in _FROM_ZERO else "diverging"
-    rows, columns = stage_labels(stage, lab)
+    rows, columns = lab.stage_labels(stage)
     hidden = None
     if stage.name in _FROM_ZERO and stage.name != "sink_weights" and steps.mask is not None:
         hidden = ~steps.mask[0, 0].numpy()  # (n_q, n_k)

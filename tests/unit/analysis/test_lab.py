@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from attnviz.analysis.cell_steps import cell_steps
-from attnviz.analysis.export import to_csv, to_npz
+from attnviz.analysis.code_export import lab_code
+from attnviz.analysis.export import lab_csv, lab_npz
 from attnviz.analysis.lab import MAX_TOKENS, Lab, embed, layer_of, tokenize
-from attnviz.analysis.snippet import code
 from attnviz.errors import AttnVizError
 from attnviz.nn import AttentionConfig
 
@@ -157,7 +157,7 @@ def test_what_is_not_there_cannot_be_shown(make: Any) -> None:
 def test_the_program_to_copy_computes_the_same_numbers(name: str) -> None:
     lab = LABS[name]
     names: dict[str, Any] = {}
-    exec(code(lab, head=1), names)
+    exec(lab_code(lab, head=1), names)
     ours = {stage.name: stage.value for stage in lab.steps().stages}
     theirs = {stage.name: stage.value for stage in names["steps"].stages}
     assert ours.keys() == theirs.keys()
@@ -168,7 +168,7 @@ def test_the_program_to_copy_computes_the_same_numbers(name: str) -> None:
 def test_the_program_runs_alone(tmp_path: Path) -> None:
     lab = LABS["encoder-decoder, cross"]
     program = tmp_path / "view.py"
-    program.write_text(code(lab) + "\ntorch.save(steps.weights, 'weights.pt')\n")
+    program.write_text(lab_code(lab) + "\ntorch.save(steps.weights, 'weights.pt')\n")
     root = Path(__file__).parents[3]
     subprocess.run(
         [sys.executable, str(program)],
@@ -203,9 +203,9 @@ def test_a_cell_adds_up(name: str) -> None:
 def test_files_hold_the_numbers_shown() -> None:
     lab = LABS["every option"]
     steps = lab.steps()
-    arrays = np.load(io.BytesIO(to_npz(steps)))
+    arrays = np.load(io.BytesIO(lab_npz(steps)))
     assert np.array_equal(arrays["weights"], steps.weights[0].numpy())
-    rows = list(csv.DictReader(io.StringIO(to_csv(steps, lab))))
+    rows = list(csv.DictReader(io.StringIO(lab_csv(steps, lab))))
     keys = [row for row in rows if row["matrix"] == "k"]
     assert {row["head"] for row in keys} == {"0", "1"}  # two key/value heads for four queries'
     weights = [row for row in rows if row["matrix"] == "weights" and row["head"] == "2"]

@@ -11,6 +11,7 @@ import torch
 
 import attnviz
 from attnviz.analysis import matrices
+from attnviz.analysis.edges import strong_edges
 from attnviz.analysis.heads import head_metrics
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
@@ -54,7 +55,7 @@ def test_a_part_of_a_map_is_that_part(trace: Trace) -> None:
 
 def test_of_too_many_each_number_is_the_largest_of_a_square(trace: Trace) -> None:
     whole = trace.attention(5, 3).weights()
-    m = matrices.attention(trace, 5, 3, "weights", slice(1, None), slice(3, None), most=12)
+    m = matrices.attention(trace, 5, 3, "weights", slice(1, None), slice(3, None), max_cells=12)
     assert m.side == 2
     assert m.rows[0] == "0-1"  # a square begins at a multiple of its side
     assert m.cols[0] == "2-3"
@@ -94,7 +95,7 @@ def test_one_query_against_every_key(trace: Trace) -> None:
 
 
 def test_lines_are_every_weight_from_the_floor_up(trace: Trace) -> None:
-    found = matrices.edges(trace, 6, floor=0.05)
+    found = strong_edges(trace, 6, floor=0.05)
     by_hand = {
         (h, i, j): float(w)
         for h in range(9)
@@ -106,7 +107,7 @@ def test_lines_are_every_weight_from_the_floor_up(trace: Trace) -> None:
     place = [(int(h), int(i.split()[0]), int(j.split()[0])) for h, i, j, _ in rows]
     assert dict(zip(place, (np.float32(row[3]) for row in rows), strict=True)) == by_hand
     assert "1  cat" in {row[1] for row in rows}
-    few = matrices.edges(trace, 6, floor=0.05, most=7)
+    few = strong_edges(trace, 6, floor=0.05, max_edges=7)
     assert sorted(few.weight.tolist()) == sorted(by_hand.values())[-7:]
     file = np.load(io.BytesIO(found.npz()), allow_pickle=False)
     np.testing.assert_array_equal(file["weight"], found.weight)

@@ -188,7 +188,7 @@ def test_lines_are_all_weights_from_the_floor_up(both, heads):
 
 def test_too_many_lines_raise_the_floor_and_say_so(trace):
     every = lines_payload(trace, 1, floor=1e-3)
-    fewer = lines_payload(trace, 1, floor=1e-3, most=100)
+    fewer = lines_payload(trace, 1, floor=1e-3, max_lines=100)
     assert len(every.codes) > 300 and 90 <= len(fewer.codes) <= 100
     strongest = np.sort(np.concatenate([weights(trace, 1, h).ravel() for h in range(4)]))[::-1]
     assert fewer.floor == pytest.approx(strongest[len(fewer.codes) - 1])

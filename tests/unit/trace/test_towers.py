@@ -16,6 +16,7 @@ from torch import Tensor
 import attnviz
 from attnviz import AttnVizError
 from attnviz.analysis import matrices
+from attnviz.analysis.edges import strong_edges
 from attnviz.analysis.heads import head_metrics
 from attnviz.canvas import map_payload
 from attnviz.models.tokens import Token
@@ -274,7 +275,7 @@ def test_what_looks_at_another_item_names_its_tokens() -> None:
         matrices.one_query(trace, 0, 1, 3, item=1),
     ):
         assert list(made.rows) == own
-    assert list(matrices.edges(trace, 0, item=1).row_names) == own
+    assert list(strong_edges(trace, 0, item=1).row_names) == own
     payload = map_payload(trace, 0, 1, item=1)
     assert list(payload.col_names) == words(given["input_ids"][1])
     # the first item's second half repeats its first; the second's words repeat nowhere

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import attnviz
-from attnviz.analysis import trace_code
+from attnviz.analysis.code_export import trace_code
 from attnviz.trace.model import Model
 from attnviz.trace.requests import ModelChoice, Sampling, TraceRequest
 from attnviz.ui.explore import head
@@ -37,7 +37,7 @@ def test_every_view_runs_and_says_its_numbers(
     view: str, model: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trace = model.trace(TEXT)
-    code = trace_code.code(CHOICE, TraceRequest(text=TEXT), trace.layers[3], 5, view, query=2)
+    code = trace_code(CHOICE, TraceRequest(text=TEXT), trace.layers[3], 5, view, query=2)
     names, said = run(code, capsys)
     a = trace.attention(3, 5)
     assert torch.equal(names["a"].weights(), a.weights())  # type: ignore[attr-defined]
@@ -63,16 +63,16 @@ def test_what_was_written_is_written_again(
     how = Sampling(3, temperature=1.2, top_k=40, top_p=0.9, seed=5)
     made = model.generate(TEXT, max_new_tokens=3, temperature=1.2, top_k=40, top_p=0.9, seed=5)
     request = TraceRequest(text=TEXT, sampling=how)
-    code = trace_code.code(CHOICE, request, made.trace.layers[0], 0, "Map")
+    code = trace_code(CHOICE, request, made.trace.layers[0], 0, "Map")
     names, _ = run(code, capsys)
     assert names["made"].tokens == made.tokens  # type: ignore[attr-defined]
 
 
 def test_a_pair_and_an_image_are_given_as_they_were(model: Model) -> None:
     layer = model.trace("x").layers[0]
-    pair = trace_code.code(CHOICE, TraceRequest(text="a", pair="b"), layer, 0, "Map")
+    pair = trace_code(CHOICE, TraceRequest(text="a", pair="b"), layer, 0, "Map")
     assert "model.trace('a', pair='b')" in pair
-    image = trace_code.code(CHOICE, TraceRequest.of_image(b"..."), layer, 0, "Map")
+    image = trace_code(CHOICE, TraceRequest.of_image(b"..."), layer, 0, "Map")
     assert "from PIL import Image" in image
     assert "model.trace(image=image)" in image
     compile(image, "program", "exec")
