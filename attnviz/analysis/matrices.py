@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from attnviz.analysis import overviews
+from attnviz.analysis.arrays import as_numpy
 from attnviz.analysis.export import csv_text, npz_bytes, row_labels
 from attnviz.analysis.heads import HeadMetrics
 from attnviz.analysis.metrics import METRICS
@@ -91,7 +91,7 @@ def attention(
         side *= 2
     r, c = range(r.start // side * side, r.stop), range(c.start // side * side, c.stop)
     at = (slice(r.start, r.stop), slice(c.start, c.stop))
-    values = _numpy(overviews.tile(trace, layer, head, *at, side, quantity, item))
+    values = as_numpy(overviews.tile(trace, layer, head, *at, side, quantity, item))
     masked = None
     if quantity == "scores":
         masked = np.isneginf(values)
@@ -128,7 +128,7 @@ def vectors(
     of_keys = which in ("K", "V")
     tokens = trace.col_tokens(layer, item) if of_keys else trace.row_tokens(layer, item)
     read = {"Q": lambda: a.q[at], "K": lambda: a.k[at], "V": lambda: a.v[at]}
-    values = _numpy(a.output(at) if which == "Output" else read[which]())
+    values = as_numpy(a.output(at) if which == "Output" else read[which]())
     return Matrix(
         values,
         row_labels(tokens, range(*at.indices(len(tokens)))),
@@ -155,7 +155,7 @@ def one_query(trace: Trace, layer: int, head: int, query: int, *, item: int = 0)
     dimensions = (f"q*k {i}" for i in range(product.shape[1]))
     (label,) = row_labels(trace.row_tokens(layer, item), range(query, query + 1))
     return Matrix(
-        _numpy(values),
+        as_numpy(values),
         row_labels(trace.col_tokens(layer, item)),
         ("q.k", "score", "weight", *dimensions),
         "key",
@@ -185,7 +185,7 @@ def residual_norms(trace: Trace, layer: int) -> Matrix:
     if len(tokens) not in lengths:  # a layer that works on windows of the stream
         tokens = numbered_tokens(lengths.pop())
     return Matrix(
-        _numpy(torch.stack(norms, dim=1)),
+        as_numpy(torch.stack(norms, dim=1)),
         row_labels(tokens, range(len(tokens))),
         ("embed", *(f"block {i}" for i in depths[:-1])),
         "token",
@@ -205,7 +205,3 @@ def metrics(trace: Trace, found: Sequence[HeadMetrics]) -> Matrix:
         "metric",
         "value",
     )
-
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().float().cpu().numpy()

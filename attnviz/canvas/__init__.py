@@ -12,7 +12,7 @@ from attnviz.canvas.grid import GridLayer, GridPayload, assemble_grid, grid_laye
 from attnviz.canvas.interaction import CanvasState, TokenRef, Viewport
 from attnviz.canvas.lines import LinesPayload, lines_payload
 from attnviz.canvas.map import MapPayload, map_payload
-from attnviz.canvas.matrix import MatrixPayload, matrix_payload
+from attnviz.canvas.matrix import matrix_payload
 from attnviz.canvas.neuron import NeuronPayload, neuron_payload
 from attnviz.canvas.strip import StripPayload, strip_payload
 
@@ -22,7 +22,6 @@ __all__ = [
     "GridPayload",
     "LinesPayload",
     "MapPayload",
-    "MatrixPayload",
     "NeuronPayload",
     "StripPayload",
     "TokenRef",

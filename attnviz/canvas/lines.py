@@ -1,4 +1,4 @@
-"""Several heads of a layer as lines from each query to the keys it looks at."""
+"""Several heads of a layer as lines from each query to the keys it attends to."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from attnviz.canvas.naming import layer_name, token_names, trace_id
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 
-FLOOR = 0.01  # a line of less weight can't be seen; a row has at most 100 above it
-MAX_LINES = 1_500_000  # lines sent at once: 9 MB
+FLOOR = 0.01  # a line of less weight is invisible; a row has at most 100 of more
+MAX_LINES = 1_500_000  # 9 MB
 
 
 @dataclass(frozen=True)
 class LinesPayload:
-    """All weights from a floor up, row after row.
+    """The weights from a floor up, row after row.
 
     Attributes:
-        heads: which heads. floor: the least weight sent; everything above it is there.
+        heads: which heads. floor: every weight above it is here.
         starts: (heads, n_q + 1) uint32, where each row's lines begin in ``keys`` and ``codes``.
         keys: (lines,) uint32. codes: (lines,) uint16.
         token: ("row" | "col", index) whose lines are shown alone.
@@ -69,19 +69,21 @@ def lines_payload(
     item: int = 0,
     memo: Memo = uncached,
 ) -> LinesPayload:
-    """Heads of one layer; all of them by default.
+    """Some heads of one layer.
 
     Args:
-        floor: the least weight that is a line. most: lines at most; the floor rises to hold it,
-            and the payload says where it is.
+        heads: by default all heads of the layer.
+        floor: the least weight that is drawn. max_lines: the floor rises until at most so many are
+            left; the payload has the floor that was reached.
         token: ("row" | "col", index) whose lines are shown alone at first.
-        memo: where the lines are kept.
+        item: which text of a batch.
+        memo: caches the lines.
 
     Raises:
         AttnVizError: no such layer or head, or a layer that was refused.
     """
-    found = trace.layers[layer] if 0 <= layer < len(trace.layers) else None
-    chosen = tuple(range(found.n_heads)) if heads is None and found else tuple(heads or ())
+    known = trace.layers[layer] if 0 <= layer < len(trace.layers) else None
+    chosen = tuple(range(known.n_heads)) if heads is None and known else tuple(heads or ())
     if not chosen:
         raise AttnVizError("No head is chosen.", "Choose at least one head of this layer.")
     for head in chosen:
@@ -98,8 +100,8 @@ def lines_payload(
         starts=starts,
         keys=keys,
         codes=codes,
-        row_names=tuple(token_names(trace.row_tokens(layer, item))),
-        col_names=tuple(token_names(trace.col_tokens(layer, item))),
+        row_names=token_names(trace.row_tokens(layer, item)),
+        col_names=token_names(trace.col_tokens(layer, item)),
         token=token,
     )
 

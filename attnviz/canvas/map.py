@@ -1,73 +1,65 @@
-"""One head's map: a picture of the whole, and the cells themselves of what is on screen."""
+"""One head's map: an overview of the whole, and the exact cells of the viewport."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from torch import Tensor
 
 from attnviz.analysis import overviews
+from attnviz.analysis.arrays import as_numpy
 from attnviz.analysis.overviews import Quantity
 from attnviz.canvas import wire
-from attnviz.canvas.codecs import Codec, FixedPoint, SignificantDigits
+from attnviz.canvas.codecs import FixedPoint, SignificantDigits
 from attnviz.canvas.interaction import Viewport
 from attnviz.canvas.memo import Memo, uncached
 from attnviz.canvas.naming import layer_name, token_names, trace_id
+from attnviz.canvas.tiles import MAX_SIDE, EncodedTile, Span, tile_bounds
 from attnviz.trace import Trace
-
-SIDE = 1024  # cells along one side of a picture that is sent; 2 MB at most
-MARGIN = 0.25  # of what is on screen, sent around it where that costs no detail
-
-
-@dataclass(frozen=True)
-class EncodedTile:
-    """A rectangle of a map.
-
-    Attributes:
-        codes: (R, C) uint16, of numbers that ``codec`` reads.
-        rows, cols: the cells it covers. side: cells along a square's side.
-    """
-
-    codes: np.ndarray
-    codec: Codec
-    rows: tuple[int, int]
-    cols: tuple[int, int]
-    side: int
-
-    def header(self) -> dict[str, object]:
-        """What a reader of the codes needs to know."""
-        place = {"rows": self.rows, "cols": self.cols, "side": self.side}
-        return {**place, "codec": self.codec.header()}
 
 
 @dataclass(frozen=True)
 class MapPayload:
-    """One head's map.
+    """A head's map, or any other matrix that is drawn as a map is.
 
     Attributes:
-        id: of this map; space: of all maps with the same rows and columns.
-        base: the whole, pooled where it is larger than ``SIDE``; None if the browser has it.
-        tile: part of it in more detail, if the base is pooled and a view was asked for.
-        row_max, col_max: (n_q,), (n_k,) for normalising; None without a base.
+        id: of this map; space: of all maps with the same rows and columns, which share a viewport.
+        quantity: what the cells are.
+        base: the whole, pooled where it is larger than ``MAX_SIDE``; None if the browser has it.
+        tile: the viewport in more detail, if the base is pooled.
+        row_names, col_names: of all rows and columns; sent with the base.
+        row_max, col_max: (n_q,), (n_k,) for normalizing; None without a base.
+        cell: (row, column) to mark. focus: ("row" | "col", index) of a token to mark.
+        report: whether the browser reports every move of the viewport.
+        exact: (n_q, n_k) float32 for tooltips, where the codes have too few digits.
+        two_sided: zero is the middle of the color scale; by default as the codec has signs.
+        scale: the color scale at first: "linear", "log" or "percentile".
+        row_title, col_title: what rows and columns are; by default query and key.
     """
 
     id: str
     space: str
     title: str
-    quantity: Quantity
+    quantity: str
     shape: tuple[int, int]
     base: EncodedTile | None
-    tile: EncodedTile | None
     row_names: tuple[str, ...]
     col_names: tuple[str, ...]
     row_max: np.ndarray | None
     col_max: np.ndarray | None
     view: Viewport | None
-    cell: tuple[int, int] | None
     focus: tuple[Literal["row", "col"], int] | None
     report: bool
+    tile: EncodedTile | None = None
+    cell: tuple[int, int] | None = None
+    exact: np.ndarray | None = None
+    two_sided: bool | None = None
+    scale: str | None = None
+    row_title: str | None = None
+    col_title: str | None = None
 
     def encode(self, **display: object) -> bytes:
         """The message for the browser. display: how it is shown, such as ``height``."""
@@ -83,14 +75,23 @@ class MapPayload:
             "focus": self.focus,
             "report": self.report,
         }
+        options = {
+            "twoSided": self.two_sided,
+            "scale": self.scale,
+            "rowTitle": self.row_title,
+            "colTitle": self.col_title,
+        }
+        header |= {name: value for name, value in options.items() if value is not None}
         arrays: dict[str, np.ndarray] = {}
-        for name, sheet in (("base", self.base), ("tile", self.tile)):
-            if sheet is not None:
-                header[name] = sheet.header()
-                arrays[name] = sheet.codes
+        for name, tile in (("base", self.base), ("tile", self.tile)):
+            if tile is not None:
+                header[name] = tile.header()
+                arrays[name] = tile.codes
         if self.row_max is not None and self.col_max is not None:
             header |= {"rowNames": self.row_names, "colNames": self.col_names}
             arrays |= {"rowMax": self.row_max, "colMax": self.col_max}
+        if self.exact is not None:
+            arrays["exact"] = self.exact
         return wire.pack({**header, **display}, arrays)
 
 
@@ -104,7 +105,7 @@ def map_payload(
     cell: tuple[int, int] | None = None,
     focus: tuple[Literal["row", "col"], int] | None = None,
     report: bool = False,
-    size: int = SIDE,
+    size: int = MAX_SIDE,
     item: int = 0,
     memo: Memo = uncached,
 ) -> MapPayload:
@@ -112,39 +113,41 @@ def map_payload(
 
     Args:
         view: what is on screen (``CanvasState.view``), or what to show first.
-        cell: (query, key) to be marked. focus: ("row" | "col", index) of a token to be marked.
-        report: whether every move is told to the page, for its link; otherwise only moves that
-            need cells from the server.
-        size: cells along a picture's longer side.
-        memo: where pictures and tiles are kept.
+        cell: (query, key) to mark. focus: ("row" | "col", index) of a token to mark.
+        report: whether the browser reports every move, for the page's link; otherwise only moves
+            that need cells from the server.
+        size: cells along a tile's longer side.
+        item: which text of a batch.
+        memo: caches overviews and tiles.
 
     Raises:
         AttnVizError: no such layer or head, or one that was refused or hides its scores.
     """
-    found = trace.attention(layer, head, item=item)
-    shape = (found.n_q, found.n_k)
-    space = f"{trace_id(trace)}/{trace.layers[layer].kind}/{shape[0]}x{shape[1]}"
+    a = trace.attention(layer, head, item=item)
+    shape = (a.n_q, a.n_k)
     id = f"{trace_id(trace)}/{layer}/{head}/{quantity}/{size}/{item}"
-    which = (trace, layer, head, quantity, item)
+    which = (layer, head, quantity, item)
     base, row_max, col_max = None, None, None
     if view is None or view.have != id:
-        base, row_max, col_max = memo(("map", *which[1:], size), lambda: _whole(*which, size))
+        base, row_max, col_max = memo(
+            ("map", *which, size), partial(_overview, trace, *which, size)
+        )
     tile = None
     side = overviews.side_for(*shape, size)
     if view is not None and side > 1:
         bounds = tile_bounds(view, shape, size)
         if bounds[2] < side:
-            tile = memo(("tile", *which[1:], bounds), lambda: _tile(*which, *bounds))
+            tile = memo(("tile", *which, bounds), partial(_tile, trace, *which, *bounds))
     return MapPayload(
         id=id,
-        space=space,
+        space=f"{trace_id(trace)}/{trace.layers[layer].kind}/{a.n_q}x{a.n_k}",
         title=f"{layer_name(trace, layer)}, head {head}: {quantity}",
         quantity=quantity,
         shape=shape,
         base=base,
         tile=tile,
-        row_names=() if base is None else tuple(token_names(trace.row_tokens(layer, item))),
-        col_names=() if base is None else tuple(token_names(trace.col_tokens(layer, item))),
+        row_names=() if base is None else token_names(trace.row_tokens(layer, item)),
+        col_names=() if base is None else token_names(trace.col_tokens(layer, item)),
         row_max=row_max,
         col_max=col_max,
         view=view,
@@ -154,42 +157,15 @@ def map_payload(
     )
 
 
-def tile_bounds(
-    view: Viewport, shape: tuple[int, int], size: int = SIDE
-) -> tuple[tuple[int, int], tuple[int, int], int]:
-    """Rows, columns and square side of the tile for a view: at most ``size`` squares a side.
-
-    Sides are powers of two, so that tiles of one zoom have their squares at the same places.
-    """
-    spans = [
-        (min(start, n - 1), max(min(stop, n), min(start, n - 1) + 1))
-        for (start, stop), n in zip((view.rows, view.cols), shape, strict=True)
-    ]
-    side = 1
-    while max(_squares(*span, side) for span in spans) > size:
-        side *= 2
-    bounds = []
-    for (start, stop), n in zip(spans, shape, strict=True):
-        spare = (size - _squares(start, stop, side)) // 2 * side
-        margin = min(round((stop - start) * MARGIN), spare) // side * side
-        bounds.append((max(0, start // side * side - margin), min(n, stop + margin)))
-    return bounds[0], bounds[1], side
-
-
-def _squares(start: int, stop: int, side: int) -> int:
-    """Squares that start at multiples of ``side``, from ``start`` until ``stop`` is covered."""
-    return -(-stop // side) - start // side
-
-
-def _whole(
+def _overview(
     trace: Trace, layer: int, head: int, quantity: Quantity, item: int, size: int
 ) -> tuple[EncodedTile, np.ndarray, np.ndarray]:
-    """The picture, and the largest of each row and each column."""
-    made = overviews.picture(trace, layer, head, quantity, size, item)
-    n_q, n_k = len(made.row_max), len(made.col_max)
-    rows, cols = slice(0, n_q), slice(0, n_k)
-    sheet = _sheet(trace, layer, head, quantity, item, rows, cols, made.side, made.cells)
-    return sheet, _numpy(made.row_max), _numpy(made.col_max)
+    """The whole map in one tile, and the maximum of each row and each column."""
+    picture = overviews.picture(trace, layer, head, quantity, size, item)
+    rows, cols = (0, len(picture.row_max)), (0, len(picture.col_max))
+    which = (trace, layer, head, quantity, item)
+    tile = _encoded(*which, rows, cols, picture.side, picture.cells)
+    return tile, as_numpy(picture.row_max), as_numpy(picture.col_max)
 
 
 def _tile(
@@ -198,36 +174,31 @@ def _tile(
     head: int,
     quantity: Quantity,
     item: int,
-    rows: tuple[int, int],
-    cols: tuple[int, int],
+    rows: Span,
+    cols: Span,
     side: int,
 ) -> EncodedTile:
-    r, c = slice(*rows), slice(*cols)
-    cells = overviews.tile(trace, layer, head, r, c, side, quantity, item)
-    return _sheet(trace, layer, head, quantity, item, r, c, side, cells)
+    cells = overviews.tile(trace, layer, head, slice(*rows), slice(*cols), side, quantity, item)
+    return _encoded(trace, layer, head, quantity, item, rows, cols, side, cells)
 
 
-def _sheet(
+def _encoded(
     trace: Trace,
     layer: int,
     head: int,
     quantity: Quantity,
     item: int,
-    rows: slice,
-    cols: slice,
+    rows: Span,
+    cols: Span,
     side: int,
     cells: Tensor,
 ) -> EncodedTile:
-    values, covers = _numpy(cells), ((rows.start, rows.stop), (cols.start, cols.stop))
+    values = as_numpy(cells)
     if quantity == "scores":  # masked ones are -inf
         fixed = FixedPoint.over(values)
-        return EncodedTile(fixed.encode(values), fixed, *covers, side)
+        return EncodedTile(fixed.encode(values), fixed, rows, cols, side)
     a = trace.attention(layer, head, item=item)
-    hidden = a.masked(rows, cols) if side == 1 else None
+    masked = a.masked(slice(*rows), slice(*cols)) if side == 1 else None
     codec = SignificantDigits()
-    codes = codec.encode(values, None if hidden is None else hidden.cpu().numpy())
-    return EncodedTile(codes, codec, *covers, side)
-
-
-def _numpy(t: Tensor) -> np.ndarray:
-    return t.float().cpu().numpy()
+    codes = codec.encode(values, None if masked is None else masked.cpu().numpy())
+    return EncodedTile(codes, codec, rows, cols, side)

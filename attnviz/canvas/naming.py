@@ -1,4 +1,4 @@
-"""Names for what a canvas shows: traces, and tokens on its axes."""
+"""Names of traces, layers and tokens on a canvas."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from attnviz.models.tokens import Token, display_text
 from attnviz.trace import Trace
 
-LONGEST = 80  # characters of one token that are sent; more than an axis or a tooltip shows
+MAX_CHARACTERS = 80  # of one token, more than an axis or a tooltip shows
 
 
-def token_names(tokens: Sequence[Token]) -> list[str]:
-    """Tokens as they are written on a canvas. They are text there and never HTML."""
-    return [display_text(token.text)[:LONGEST] for token in tokens]
+def token_names(tokens: Sequence[Token]) -> tuple[str, ...]:
+    """Tokens as a canvas draws them: text, never HTML."""
+    return tuple(display_text(token.text)[:MAX_CHARACTERS] for token in tokens)
 
 
 def layer_name(trace: Trace, layer: int) -> str:
@@ -22,12 +22,12 @@ def layer_name(trace: Trace, layer: int) -> str:
     kind = trace.layers[layer].kind
     if all(other.kind == kind for other in trace.layers):
         return f"Layer {layer}"
-    place = sum(other.kind == kind for other in trace.layers[:layer])
-    return f"{kind.capitalize()} layer {place}"
+    index = sum(other.kind == kind for other in trace.layers[:layer])
+    return f"{kind.capitalize()} layer {index}"
 
 
 def trace_id(trace: Trace) -> str:
-    """A name for a trace that no other trace of this process has."""
+    """A name of the trace that is unique in this process."""
     if trace not in _IDS:
         _IDS[trace] = f"t{next(_COUNT)}"
     return _IDS[trace]

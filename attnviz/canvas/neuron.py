@@ -102,6 +102,6 @@ def neuron_payload(
         scores=a.scores(rows, cols).float().cpu().numpy(),
         weights=a.weights(rows, cols).float().cpu().numpy(),
         scaling=float(a.scaling),
-        row_names=tuple(token_names(trace.row_tokens(layer, item))),
-        col_names=tuple(token_names(trace.col_tokens(layer, item))),
+        row_names=token_names(trace.row_tokens(layer, item)),
+        col_names=token_names(trace.col_tokens(layer, item)),
     )

@@ -177,9 +177,9 @@ def test_tokens(decoder):
     found = heads.token_metrics(decoder, 1, 2)
     torch.testing.assert_close(found.received, w.sum(0), atol=1e-5, rtol=0)
     torch.testing.assert_close(found.entropy, bits(w), atol=1e-5, rtol=0)
-    assert found.sent is not None and found.seen is not None
+    assert found.sent is not None and found.n_visible is not None
     torch.testing.assert_close(found.sent, w.tril(-1).sum(1), atol=1e-6, rtol=0)
-    assert found.seen.tolist() == list(range(N, 0, -1))  # every later token may look
+    assert found.n_visible.tolist() == list(range(N, 0, -1))  # every later token may look
     mean = torch.stack([decoder.attention(1, h).weights().double() for h in range(4)])
     layer = heads.token_metrics(decoder, 1)
     torch.testing.assert_close(layer.received, mean.sum(1).mean(0), atol=1e-5, rtol=0)
@@ -190,8 +190,8 @@ def test_tokens(decoder):
 def test_tokens_of_cross_attention_have_no_place_among_the_keys(both):
     layer = next(x.index for x in both.layers if x.kind == "cross")
     found = heads.token_metrics(both, layer, 1)
-    assert found.sent is None and found.seen is not None
-    assert found.seen.tolist() == [11] * 23
+    assert found.sent is None and found.n_visible is not None
+    assert found.n_visible.tolist() == [11] * 23
 
 
 @pytest.mark.parametrize("size", [1, 5, 12, 64])

@@ -27,8 +27,8 @@ from attnviz.canvas import (
     wire,
 )
 from attnviz.canvas.codecs import MASKED, SignificantDigits, as_shown, codec_of
-from attnviz.canvas.map import tile_bounds
 from attnviz.canvas.neuron import BYTES, KEYS
+from attnviz.canvas.tiles import tile_bounds
 from attnviz.errors import AttnVizError
 from tests.browser.apps.canvas_app import trace_of
 

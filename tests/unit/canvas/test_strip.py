@@ -136,7 +136,7 @@ def test_queries_inside_a_window_are_counted():
     """With a sliding window a late key is seen by as many queries as an early one."""
     trace = small("mistral")
     check(strip_payload(trace, 0, 2), trace, 0, 2)
-    seen = token_metrics(trace, 0, 2).seen
+    seen = token_metrics(trace, 0, 2).n_visible
     assert seen is not None and seen.tolist() == [4] * (models.N - 3) + [3, 2, 1]
 
 
@@ -145,9 +145,9 @@ def test_a_layer_that_hides_its_mask_divides_by_all_queries():
     found = token_metrics(trace, 0, 1)
     payload = strip_payload(trace, 0, 1, focus=TokenRef("row", 5))
     w = trace.attention(0, 1).weights().double().numpy()
-    rows = len(w) if found.seen is None else found.seen.numpy()
+    rows = len(w) if found.n_visible is None else found.n_visible.numpy()
     close(payload.codes["received"], w.sum(axis=0) / rows)
-    assert ("all queries" in payload.helps["received"]) == (found.seen is None)
+    assert ("all queries" in payload.helps["received"]) == (found.n_visible is None)
 
 
 def test_interventions_count(trace):

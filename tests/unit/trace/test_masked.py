@@ -55,7 +55,7 @@ def test_masked_keys_are_masked_whatever_number_is_used(fill: float, pad: int) -
     assert torch.equal(torch.isneginf(a.scores()), ~allowed)
     assert torch.equal(a.masked(), ~allowed)
     torch.testing.assert_close(a.scores()[allowed].double(), scores[allowed], rtol=1e-5, atol=1e-4)
-    seen = heads.token_metrics(trace, 1, 2).seen
+    seen = heads.token_metrics(trace, 1, 2).n_visible
     assert torch.equal(seen, allowed.sum(0).double())
     table = matrices.attention(trace, 1, 2, "scores")
     assert np.array_equal(table.masked, ~allowed.numpy())
@@ -96,7 +96,7 @@ def test_half_precision_eager_is_exact_and_its_masks_are_masks(name: str, paddin
             # scores of up to 40 in steps of 1/32: a weight is known to 3% of itself
             torch.testing.assert_close(a.weights(), w, rtol=0.04, atol=2e-3)
             assert torch.equal(torch.isneginf(a.scores()), ~allowed)
-        seen = heads.token_metrics(trace, layer.index, 0, item=1).seen
+        seen = heads.token_metrics(trace, layer.index, 0, item=1).n_visible
         assert torch.equal(seen, allowed.sum(0).double())
 
 
@@ -225,7 +225,7 @@ def test_dense_layers_of_a_model_in_half_precision() -> None:
     later = torch.ones(N, N, dtype=torch.bool).triu(1)
     for layer in range(2):
         assert torch.equal(torch.isneginf(trace.attention(layer, 1).scores()), later)
-        seen = heads.token_metrics(trace, layer, 1).seen
+        seen = heads.token_metrics(trace, layer, 1).n_visible
         assert torch.equal(seen, torch.arange(N, 0, -1).double())
 
 
