@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attnviz.analysis.metrics import METRICS, Means, row_entropy
-from attnviz.analysis.positions import Positions, tokens_of
+from attnviz.analysis.metrics import METRICS, Means
+from attnviz.analysis.positions import Positions, Tile, row_entropy, tokens_of
 from attnviz.analysis.reading import Reading
 from attnviz.analysis.spread import spread
 from attnviz.trace import Trace
@@ -124,7 +124,7 @@ def baselines(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetrics, ...
         else:  # (h or 1, r or 1, c): heads that share a mask are measured once
             visible = (~masked).float().expand(-1, rows.stop - rows.start, -1)
         w = visible / visible.sum(dim=2, keepdim=True).clamp_min(1)
-        sums = means.measure(w, Positions(tokens, rows, lo, hi, w.dtype, w.device))
+        sums = means.measure(Tile(w, Positions(tokens, rows, lo, hi, w.dtype, w.device)))
         means.add({name: sum.double().cpu().expand(H) for name, sum in sums.items()})
     return tuple(HeadMetrics(layer, h, kind, values) for h, values in enumerate(means.by_head()))
 

@@ -2,14 +2,15 @@
 
     @metric("backward", title="Looks back", help="mean weight on earlier keys", unit="0 to 1",
             rows=Tokens.own, uniform="(n - 1) / 2n in full attention")
-    def backward(w: Tensor, at: Positions) -> Tensor:
+    def backward(tile: Tile) -> Tensor:
         \"""mean over i of Σ_j w[i, j] over j < p(i)\"""
-        return w.tril(at.diagonal - 1).sum(dim=(1, 2))
+        return tile.w.tril(tile.at.diagonal - 1).sum(dim=(1, 2))
 
 The grid, its sort list, the CSV file, ``HeadMetrics`` and docs/metrics.md follow from this alone;
-the tests require a reference in tests/unit/analysis/test_metrics.py. The function gets the weights
-of some rows of some heads and returns their sums over these rows; the metric is the mean over the
-rows that count. It must be thread-safe and must not modify the weights.
+the tests require a reference in tests/unit/analysis/test_metrics.py. The function gets a
+tile, the weights of some rows of some heads with their positions, and returns (h,) sums over these
+rows; the metric is the mean over the rows that count. It must be thread-safe and must not modify
+the weights.
 
 ``w[i, j]`` is the weight of query i on key j; ``p(i)`` is the position of query i among the keys,
 ``i + n_k - n_q`` where a text was continued.
@@ -20,18 +21,14 @@ The table in docs: ``python -m attnviz.analysis.metrics > docs/metrics.md``
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from attnviz.analysis.positions import Positions, Tokens
+from attnviz.analysis.positions import Tile, Tokens
 
-_LEAST = 1e-38  # float32's smallest normal number: 0 · log 0 counts as 0
-
-
-Measure = Callable[[Tensor, Positions], Tensor]
+Measure = Callable[[Tile], Tensor]
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class Metric:
     Attributes:
         name: in code and files. title: to a reader. help: what it says, in a few words.
         unit: of the number; "0 to 1" for a share of the attention.
-        measure: (h, r, c) weights and their positions -> (h,) sums over the rows.
+        measure: a tile of weights -> (h,) sums over its rows.
         rows: how many of a layer's rows count; with none the metric has no meaning there.
         uniform: in words, its baseline: what uniform attention over the visible keys gives. The
             number is ``heads.baselines``.
@@ -96,9 +93,9 @@ def metric(
     unit="bits",
     uniform="mean of log2 of the number of visible keys",
 )
-def entropy(w: Tensor, at: Positions) -> Tensor:
+def entropy(tile: Tile) -> Tensor:
     """mean over i of -Σ_j w[i, j] log2 w[i, j]"""
-    return row_entropy(w).sum(dim=1)
+    return tile.row_entropy.sum(dim=1)
 
 
 @metric(
@@ -109,9 +106,9 @@ def entropy(w: Tensor, at: Positions) -> Tensor:
     rows=Tokens.own,
     uniform="mean distance to the visible keys",
 )
-def distance(w: Tensor, at: Positions) -> Tensor:
+def distance(tile: Tile) -> Tensor:
     """mean over i of Σ_j w[i, j] |p(i) - j|"""
-    return w.reshape(len(w), -1) @ at.distances
+    return tile.w.flatten(1) @ tile.at.distances
 
 
 @metric(
@@ -121,9 +118,9 @@ def distance(w: Tensor, at: Positions) -> Tensor:
     unit="0 to 1",
     uniform="mean of 1 / visible keys over the rows that see key 0",
 )
-def first(w: Tensor, at: Positions) -> Tensor:
+def first(tile: Tile) -> Tensor:
     """mean over i of w[i, 0]"""
-    return w[:, :, 0].sum(dim=1) if at.lo == 0 else w.new_zeros(len(w))
+    return tile.w[:, :, 0].sum(dim=1) if tile.at.lo == 0 else tile.w.new_zeros(len(tile.w))
 
 
 @metric(
@@ -134,9 +131,9 @@ def first(w: Tensor, at: Positions) -> Tensor:
     rows=Tokens.own,
     uniform="mean of 1 / visible keys",
 )
-def itself(w: Tensor, at: Positions) -> Tensor:
+def itself(tile: Tile) -> Tensor:
     """mean over i of w[i, p(i)]"""
-    return _diagonal(w, at.diagonal)
+    return _diagonal(tile.w, tile.at.diagonal)
 
 
 @metric(
@@ -147,9 +144,9 @@ def itself(w: Tensor, at: Positions) -> Tensor:
     rows=Tokens.later,
     uniform="mean of 1 / visible keys over these rows",
 )
-def previous(w: Tensor, at: Positions) -> Tensor:
+def previous(tile: Tile) -> Tensor:
     """mean over i with p(i) > 0 of w[i, p(i) - 1]"""
-    return _diagonal(w, at.diagonal - 1)
+    return _diagonal(tile.w, tile.at.diagonal - 1)
 
 
 @metric(
@@ -159,9 +156,9 @@ def previous(w: Tensor, at: Positions) -> Tensor:
     unit="0 to 1",
     uniform="mean of 1 / visible keys",
 )
-def max_weight(w: Tensor, at: Positions) -> Tensor:
+def max_weight(tile: Tile) -> Tensor:
     """mean over i of max_j w[i, j]"""
-    return w.amax(dim=2).sum(dim=1)
+    return tile.row_max.sum(dim=1)
 
 
 @metric(
@@ -172,16 +169,10 @@ def max_weight(w: Tensor, at: Positions) -> Tensor:
     rows=Tokens.repeated,
     uniform="mean share of such keys among the visible keys",
 )
-def induction(w: Tensor, at: Positions) -> Tensor:
+def induction(tile: Tile) -> Tensor:
     """mean of Σ_j w[i, j] over the keys j <= p(i) that follow an earlier occurrence of token i,
     over the rows i that have one (Olsson et al. 2022)"""
-    return w.reshape(len(w), -1) @ at.follows
-
-
-def row_entropy(w: Tensor) -> Tensor:
-    """(h, r): -Σ_j w[j] log2 w[j] of rows of weights, in bits."""
-    logs = w.clamp_min(_LEAST).log_()
-    return logs.mul_(w).sum(dim=2).div_(-math.log(2)).clamp_min_(0.0)
+    return tile.w.flatten(1) @ tile.at.follows
 
 
 def _diagonal(w: Tensor, offset: int) -> Tensor:
@@ -200,9 +191,9 @@ class Means:
         self._rows = {found: n for found, n in rows.items() if n}
         self._sums: dict[str, Tensor] = {}
 
-    def measure(self, w: Tensor, at: Positions) -> dict[str, Tensor]:
-        """(h,) sums over the rows of (h, r, c) weights, by metric; in any thread."""
-        return {found.name: found.measure(w, at) for found in self._rows}
+    def measure(self, tile: Tile) -> dict[str, Tensor]:
+        """(h,) sums over a tile's rows, by metric; in any thread."""
+        return {found.name: found.measure(tile) for found in self._rows}
 
     def add(self, sums: dict[str, Tensor]) -> None:
         """Take in a block's sums, (H,) float64 each."""

@@ -1,7 +1,8 @@
-"""Where weights stand: a layer's tokens, and the positions of a block of weights."""
+"""What metrics are computed from: tiles of weights, their positions, and the layer's tokens."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor
 
 from attnviz.trace import Trace
+
+_TINY = 1e-38  # float32's smallest normal number
+_NO_WEIGHT = -1e4  # exp of it is 0 in every format
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,48 @@ class Positions:
         start, stop = (i + self.tokens.offset for i in (self.rows.start, self.rows.stop))
         same = ids[start:stop, None] == followed[self.lo : self.hi]
         return same.tril_(self.diagonal).to(self.dtype).view(-1)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Weights of some rows of some heads; what metrics share is computed once.
+
+    Attributes:
+        w: (h, r, c) weights, 0 at every other key.
+        at: their positions.
+        scores: (h, r, c) whose softmax they are; None if unknown. They are overwritten.
+    """
+
+    w: Tensor
+    at: Positions
+    scores: Tensor | None = None
+
+    @cached_property
+    def row_max(self) -> Tensor:
+        """(h, r): the largest weight of each row."""
+        return self.w.amax(dim=2)
+
+    @cached_property
+    def row_entropy(self) -> Tensor:
+        """(h, r): -Σ_j w[j] log2 w[j], in bits; 0 log 0 is 0."""
+        return row_entropy(self.w, self.scores, self.row_max)
+
+
+def row_entropy(w: Tensor, scores: Tensor | None = None, row_max: Tensor | None = None) -> Tensor:
+    """(h, r): -Σ_j w[j] log2 w[j] of rows of weights, in bits; 0 log 0 is 0.
+
+    Args:
+        scores: (h, r, c) whose softmax the weights are, overwritten: with them it takes one
+            logarithm a row instead of one a cell. row_max: (h, r), with the scores.
+    """
+    if scores is None or row_max is None:
+        nats = -torch.linalg.vecdot(w, w.clamp_min(_TINY).log_())
+    else:  # log w[j] = scores[j] - max scores + log max w
+        top = scores.amax(dim=2, keepdim=True)
+        top.masked_fill_(top == -torch.inf, 0.0)  # a row that sees no key
+        below = scores.sub_(top).clamp_min_(_NO_WEIGHT)  # 0 * -inf would be NaN
+        nats = -torch.linalg.vecdot(w, below) - w.sum(dim=2) * row_max.clamp_min(_TINY).log()
+    return nats.div_(math.log(2)).clamp_min_(0.0)
 
 
 def tokens_of(trace: Trace, layer: int, item: int, device: torch.device) -> Tokens:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attnviz.analysis import overviews
 from attnviz.analysis.metrics import Means
-from attnviz.analysis.positions import Positions, tokens_of
+from attnviz.analysis.positions import Positions, Tile, tokens_of
 from attnviz.trace import Trace
 from attnviz.trace.compute import CELLS
 
@@ -76,10 +76,10 @@ class Reading:
         squares, sums = [], []
         for h in range(0, H, step):
             heads = slice(h, min(h + step, H))
-            w = self._held.weights(self._item, heads, rows, lo, hi)  # (h, r, c)
+            w, scores = self._held.weights_and_scores(self._item, heads, rows, lo, hi)  # (h, r, c)
             at = at or Positions(self._tokens, rows, lo, hi, w.dtype, w.device)
             squares.append(overviews.pool(w, self._side))
-            sums.append(self._means.measure(w, at))
+            sums.append(self._means.measure(Tile(w, at, scores)))
         together = {name: torch.cat([s[name] for s in sums]).double().cpu() for name in sums[0]}
         return Strip(rows, lo, torch.cat(squares), together)
 

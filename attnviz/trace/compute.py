@@ -84,10 +84,17 @@ class QKVRecord:
 
     def weights(self, item: int, heads: slice, rows: slice, lo: int, hi: int) -> Tensor:
         """(h, r, hi - lo): the softmax over the whole row, of keys outside of which it is 0."""
-        return self.softmax(self.scores(item, heads, rows, slice(lo, hi)), item, heads, rows)
+        return self.weights_and_scores(item, heads, rows, lo, hi)[0]
+
+    def weights_and_scores(
+        self, item: int, heads: slice, rows: slice, lo: int, hi: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """(h, r, hi - lo) each: weights of whole rows, and the scores whose softmax they are."""
+        s = self.scores(item, heads, rows, slice(lo, hi))
+        return self.softmax(s, item, heads, rows), s
 
     def softmax(self, s: Tensor, item: int, heads: slice, rows: slice) -> Tensor:
-        """(h, r, c) weights from scores of whole rows (which are overwritten)."""
+        """(h, r, c) weights from scores of whole rows."""
         sink = self.modifiers.sink_scores(item, heads, rows)
         if sink is not None and not self.modifiers.sink_gates_output:
             column = sink.to(s.dtype).expand(s.shape[0], s.shape[1], 1)
@@ -171,6 +178,12 @@ class WeightsRecord:
     def weights(self, item: int, heads: slice, rows: slice, lo: int, hi: int) -> Tensor:
         """(h, r, hi - lo) weights of whole rows."""
         return upcast(self.values[item, heads, rows, lo:hi])
+
+    def weights_and_scores(
+        self, item: int, heads: slice, rows: slice, lo: int, hi: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """(h, r, hi - lo) weights of whole rows; they need not be the softmax of any scores."""
+        return self.weights(item, heads, rows, lo, hi), None
 
     def masked(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
         """(h, r, c), True where a key is masked: read from the scores; None if they are not known.
@@ -305,12 +318,11 @@ def _by_group(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _softmax(scores: Tensor) -> Tensor:
-    """Softmax over keys in place of ``scores``; a row with no key at all gives zeros, not NaN."""
-    top = scores.amax(dim=-1, keepdim=True)
-    top.masked_fill_(top == -torch.inf, 0.0)
-    e = scores.sub_(top).exp_()
-    total = e.sum(dim=-1, keepdim=True)
-    return e.div_(total.masked_fill_(total == 0.0, 1.0))
+    """Softmax over keys; a row with no key at all gives zeros, not NaN."""
+    w = torch.softmax(scores, dim=-1)
+    if w[..., 0].isnan().any():  # such a row is NaN all over
+        w.masked_fill_(scores.amax(dim=-1, keepdim=True) == -torch.inf, 0.0)
+    return w
 
 
 def upcast(t: Tensor) -> Tensor:

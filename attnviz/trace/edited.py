@@ -127,10 +127,19 @@ class EditedRecord:
 
     def weights(self, item: int, heads: slice, rows: slice, lo: int, hi: int) -> Tensor:
         """(h, r, hi - lo) weights of whole rows."""
-        w = self.base.softmax(self._scores(item, heads, rows, slice(lo, hi)), item, heads, rows)
-        for head in self._patterned(heads):
+        return self.weights_and_scores(item, heads, rows, lo, hi)[0]
+
+    def weights_and_scores(
+        self, item: int, heads: slice, rows: slice, lo: int, hi: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """(h, r, hi - lo) each: weights of whole rows, and the scores whose softmax they are; None
+        if some head's weights were set by hand."""
+        s = self._scores(item, heads, rows, slice(lo, hi))
+        w = self.base.softmax(s, item, heads, rows)
+        patterned = self._patterned(heads)
+        for head in patterned:
             w[head - heads.start] = self._set(head, rows)[:, lo:hi].to(w)
-        return w
+        return w, None if patterned else s
 
     def finish(self, out: Tensor, item: int, heads: slice, rows: slice) -> Tensor:
         """What the interventions make of weights @ values, (h, r, d_v)."""

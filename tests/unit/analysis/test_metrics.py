@@ -30,7 +30,7 @@ from transformers import (
 import attnviz
 from attnviz.analysis import heads, matrices, reading
 from attnviz.analysis.metrics import METRICS, metric, table
-from attnviz.analysis.positions import Positions
+from attnviz.analysis.positions import Tile, row_entropy
 from attnviz.canvas import grid_payload, wire
 from attnviz.edits import SetPattern
 from attnviz.trace import Trace, compute
@@ -245,9 +245,9 @@ def backward() -> Iterator[None]:
     @metric(
         "backward", title="Looks back", help="weight on earlier keys", unit="0 to 1", uniform=""
     )
-    def measured(w: Tensor, at: Positions) -> Tensor:
+    def measured(tile: Tile) -> Tensor:
         """mean over i of Σ_j w[i, j] over j < p(i)"""
-        return w.tril(at.diagonal - 1).sum(dim=(1, 2))
+        return tile.w.tril(tile.at.diagonal - 1).sum(dim=(1, 2))
 
     yield
     del METRICS["backward"]
@@ -281,7 +281,7 @@ def test_a_metric_is_one_function() -> None:
     with pytest.raises(KeyError):  # without a definition the test above fails
         check(found[0].backward, "backward", torch.eye(2), None)
     with pytest.raises(ValueError, match="'backward'"):
-        metric("backward", title="", help="", unit="", uniform="")(lambda w, at: w)
+        metric("backward", title="", help="", unit="", uniform="")(lambda tile: tile.w)
 
 
 def test_a_heads_numbers_are_attributes_that_copies_keep() -> None:
@@ -297,3 +297,27 @@ def test_the_table_in_docs_is_of_these_metrics() -> None:
     stale = "run python -m attnviz.analysis.metrics > docs/metrics.md"
     assert DOCS.read_text(encoding="utf-8") == table(METRICS.values()), stale
     assert all(m.formula and m.uniform and m.unit for m in METRICS.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sink", [None, -3.0, 300.0])
+def test_entropy_from_scores_is_that_of_the_weights(sink: float | None, dtype: torch.dtype) -> None:
+    """One logarithm a row, through masks, fills, rows without a key and sinks; float64 judges."""
+    torch.manual_seed(7)
+    scores = torch.randn(2, 6, 50, dtype=dtype) * 4
+    scores[:, 1, 30:] = -torch.inf
+    scores[:, 2] = -torch.inf  # sees no key
+    scores[:, 3, 5:] = torch.finfo(dtype).min
+    scores[:, 4, 9] = 90.0  # one key takes all
+    columns = scores.double()
+    if sink is not None:
+        columns = torch.cat([columns, torch.full((2, 6, 1), sink, dtype=torch.float64)], dim=2)
+    exact = columns.softmax(dim=2)[..., :50].nan_to_num(nan=0.0)
+    w = exact.to(dtype)
+    bits = -torch.special.xlogy(exact, exact).sum(dim=2) / math.log(2)
+    found = row_entropy(w, scores, w.amax(dim=2))
+    # float32 rounds scores of this size by 4e-6, and 50 of them add up
+    torch.testing.assert_close(
+        found.double(), bits, atol=1e-5 if dtype == torch.float32 else 1e-12, rtol=0
+    )
+    torch.testing.assert_close(row_entropy(w).double(), bits, atol=1e-5, rtol=0)
