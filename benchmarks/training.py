@@ -23,7 +23,7 @@ from attnviz.train.run_job import prepare
 from attnviz.train.settings import JobSettings
 from attnviz.train.tasks import TASKS, find
 from attnviz.train.tasks.task import settings_for
-from attnviz.train.trainer import Training
+from attnviz.train.trainer import JobTrainer
 from benchmarks.figure import Figure
 
 TITLE = "Training"
@@ -59,19 +59,19 @@ def measure() -> list[Figure]:
 def _rate(settings: JobSettings) -> float:
     """Tokens a second of the whole loop, snapshots included."""
     with tempfile.TemporaryDirectory() as folder:
-        made = prepare(settings, Path(folder))
-        training = Training(Path(folder), settings, made)
+        setup = prepare(settings, Path(folder))
+        trainer = JobTrainer(Path(folder), settings, setup)
         tokens = 0
-        saw = training.job_callback.saw
+        count_tokens = trainer.job_callback.count_tokens
 
         def count(n: int) -> None:
             nonlocal tokens
             tokens += n
-            saw(n)
+            count_tokens(n)
 
-        training.job_callback.saw = count  # type: ignore[method-assign]
+        trainer.job_callback.count_tokens = count  # type: ignore[method-assign]
         began = time.perf_counter()
-        training.train()
+        trainer.train()
         return tokens / (time.perf_counter() - began)
 
 

@@ -1,7 +1,7 @@
-"""``python -m attnviz.train FOLDER/job.json``: waits for the device, then trains.
+"""``python -m attnviz.train FOLDER/job.json`` waits until the device is free, then trains.
 
-``accelerate launch -m attnviz.train FOLDER/job.json`` runs the same on several devices: the first
-process stands in line and writes the folder, the others follow it.
+``accelerate launch -m attnviz.train FOLDER/job.json`` does the same on several devices: the process
+of rank 0 waits in the queue and writes the folder, the others follow it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from attnviz.train import device_queue, events
 from attnviz.train.job import LOCK_FILE, PROCESS_FILE, REQUEST_FILE, Job, pending_request
 from attnviz.train.process_file import process_file
 
-LOOK_SECONDS = 0.3  # between two looks at the line
-LOCK_SECONDS = 10.0  # one that was told to end may still be writing
+POLL_SECONDS = 0.3
+LOCK_SECONDS = 10.0  # a process that was asked to end may still be writing a checkpoint
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one job; 0 when it ended as it should, paused and cancelled included."""
+    """Runs one job; returns 0 if it finished, was paused or was canceled."""
     if len(arguments) != 1:
         print("usage: python -m attnviz.train FOLDER/job.json", file=sys.stderr)
         return 2
@@ -34,41 +34,41 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     if int(os.environ.get("RANK", "0")) > 0:
-        return _follow(job)
+        return _follow_rank_0(job)
     try:
         with (
             FileLock(job.folder / LOCK_FILE, timeout=LOCK_SECONDS),
             process_file(job.folder / PROCESS_FILE),
             device_queue.ticket(job.folder.parent, device, job.name),
         ):
-            return _run(job) if _my_turn(job, device) else 0
+            return _run(job) if _wait_for_device(job, device) else 0
     except Timeout:
         print("Another process works on this job.", file=sys.stderr)
         return 1
 
 
-def _my_turn(job: Job, device: str) -> bool:
-    """Waits in line; False if somebody took the job out of it."""
+def _wait_for_device(job: Job, device: str) -> bool:
+    """Waits in the device's queue; False if the job was paused or canceled meanwhile."""
     while device_queue.jobs_ahead(job.folder.parent, device, job.name):
         if request := pending_request(job.folder):
             state = "cancelled" if request == "cancel" else "paused"
             (job.folder / REQUEST_FILE).unlink(missing_ok=True)
             events.append(job.folder, "state", job.status.step, state=state, sentence="")
             return False
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return True
 
 
-def _follow(job: Job) -> int:
-    """Another process of the same job: waits until the first one's turn has come."""
+def _follow_rank_0(job: Job) -> int:
+    """Runs the job once the process of rank 0 has started it."""
     while (state := job.status.state) == "queued":
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return _run(job) if state == "running" else 0
 
 
 def _run(job: Job) -> int:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the app: other people compute too
-    from attnviz.train.run_job import run  # torch: only once the device is free
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the app: the cores are shared
+    from attnviz.train.run_job import run  # loads torch, so only once the device is free
 
     return run(job)
 

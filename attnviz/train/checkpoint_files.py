@@ -1,8 +1,8 @@
-"""Checkpoints: whole or not there at all, and nothing in them but safetensors and JSON.
+"""Checkpoints on disk: complete or absent, and nothing in them but safetensors and JSON.
 
-A checkpoint folder is what `save_pretrained` writes (a model, or an adapter) with the tokenizer,
-and ``training/`` with what a resumed training needs: the optimizer's state, the random generators'
-and the loop's.
+A checkpoint folder is what `save_pretrained` writes (a model, or an adapter) with its tokenizer.
+Its subfolder ``training/`` is for resuming: the state of the optimizer, of the random number
+generators and of the loop.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from torch import Tensor
 
 from attnviz.train.training_setup import TrainingSetup
 
-TRAINING = "training"
+RESUME_FOLDER = "training"
 
 
 def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
-    """Makes a folder by filling a draft beside it and renaming that."""
+    """Writes a folder atomically: ``fill`` writes a draft beside it, which is then renamed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".draft-{target.name}")
     shutil.rmtree(draft, ignore_errors=True)
@@ -42,48 +42,49 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
 
 
 def save_model(module: Any, setup: TrainingSetup, folder: Path) -> None:
-    """The model (or adapter) with what is needed to feed it and to list it."""
+    """Saves the model (or adapter) with its tokenizer, processor and catalog entry."""
     if hasattr(module, "peft_config"):
-        module.save_pretrained(folder, save_embedding_layers=False)  # "auto" would ask the hub
-        (folder / "README.md").unlink(missing_ok=True)  # a form that nobody has filled in
+        # the default, "auto", would send a request to the hub
+        module.save_pretrained(folder, save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty template
     else:
         module.save_pretrained(folder)
     for part in (setup.tokenizer, setup.processor):
         if part is not None:
             part.save_pretrained(folder)
-    if setup.about:
+    if setup.catalog_entry:
         (folder / "entry.json").write_text(
-            json.dumps(setup.about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+            json.dumps(setup.catalog_entry, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
         )
 
 
 def save_optimizer(folder: Path, optimizer: dict[str, Any], scheduler: dict[str, Any]) -> None:
-    """Writes the state dicts of the optimizer and of the learning-rate schedule."""
+    """Writes the state dicts of the optimizer and of the learning-rate scheduler."""
     tensors: dict[str, Tensor] = {}
-    rest: dict[str, dict[str, Any]] = {}
-    for place, state in optimizer["state"].items():
+    numbers: dict[str, dict[str, Any]] = {}
+    for index, state in optimizer["state"].items():
         for name, value in state.items():
             if isinstance(value, Tensor):
-                tensors[f"{place}.{name}"] = value.detach().contiguous()
+                tensors[f"{index}.{name}"] = value.detach().contiguous()
             else:
-                rest.setdefault(str(place), {})[name] = value
+                numbers.setdefault(str(index), {})[name] = value
     save_file(tensors, folder / "optimizer.safetensors")
-    plain = {"groups": optimizer["param_groups"], "state": rest, "scheduler": scheduler}
-    (folder / "optimizer.json").write_text(json.dumps(plain), encoding="utf-8")
+    content = {"groups": optimizer["param_groups"], "state": numbers, "scheduler": scheduler}
+    (folder / "optimizer.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def load_optimizer(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The state dicts of the optimizer and of the schedule."""
-    plain = json.loads((folder / "optimizer.json").read_text(encoding="utf-8"))
-    state: dict[int, dict[str, Any]] = {int(k): dict(v) for k, v in plain["state"].items()}
+    """The state dicts of the optimizer and of the learning-rate scheduler."""
+    content = json.loads((folder / "optimizer.json").read_text(encoding="utf-8"))
+    state: dict[int, dict[str, Any]] = {int(k): dict(v) for k, v in content["state"].items()}
     for key, value in load_file(folder / "optimizer.safetensors").items():
-        place, name = key.split(".", 1)
-        state.setdefault(int(place), {})[name] = value
-    return {"state": state, "param_groups": plain["groups"]}, plain["scheduler"]
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    return {"state": state, "param_groups": content["groups"]}, content["scheduler"]
 
 
 def save_rng_state(folder: Path, rank: int) -> None:
-    """Writes where this process's random generators stand."""
+    """Writes the state of this process's random number generators."""
     version, internal, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     tensors = {
@@ -93,23 +94,26 @@ def save_rng_state(folder: Path, rank: int) -> None:
     if torch.cuda.is_available():
         tensors |= {f"cuda.{i}": t for i, t in enumerate(torch.cuda.get_rng_state_all())}
     save_file(tensors, folder / f"random-{rank}.safetensors")
-    plain = {
+    content = {
         "python": [version, list(internal), gauss],
         "numpy": [str(kind), int(position), int(has_gauss), float(cached)],
     }
-    (folder / f"random-{rank}.json").write_text(json.dumps(plain), encoding="utf-8")
+    (folder / f"random-{rank}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def load_rng_state(folder: Path, rank: int) -> None:
-    """Puts this process's random generators where they stood."""
+    """Restores the state of this process's random number generators.
+
+    Without a file for this rank (there are more processes than before) they stay as they are.
+    """
     path = folder / f"random-{rank}.safetensors"
-    if not path.is_file():  # more processes than before: theirs begin anew
+    if not path.is_file():
         return
     tensors = load_file(path)
-    plain = json.loads((folder / f"random-{rank}.json").read_text(encoding="utf-8"))
-    version, internal, gauss = plain["python"]
+    content = json.loads((folder / f"random-{rank}.json").read_text(encoding="utf-8"))
+    version, internal, gauss = content["python"]
     random.setstate((version, tuple(internal), gauss))
-    kind, position, has_gauss, cached = plain["numpy"]
+    kind, position, has_gauss, cached = content["numpy"]
     keys = tensors["numpy"].numpy().astype(np.uint32)
     np.random.set_state((kind, keys, position, has_gauss, cached))
     torch.set_rng_state(tensors["torch"])
@@ -126,6 +130,6 @@ def folder_bytes(folder: Path) -> int:
     for path in folder.rglob("*"):
         try:
             total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:  # replaced while we looked
+        except FileNotFoundError:  # replaced by the training meanwhile
             continue
     return total

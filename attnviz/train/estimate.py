@@ -1,8 +1,8 @@
-"""How long a training will take and how much memory, told before it starts.
+"""An estimate of the time, memory and disk that a training takes, before it starts.
 
-Counted, not measured: a forward and backward pass costs 6 operations a weight and token (4 where
-the weights are frozen; Kaplan et al. 2020) plus those of attention, at the speed that this machine
-shows in a short trial. So it tells an order of magnitude, and says "about".
+Counted, not measured: a forward and backward pass takes 6 operations for each weight and token (4
+where the weights are frozen; Kaplan et al. 2020), besides those of attention, at the speed that
+this machine reaches in a short trial. Expect the right order of magnitude, no more.
 """
 
 from __future__ import annotations
@@ -17,28 +17,32 @@ from transformers import PreTrainedModel
 
 from attnviz.models.limits import available_memory, format_bytes
 from attnviz.trace.structure import blocks
-from attnviz.train.finetune.adapting import lora_targets
-from attnviz.train.settings import FinetuneWork, JobSettings
+from attnviz.train.finetune.trainable import n_trained
+from attnviz.train.settings import FinetuneWork, JobSettings, TaskWork
 
-FLOAT32 = 4
-START_SECONDS = 5.0  # Python and torch
-STEP_SECONDS = 0.004  # of a step apart from arithmetic: its data, the optimizer, the loop
-BLOCK_SECONDS = 0.006  # and of each block in it: many small operations, whatever they compute
-DISK = 200 * 2**20  # bytes a second that models are read and written at
-PROGRAM = 500 * 2**20  # Python and torch with nothing loaded
-KEPT = 34  # numbers a block keeps a token and width for the backward pass (Korthikanti et al. 2022)
+FLOAT32 = 4  # bytes
+START_SECONDS = 5.0  # of Python and torch
+STEP_SECONDS = 0.004  # overhead of a step: its data, the optimizer, the loop
+BLOCK_SECONDS = 0.006  # overhead of each block in a step: it launches many small operations
+DISK_SPEED = 200 * 2**20  # bytes a second at which models are read and written
+PROGRAM_BYTES = 500 * 2**20  # of Python and torch without a model
+# numbers that a block stores for the backward pass, for each token and channel (Korthikanti et al.
+# 2022)
+ACTIVATIONS = 34
 LOGITS_COPIES = 4  # logits, their softmax, and the gradients of both
-TRIAL_SIDE, LONG_TRIAL, SHORT_TRIAL = 512, 0.4, 0.05  # of the product that is timed; seconds
-SLOWER = 3.0  # small products in a model reach a third of a large one's speed
+TRIAL_SIDE = 512  # of the matrices whose product is timed
+LONG_TRIAL, SHORT_TRIAL = 0.4, 0.05  # seconds; the first one on a device is the long one
+SMALL_PRODUCT_SLOWDOWN = 3.0  # a model's small products reach a third of a large one's speed
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """About what a training takes.
+    """What a training takes, approximately.
 
     Attributes:
-        seconds: with the start. memory: bytes. disk: bytes of the job's folder.
-        n_trainable, n_parameters: numbers that learn, and all.
+        seconds: including the start.
+        memory, disk: bytes; the disk is the job folder's.
+        n_trainable, n_parameters: parameters that are trained; all parameters.
         fits: whether that much memory is free.
     """
 
@@ -66,80 +70,78 @@ def estimate(
     held_out: int = 512,
     probe_tokens: int = 32,
 ) -> Estimate:
-    """What it would take to train ``module``, which is only counted and may be on ``meta``.
+    """What training ``module`` would take; only its shapes are read, so it may be on ``meta``.
 
     Args:
-        length: positions of an example, an encoder-decoder's two sides together.
-        held_out: examples that are only evaluated on.
-        probe_tokens: of the text whose attention is kept.
+        length: positions of an example; of an encoder-decoder, those of both sides together.
+        held_out: examples that are evaluated on.
+        probe_tokens: of the probe example.
     """
     schedule, work = settings.schedule, settings.work
     n = sum(p.numel() for p in module.parameters())
-    n_learn = n_trained(module, work) if isinstance(work, FinetuneWork) else n
+    n_trainable = n_trained(module, work) if isinstance(work, FinetuneWork) else n
     width, vocabulary = _sizes(module)
     n_blocks = max(1, len(blocks(module)))
+
     tokens = schedule.batch_size * length
-    per_weight = 6 if n_learn > n // 2 else 4
+    per_weight = 6 if n_trainable > n // 2 else 4
     operations = tokens * (per_weight * n + 12 * n_blocks * width * length)
-    rate = speed(settings.device)
+    rate = operations_per_second(settings.device)
     step = operations * schedule.accumulation / rate + STEP_SECONDS + BLOCK_SECONDS * n_blocks
-    evaluated = schedule.evaluations * held_out * length * 2 * n / rate
-    activations = tokens * (KEPT * n_blocks * width + LOGITS_COPIES * vocabulary)
-    memory = PROGRAM + FLOAT32 * (n + 3 * n_learn + activations)
-    a_snapshot = 3 * n_blocks * width * probe_tokens * FLOAT32
-    kept = FLOAT32 * (3 * n_learn + (n if n_learn > n // 100 else 0))
-    merged = FLOAT32 * n if isinstance(work, FinetuneWork) and work.method == "lora" else 0
-    moved = schedule.checkpoints * kept + merged
-    moved += FLOAT32 * n if isinstance(work, FinetuneWork) else 0
+    evaluations = schedule.evaluations * held_out * length * 2 * n / rate
+
+    activations = tokens * (ACTIVATIONS * n_blocks * width + LOGITS_COPIES * vocabulary)
+    memory = PROGRAM_BYTES + FLOAT32 * (n + 3 * n_trainable + activations)
+
+    checkpoint, merged, loaded = _bytes_on_disk(work, n, n_trainable)
+    snapshot = 3 * n_blocks * width * probe_tokens * FLOAT32
+    moved = schedule.checkpoints * checkpoint + merged + loaded
     return Estimate(
-        seconds=START_SECONDS + schedule.steps * step + evaluated + moved / DISK,
+        seconds=START_SECONDS + schedule.steps * step + evaluations + moved / DISK_SPEED,
         memory=memory,
-        disk=kept + merged + a_snapshot * len(schedule.snapshot_at),
-        n_trainable=n_learn,
+        disk=checkpoint + merged + snapshot * len(schedule.snapshot_at),
+        n_trainable=n_trainable,
         n_parameters=n,
         fits=memory < available_memory(torch.device(settings.device)),
     )
 
 
-def n_trained(module: PreTrainedModel, work: FinetuneWork) -> int:
-    """How many numbers would learn; the head that a new objective brings is not counted."""
-    if work.method == "full":
-        return sum(p.numel() for p in module.parameters())
-    if work.method == "last":
-        chosen = blocks(module)[-work.last_layers :]
-        return sum(p.numel() for block in chosen for p in block.module.parameters())
-    shapes = [module.get_submodule(name).weight.shape for name in lora_targets(module)]
-    return sum(work.rank * (int(shape[0]) + int(shape[1])) for shape in shapes)  # type: ignore[index,arg-type]
+def _bytes_on_disk(work: TaskWork | FinetuneWork, n: int, n_trainable: int) -> tuple[int, int, int]:
+    """Bytes of a checkpoint, of the merged model, and of the model that is loaded first."""
+    weights = n if n_trainable > n // 100 else 0  # an adapter is saved without its base
+    checkpoint = FLOAT32 * (3 * n_trainable + weights)
+    if not isinstance(work, FinetuneWork):
+        return checkpoint, 0, 0
+    return checkpoint, FLOAT32 * n if work.method == "lora" else 0, FLOAT32 * n
 
 
-_fastest: dict[str, float] = {}  # seconds of one product, the best that was seen on a device
+_fastest: dict[str, float] = {}  # by device, the shortest time of the product so far, in seconds
 
 
-def speed(device: str) -> float:
-    """Operations a second that a model of moderate size may reach on a device.
+def operations_per_second(device: str) -> float:
+    """The speed that a model of moderate size may reach on a device.
 
-    The fastest product ever seen counts. One that meets another program's work takes up to eighty
-    times as long, which says nothing of minutes of training.
+    From the fastest product so far: one that competes with another program's work takes up to
+    eighty times as long, which says nothing about minutes of training.
     """
     seconds = SHORT_TRIAL if device in _fastest else LONG_TRIAL
     _fastest[device] = min(_fastest.get(device, float("inf")), _product_seconds(device, seconds))
-    return 2 * TRIAL_SIDE**3 / _fastest[device] / SLOWER
+    return 2 * TRIAL_SIDE**3 / _fastest[device] / SMALL_PRODUCT_SLOWDOWN
 
 
 def _product_seconds(device: str, seconds: float) -> float:
-    """The shortest time of a product of two square matrices, over some seconds of trying."""
-    place = torch.device(device)
-    a = torch.ones(TRIAL_SIDE, TRIAL_SIDE, device=place)
+    """The shortest time of a product of two square matrices, from trials of ``seconds`` in all."""
+    a = torch.ones(TRIAL_SIDE, TRIAL_SIDE, device=torch.device(device))
     best, end = float("inf"), time.perf_counter() + seconds
     while best == float("inf") or time.perf_counter() < end:
-        begin = time.perf_counter()
+        start = time.perf_counter()
         float((a @ a)[0, 0])  # reading a number waits for the device
-        best = min(best, time.perf_counter() - begin)
+        best = min(best, time.perf_counter() - start)
     return best
 
 
 def _sizes(module: PreTrainedModel) -> tuple[int, int]:
-    """The width of the stream and the number of logits."""
+    """d_model and the size of the vocabulary (0 without a language-model head)."""
     config: Any = module.config.get_text_config()
     head = module.get_output_embeddings()
     vocabulary = head.weight.shape[0] if isinstance(head, nn.Linear) else 0

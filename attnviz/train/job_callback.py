@@ -1,7 +1,4 @@
-"""What watches a training: events, snapshots of the probe, requests and limits.
-
-The loop knows nothing of screens. It calls these callbacks, and they write the job's folder.
-"""
+"""The Trainer's callback: writes events and snapshots, obeys requests and limits."""
 
 from __future__ import annotations
 
@@ -22,80 +19,85 @@ from attnviz.train.checkpoint_files import folder_bytes
 from attnviz.train.job import State, pending_request
 from attnviz.train.settings import JobSettings
 from attnviz.train.training_errors import loss_not_finite
-from attnviz.train.training_setup import ProbeExample, TrainingSetup
+from attnviz.train.training_setup import TrainingSetup
 
 MB = 2**20
 
-# Why a training ends before its last step, in the order in which ranks tell each other.
-_ENDINGS: tuple[State, ...] = ("running", "paused", "cancelled", "stopped")
+# What rank 0 decides at a logged step, as the index that it sends to the other ranks.
+_DECISIONS: tuple[State, ...] = ("running", "paused", "cancelled", "stopped")
 
 
 class JobCallback(TrainerCallback):
-    """Decides when to log, look, save and stop, and writes what happened.
+    """Decides when to log, evaluate, save and stop, and records it in the job's folder.
 
     Attributes:
-        ending: the state that the training ends in: "finished", or why it ended early.
-        sentence: what a person is told about it.
-        seconds: of running before this sitting, see `total_seconds`.
+        final_state: the state that the training ends in: "finished", or why it ended early.
+        sentence: explains that state to the person.
+        earlier_seconds: of running before the job was resumed, see `total_seconds`.
     """
 
     def __init__(
-        self, folder: Path, settings: JobSettings, setup: TrainingSetup, main: bool
+        self, folder: Path, settings: JobSettings, setup: TrainingSetup, is_main: bool
     ) -> None:
-        self.ending: State = "finished"
+        """
+        Args:
+            folder: the job's.
+            is_main: whether this process writes to the folder; one of several does.
+        """
+        self.final_state: State = "finished"
         self.sentence = ""
-        self.seconds = 0.0
+        self.earlier_seconds = 0.0
         self._folder = folder
         self._settings = settings
         self._setup = setup
-        self._main = main
+        self._is_main = is_main
         self._schedule = settings.schedule
-        self._tokens = 0
-        self._working = 0.0  # seconds of steps since the last log
-        self._step_began = self._began = time.monotonic()
-        self._disk_checked = False
-        self._snapshots = settings.schedule.snapshot_at
+        self._tokens = 0  # since the last log, of this process
+        self._step_seconds = 0.0  # since the last log, of training steps alone
+        self._step_start = self._start = time.monotonic()
+        self._disk_checked = False  # since the last snapshot or checkpoint
+        self._snapshot_at = settings.schedule.snapshot_at
 
     @property
     def total_seconds(self) -> float:
-        """Seconds of running in all sittings."""
-        return self.seconds + time.monotonic() - self._began
+        """Seconds of running, over all runs of a resumed job."""
+        return self.earlier_seconds + time.monotonic() - self._start
 
-    def saw(self, tokens: int) -> None:
-        """Counts what one batch made the model work on."""
-        self._tokens += tokens
+    def count_tokens(self, n: int) -> None:
+        """Adds a batch's tokens, for the throughput."""
+        self._tokens += n
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self._began = time.monotonic()
-        if self._main and state.global_step == 0:
+        self._start = time.monotonic()
+        if self._is_main and state.global_step == 0:
             probe = self._setup.probe
             events.append(self._folder, "probe", 0, text=probe.text, target=probe.target)
-        if state.global_step == 0 and 0 in self._snapshots:
-            self._snapshot(0)
+        if state.global_step == 0 and 0 in self._snapshot_at:
+            self._record_snapshot(0)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self._step_began = time.monotonic()
+        self._step_start = time.monotonic()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self._working += time.monotonic() - self._step_began
-        step, last = state.global_step, state.global_step >= self._schedule.steps
-        control.should_log = last or step % self._schedule.log_every == 0
+        self._step_seconds += time.monotonic() - self._step_start
+        step, is_last = state.global_step, state.global_step >= self._schedule.steps
+        control.should_log = is_last or step % self._schedule.log_every == 0
         control.should_evaluate = step in self._schedule.evaluate_at
         control.should_save = step in self._schedule.checkpoint_at
-        if step in self._snapshots:
-            self._snapshot(step)
-        if control.should_log and not last:
-            ending = self._decided(step, args.device)
-            if ending != "running":
-                self.ending = ending
-                if self._snapshots and step not in self._snapshots:
-                    self._snapshot(step)  # what the last checkpoint attends to
+        if step in self._snapshot_at:
+            self._record_snapshot(step)
+        if control.should_log and not is_last:
+            decision = self._shared_decision(step, args.device)
+            if decision != "running":
+                self.final_state = decision
+                if self._snapshot_at and step not in self._snapshot_at:
+                    self._record_snapshot(step)  # of the same weights as the last checkpoint
                 control.should_save = control.should_training_stop = True
 
     def on_log(
@@ -109,17 +111,17 @@ class JobCallback(TrainerCallback):
         if not logs or "loss" not in logs:
             return
         step, loss = state.global_step, logs["loss"]
-        rate = self._tokens * args.world_size / max(self._working, 1e-9)
-        self._tokens, self._working = 0, 0.0
-        if self._main:
+        tokens_per_second = self._tokens * args.world_size / max(self._step_seconds, 1e-9)
+        self._tokens, self._step_seconds = 0, 0.0
+        if self._is_main:
             events.append(
                 self._folder,
                 "step",
                 step,
                 loss=loss,
                 learning_rate=logs["learning_rate"],
-                tokens_per_second=rate,
-                memory=_memory(args.device),
+                tokens_per_second=tokens_per_second,
+                memory=_memory_bytes(args.device),
             )
         if not math.isfinite(loss):
             raise loss_not_finite(step, self._schedule.learning_rate)
@@ -132,7 +134,7 @@ class JobCallback(TrainerCallback):
         metrics: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        if self._main and metrics:
+        if self._is_main and metrics:
             values = {name.removeprefix("eval_"): value for name, value in metrics.items()}
             events.append(self._folder, "evaluation", state.global_step, **values)
 
@@ -140,34 +142,34 @@ class JobCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._disk_checked = False
-        if self._main:
+        if self._is_main:
             name = f"step-{state.global_step:07d}"
             events.append(self._folder, "checkpoint", state.global_step, name=name)
 
-    def _snapshot(self, step: int) -> None:
-        if not self._main:
+    def _record_snapshot(self, step: int) -> None:
+        if not self._is_main:
             return
         path = snapshots.path_of(self._folder, step)
-        snapshots.write(path, step, trace_probe(self._setup, self._setup.probe))
+        snapshots.write(path, step, trace_probe(self._setup))
         events.append(self._folder, "snapshot", step, file=path.name)
         self._disk_checked = False
 
-    def _decided(self, step: int, device: torch.device) -> State:
-        """Whether to end now, decided by the first process for all."""
-        code = 0
-        if self._main:
-            request = pending_request(self._folder)
-            if request in ("pause", "cancel"):
-                code = 1 if request == "pause" else 2
-            elif self._over_limit(step):
-                code = 3
+    def _shared_decision(self, step: int, device: torch.device) -> State:
+        """Rank 0's decision whether to go on, the same for all ranks."""
+        index = _DECISIONS.index(self._decision(step)) if self._is_main else 0
         if dist.is_initialized() and dist.get_world_size() > 1:
-            shared = torch.tensor([code], device=device)
+            shared = torch.tensor([index], device=device)
             dist.broadcast(shared, src=0)
-            code = int(shared[0])
-        return _ENDINGS[code]
+            index = int(shared[0])
+        return _DECISIONS[index]
 
-    def _over_limit(self, step: int) -> bool:
+    def _decision(self, step: int) -> State:
+        request = pending_request(self._folder)
+        if request in ("pause", "cancel"):
+            return "paused" if request == "pause" else "cancelled"
+        return "stopped" if self._is_over_limit(step) else "running"
+
+    def _is_over_limit(self, step: int) -> bool:
         limits = self._settings.limits
         if limits.minutes is not None and self.total_seconds > limits.minutes * 60:
             self.sentence = (
@@ -187,9 +189,9 @@ class JobCallback(TrainerCallback):
         return False
 
 
-def trace_probe(setup: TrainingSetup, probe: ProbeExample) -> Trace:
-    """The probe through the model as it is now, without dropout; its mode is put back."""
-    base = setup.base
+def trace_probe(setup: TrainingSetup) -> Trace:
+    """A trace of the probe with the current weights, without dropout; restores the mode."""
+    base, probe = setup.base, setup.probe
     was_training = base.training
     base.eval()
     try:
@@ -201,8 +203,8 @@ def trace_probe(setup: TrainingSetup, probe: ProbeExample) -> Trace:
         base.train(was_training)
 
 
-def _memory(device: torch.device) -> int:
-    """Bytes: of the process, or the most that was held on a GPU."""
+def _memory_bytes(device: torch.device) -> int:
+    """The process's memory, or the peak that was allocated on a GPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return int(psutil.Process().memory_info().rss)

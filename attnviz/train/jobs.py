@@ -1,7 +1,8 @@
-"""All jobs of this user."""
+"""The jobs of this user: list, create, submit, delete."""
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import time
@@ -16,18 +17,18 @@ from attnviz.train.settings import FinetuneWork, JobSettings
 
 
 def folder() -> Path:
-    """Where jobs are kept: $ATTNVIZ_JOBS, else `attnviz/jobs` in the user's data folder."""
+    """The folder of all jobs: $ATTNVIZ_JOBS, or `attnviz/jobs` in the user's data folder."""
     return data_folder("jobs", "ATTNVIZ_JOBS")
 
 
 def submit(settings: JobSettings, data: bytes | None = None) -> Job:
-    """Makes the job's folder and starts its process, which waits until its device is free.
+    """Creates a job and starts its process, which waits until the device is free.
 
     Args:
-        data: an uploaded file, which is kept in the folder under the work's ``data`` name.
+        data: an uploaded file; it is copied into the job's folder.
 
     Raises:
-        AttnVizError: the device is not there, or the folder cannot be written.
+        AttnVizError: the device does not exist, or the folder cannot be written.
     """
     job = create(settings, data)
     job.start()
@@ -35,16 +36,29 @@ def submit(settings: JobSettings, data: bytes | None = None) -> Job:
 
 
 def create(settings: JobSettings, data: bytes | None = None) -> Job:
-    """Makes the job's folder and starts nothing: for ``accelerate launch -m attnviz.train``."""
-    settings = replace(settings, device=_resolved(settings.device))
+    """Creates a job without starting it, e.g. for ``accelerate launch -m attnviz.train``.
+
+    Args and errors as for `submit`.
+    """
+    settings = replace(settings, device=_full_device_name(settings.device))
     if data is not None and isinstance(settings.work, FinetuneWork):
         name = f"data{Path(settings.work.data).suffix.lower()}"
         settings = replace(settings, work=replace(settings.work, data=name))
-    words = re.sub(r"[^a-z0-9]+", "-", settings.title.lower()).strip("-")[:40] or "training"
+    path = _new_folder(settings.title)
+    if data is not None and isinstance(settings.work, FinetuneWork):
+        (path / settings.work.data).write_bytes(data)
+    write_atomically(path / SETTINGS_FILE, settings.to_json())
+    events.append(path, "state", 0, state="queued", sentence="")
+    return Job(path)
+
+
+def _new_folder(title: str) -> Path:
+    """A new folder, named by the time and the title, with a number if that name is taken."""
     root = folder()
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    for number in range(1, 1000):
-        path = root / f"{stamp}-{words}{'' if number == 1 else f'-{number}'}"
+    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40] or "training"
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}"
+    for number in itertools.count(1):
+        path = root / (name if number == 1 else f"{name}-{number}")
         try:
             path.mkdir(parents=True)
             break
@@ -55,15 +69,11 @@ def create(settings: JobSettings, data: bytes | None = None) -> Job:
                 f"The jobs folder {root} cannot be written ({error.strerror}).",
                 "Point ATTNVIZ_JOBS at a folder of yours.",
             ) from error
-    if data is not None and isinstance(settings.work, FinetuneWork):
-        (path / settings.work.data).write_bytes(data)
-    write_atomically(path / SETTINGS_FILE, settings.to_json())
-    events.append(path, "state", 0, state="queued", sentence="")
-    return Job(path)
+    return path
 
 
 def all() -> tuple[Job, ...]:
-    """Every job, the newest first; also one whose settings are gone, so that it can be deleted.
+    """All jobs, the newest first; damaged ones too, so that they can be deleted.
 
     Raises:
         AttnVizError: the jobs folder cannot be read.
@@ -85,7 +95,7 @@ def find(name: str) -> Job:
     """The job called ``name``.
 
     Raises:
-        AttnVizError: there is none.
+        AttnVizError: there is no such job.
     """
     for job in all():
         if job.name == name:
@@ -94,15 +104,15 @@ def find(name: str) -> Job:
 
 
 def delete(job: Job) -> None:
-    """Removes a job's folder with all that it learned.
+    """Deletes a job's folder with everything in it.
 
     Raises:
-        AttnVizError: it is at work, or its files cannot be removed.
+        AttnVizError: the job is active, or its files cannot be removed.
     """
     if job.is_alive:
         raise AttnVizError("The job is at work.", "Cancel it first.")
     try:
-        if job.folder.is_symlink():  # what it leads to is not ours
+        if job.folder.is_symlink():  # what it points to belongs to someone else
             job.folder.unlink()
         else:
             shutil.rmtree(job.folder)
@@ -113,11 +123,11 @@ def delete(job: Job) -> None:
         ) from error
 
 
-def _resolved(device: str) -> str:
-    """A device's whole name, so that everyone means the same line. The CPU needs no torch."""
-    if device == "cpu":
+def _full_device_name(device: str) -> str:
+    """E.g. "cuda:0" for "cuda", so that every job names a device's queue alike."""
+    if device == "cpu":  # needs no torch, which is slow to load
         return device
     from attnviz.models.devices import resolve_device
 
-    found = resolve_device(device)
-    return f"cuda:{found.index or 0}" if found.type == "cuda" else found.type
+    resolved = resolve_device(device)
+    return f"cuda:{resolved.index or 0}" if resolved.type == "cuda" else resolved.type

@@ -1,150 +1,146 @@
-"""What a training job is told: plain values that travel as job.json."""
+"""Settings of a training job: frozen dataclasses, stored as job.json."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args
 
 from attnviz.errors import AttnVizError
 from attnviz.models import bounded_json
+from attnviz.train.checked_fields import build
 
 Decay = Literal["linear", "cosine", "constant"]
 Objective = Literal["causal", "masked", "classify", "seq2seq"]
 Method = Literal["lora", "last", "full"]
 
-MAX_BYTES = 16 * 2**20  # of job.json: a task may hold a person's own text
-MAX_VALUES = 2**21  # counted by commas, and the text has its own
+MAX_BYTES = 16 * 2**20  # of job.json, which may include the text that a task is trained on
+MAX_VALUES = 2**21  # of job.json, counted by commas, which its texts contain too
 MAX_STEPS = 1_000_000
-LOGS = 400  # points of a loss curve: more cannot be told apart on a screen
+CURVE_POINTS = 400  # of a loss curve; a screen does not resolve more
+
+_SCHEDULE_RANGES: dict[str, tuple[float, float]] = {
+    "steps": (1, MAX_STEPS),
+    "batch_size": (1, 65_536),
+    "accumulation": (1, 4_096),
+    "warmup": (0, MAX_STEPS),
+    "evaluations": (0, 10_000),
+    "checkpoints": (1, 10_000),
+    "snapshots": (0, 10_000),
+    "learning_rate": (1e-9, 10.0),
+    "weight_decay": (0.0, 100.0),
+    "beta2": (0.0, 0.999999),
+    "max_grad_norm": (1e-6, 1e6),
+    "seed": (0, 2**31 - 1),
+}
+_FINETUNE_RANGES = {"last_layers": (1, 1000), "rank": (1, 1024), "length": (4, 131_072)}
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the numbers are changed, and how often somebody looks.
+    """Optimization, and how often to evaluate, save and record.
 
     Raises:
         AttnVizError: a value is out of range.
     """
 
     steps: int = 1000
-    batch_size: int = 64  # examples a device sees before it adds up gradients
+    batch_size: int = 64  # examples in one forward pass of one device
     accumulation: int = 1  # batches whose gradients make one step
-    learning_rate: float = 1e-3  # at its highest
-    warmup: int = 50  # steps until then: Adam's first estimates are noise
-    decay: Decay = "cosine"  # afterwards
+    learning_rate: float = 1e-3  # the peak
+    warmup: int = 50  # steps up to the peak: Adam's first estimates are noisy
+    decay: Decay = "cosine"  # after the warm-up
     weight_decay: float = 0.01
-    beta2: float = 0.98  # Adam's memory of squared gradients; 0.999 is slow for short trainings
-    max_grad_norm: float = 1.0  # gradients longer than this are shortened to it
-    seed: int = 0  # data order, first weights and dropout all follow from it
-    evaluations: int = 10  # looks at the held-out data
+    beta2: float = 0.98  # of Adam; the usual 0.999 adapts too slowly for a short training
+    max_grad_norm: float = 1.0  # larger gradients are scaled down to this norm
+    seed: int = 0  # of the data order, the initial weights and dropout
+    evaluations: int = 10  # on the held-out data
     checkpoints: int = 8
     snapshots: int = 24  # of the probe's attention, besides the one before the first step
-    snapshot_steps: tuple[int, ...] | None = None  # named outright instead
+    snapshot_steps: tuple[int, ...] | None = None  # instead of ``snapshots`` regular ones
 
     def __post_init__(self) -> None:
-        limits: dict[str, tuple[float, float]] = {
-            "steps": (1, MAX_STEPS),
-            "batch_size": (1, 65_536),
-            "accumulation": (1, 4_096),
-            "warmup": (0, MAX_STEPS),
-            "evaluations": (0, 10_000),
-            "checkpoints": (1, 10_000),
-            "snapshots": (0, 10_000),
-            "learning_rate": (1e-9, 10.0),
-            "weight_decay": (0.0, 100.0),
-            "beta2": (0.0, 0.999999),
-            "max_grad_norm": (1e-6, 1e6),
-            "seed": (0, 2**31 - 1),
-        }
-        for name, (low, high) in limits.items():
+        for name, (low, high) in _SCHEDULE_RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise AttnVizError(f"{name} is {value}.", f"Choose {low:g} to {high:g}.")
-        if self.decay not in get_args(Decay):
-            raise AttnVizError(
-                f"decay = {self.decay!r} is not known.",
-                f"Choose one of {', '.join(get_args(Decay))}.",
-            )
+        _require_choice("decay", self.decay, Decay)
 
     @property
     def log_every(self) -> int:
-        """Steps between two points of the loss curve; requests are looked at as often."""
-        return max(1, self.steps // LOGS)
+        """Steps between two points of the loss curve; requests are checked at the same steps."""
+        return max(1, self.steps // CURVE_POINTS)
 
     @property
     def evaluate_at(self) -> frozenset[int]:
-        """Steps after which the held-out data is looked at."""
-        return self._marks(self.evaluations)
+        """Steps after which to evaluate on the held-out data."""
+        return self._regular_steps(self.evaluations)
 
     @property
     def checkpoint_at(self) -> frozenset[int]:
-        """Steps after which a checkpoint is written: each is also a point of the loss curve."""
-        return self._marks(self.checkpoints)
+        """Steps after which to write a checkpoint."""
+        return self._regular_steps(self.checkpoints)
 
     @property
     def snapshot_at(self) -> frozenset[int]:
-        """Steps after which the probe's attention is kept; 0 is before the first."""
+        """Steps after which to record the probe's attention; 0 is before the first."""
         if self.snapshot_steps is not None:
             return frozenset(self.snapshot_steps)
-        return self._marks(self.snapshots) | {0} if self.snapshots else frozenset()
+        return self._regular_steps(self.snapshots) | {0} if self.snapshots else frozenset()
 
-    def _marks(self, count: int) -> frozenset[int]:
-        """``count`` steps, evenly apart, each a point of the loss curve, the last among them."""
+    def _regular_steps(self, count: int) -> frozenset[int]:
+        """``count`` steps at equal distances, all on the loss curve, including the last step."""
         every = self.log_every
-        marks = (-(-self.steps * i // (count * every)) * every for i in range(1, count + 1))
-        return frozenset(min(mark, self.steps) for mark in marks)
+        steps = (-(-self.steps * i // (count * every)) * every for i in range(1, count + 1))
+        return frozenset(min(step, self.steps) for step in steps)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Where a training stops by itself; what it has learned until then is kept."""
+    """When a training stops early; a checkpoint is written first."""
 
-    minutes: float | None = None  # of running, over all its sittings; waiting is not counted
+    minutes: float | None = None  # of running, over all runs of a resumed job; not of waiting
     disk_mb: float | None = 4096.0  # of the job's folder
 
 
 @dataclass(frozen=True)
 class TaskWork:
-    """A small transformer learns a task from nothing."""
+    """A small transformer learns a task from scratch."""
 
     task: str  # a name in attnviz.train.tasks
-    options: dict[str, Any] = field(default_factory=dict)  # of the task; its defaults fill in
-    model: dict[str, Any] = field(default_factory=dict)  # TransformerConfig, over the task's own
+    options: dict[str, Any] = field(default_factory=dict)  # of the data, over the task's defaults
+    model: dict[str, Any] = field(default_factory=dict)  # TransformerConfig's, over the task's own
 
 
 @dataclass(frozen=True)
 class FinetuneWork:
-    """A loaded model goes on learning, on its own copy of the weights."""
+    """A loaded model is fine-tuned, on a copy of its weights.
+
+    Raises:
+        AttnVizError: a value is out of range.
+    """
 
     model: str  # as attnviz.load takes it
     data: str  # a .txt, .jsonl or .csv file
     objective: Objective = "causal"
     method: Method = "lora"
-    last_layers: int = 2  # "last": how many blocks change, with the head
-    rank: int = 8  # "lora": columns of the two thin matrices
-    alpha: float = 16.0  # "lora": their product is scaled by alpha / rank
-    dropout: float = 0.0  # "lora": of what enters them
-    length: int = 128  # tokens an example has at most
-    held_out: float = 0.1  # share of the data that is only evaluated on
-    text_column: str = "text"  # csv and jsonl: classification, causal and masked
-    label_column: str = "label"  # classification
+    last_layers: int = 2  # "last": blocks that are trained, besides the head
+    rank: int = 8  # "lora": of the weights' update
+    alpha: float = 16.0  # "lora": the update is scaled by alpha / rank
+    dropout: float = 0.0  # "lora": of the adapter's input
+    length: int = 128  # tokens of an example, at most
+    held_out: float = 0.1  # share of the data
+    text_column: str = "text"  # of csv and jsonl, for the objectives causal, masked and classify
+    label_column: str = "label"  # classify
     source_column: str = "source"  # seq2seq
-    target_column: str = "target"
+    target_column: str = "target"  # seq2seq
 
     def __post_init__(self) -> None:
-        for name, allowed in (("objective", Objective), ("method", Method)):
-            if getattr(self, name) not in get_args(allowed):
-                raise AttnVizError(
-                    f"{name} = {getattr(self, name)!r} is not known.",
-                    f"Choose one of {', '.join(get_args(allowed))}.",
-                )
-        ranges = {"last_layers": (1, 1000), "rank": (1, 1024), "length": (4, 131_072)}
-        for key, (low, high) in ranges.items():
+        _require_choice("objective", self.objective, Objective)
+        _require_choice("method", self.method, Method)
+        for key, (low, high) in _FINETUNE_RANGES.items():
             if not low <= getattr(self, key) <= high:
                 raise AttnVizError(f"{key} is {getattr(self, key)}.", f"Choose {low} to {high}.")
         if not 0.0 <= self.held_out < 1.0:
@@ -153,18 +149,18 @@ class FinetuneWork:
 
 @dataclass(frozen=True)
 class JobSettings:
-    """Everything a job needs to run."""
+    """Everything that determines a job."""
 
     title: str
     work: TaskWork | FinetuneWork
     schedule: Schedule = field(default_factory=Schedule)
     limits: Limits = field(default_factory=Limits)
-    device: str = "cpu"  # "auto" is resolved when the job is submitted
-    probe: str = ""  # the text (or number of a picture) whose attention is kept; "" the work's own
-    probe_target: str = ""  # what an encoder-decoder's decoder is given beside it
+    device: str = "cpu"  # "auto" is resolved when the job is created
+    probe: str = ""  # the probe example: a text, or a held-out image's index; "" the task's own
+    probe_target: str = ""  # the decoder's text, for an encoder-decoder
 
     def to_json(self) -> str:
-        """As job.json holds it."""
+        """The content of job.json."""
         kind = "task" if isinstance(self.work, TaskWork) else "finetune"
         values = asdict(self)
         values["work"] = {"kind": kind, **values["work"]}
@@ -172,10 +168,10 @@ class JobSettings:
 
     @classmethod
     def from_json(cls, text: str) -> JobSettings:
-        """From job.json.
+        """The settings in the content of a job.json.
 
         Raises:
-            AttnVizError: no such JSON, or a value that cannot be.
+            AttnVizError: it is not valid JSON, or has an invalid value.
         """
         try:
             values = bounded_json.parse(text.encode(errors="replace"), MAX_VALUES)
@@ -188,24 +184,19 @@ class JobSettings:
             raise AttnVizError(f"A job's work cannot be {kind!r}.", "It is task or finetune.")
         if isinstance(schedule.get("snapshot_steps"), list):
             schedule["snapshot_steps"] = tuple(schedule["snapshot_steps"])
-        work_type: type = TaskWork if kind == "task" else FinetuneWork
-        rest = {k: v for k, v in values.items() if k not in ("work", "schedule", "limits")}
-        return _make(
-            cls,
-            {
-                **rest,
-                "work": _make(work_type, work),
-                "schedule": _make(Schedule, schedule),
-                "limits": _make(Limits, limits),
-            },
-        )
+        parts: Mapping[str, Any] = {
+            "work": build(TaskWork if kind == "task" else FinetuneWork, work),
+            "schedule": build(Schedule, schedule),
+            "limits": build(Limits, limits),
+        }
+        return build(cls, {**values, **parts})
 
 
 def read(path: Path) -> JobSettings:
     """The settings in a job.json.
 
     Raises:
-        AttnVizError: it cannot be read or is no training job.
+        AttnVizError: it cannot be read, or is not a job's.
     """
     try:
         with path.open("rb") as file:
@@ -224,38 +215,9 @@ def read(path: Path) -> JobSettings:
         ) from error
 
 
-def with_limits(settings: JobSettings, limits: Limits) -> JobSettings:
-    """The same job with other limits."""
-    return replace(settings, limits=limits)
-
-
-def _make(kind: type, values: Mapping[str, Any]) -> Any:
-    known = {f.name for f in fields(kind)}
-    if unknown := sorted(set(values) - known):
+def _require_choice(name: str, value: str, choices: Any) -> None:
+    """Raises AttnVizError unless ``value`` is one of a Literal's."""
+    if value not in get_args(choices):
         raise AttnVizError(
-            f"A job has no setting {unknown[0]!r}.", f"Those of {kind.__name__}: {sorted(known)}."
+            f"{name} = {value!r} is not known.", f"Choose one of {', '.join(get_args(choices))}."
         )
-    hints = get_type_hints(kind)
-    for name, value in values.items():
-        if not _fits(value, hints[name]):
-            raise AttnVizError(
-                f"{name} cannot be {str(value)[:80]!r} in a job's settings.", "Submit it again."
-            )
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise AttnVizError(f"The job's settings are incomplete: {error}.") from error
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value from JSON is of the type that a field has."""
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return value in parts
-    if origin in (Union, UnionType):
-        return any(_fits(value, part) for part in parts)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(item, parts[0]) for item in value)
-    if hint is float:
-        return type(value) in (int, float) and abs(value) < math.inf
-    return type(value) is hint if hint in (int, str) else isinstance(value, origin or hint)

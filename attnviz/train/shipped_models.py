@@ -1,7 +1,7 @@
-"""``python -m attnviz.train.shipped_models``: trains the small checkpoints that are shipped.
+"""``python -m attnviz.train.shipped_models`` trains the small models that come with attnviz.
 
-Each is a task at its defaults, so what is in the catalog is what anyone gets from the Train page:
-an induction model, an encoder-decoder and a vision transformer, for every page offline.
+Each is a task at its defaults, which anyone can train on the Train page: an induction model, an
+encoder-decoder and a vision transformer, so that every page works offline.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ FILES = (
 
 @dataclass(frozen=True)
 class ShippedModel:
-    """A shipped checkpoint. name: in the catalog. task: what it learned."""
+    """A model that comes with attnviz.
+
+    Attributes:
+        name, title, description: in the catalog.
+        task: what it has learned.
+    """
 
     name: str
     task: str
@@ -42,7 +47,7 @@ class ShippedModel:
     description: str
 
 
-CHECKPOINTS = (
+SHIPPED_MODELS = (
     ShippedModel(
         "tiny-induction",
         "induction",
@@ -65,10 +70,10 @@ CHECKPOINTS = (
 
 
 def train(shipped: ShippedModel, target: Path) -> float:
-    """Trains one checkpoint into ``target``; its accuracy on held-out data.
+    """Trains one model and writes it to ``target``; its accuracy on held-out data.
 
     Raises:
-        AttnVizError: the training failed, missed its goal, or is too big.
+        AttnVizError: the training failed or missed its goal, or the model is too large.
     """
     task = tasks.find(shipped.task)
     job = jobs.create(settings_for(task))
@@ -87,18 +92,18 @@ def train(shipped: ShippedModel, target: Path) -> float:
         for name in FILES:
             if (source / name).is_file():
                 shutil.copy(source / name, folder)
-        about = {"title": shipped.title, "description": shipped.description}
-        (folder / "entry.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        entry = {"title": shipped.title, "description": shipped.description}
+        (folder / "entry.json").write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
 
     write_folder(target, fill)
     return accuracy
 
 
 def main(names: list[str]) -> None:
-    """Trains those named, or all."""
+    """Trains the named models, or all."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ATTNVIZ_JOBS"] = folder
-        for shipped in CHECKPOINTS:
+        for shipped in SHIPPED_MODELS:
             if not names or shipped.name in names:
                 print(f"{shipped.name}: {train(shipped, SHIPPED / shipped.name):.4f}", flush=True)
 

@@ -1,11 +1,11 @@
-"""The probe's attention at one step, kept as Q, K, V and score modifiers, and reopened as a trace.
+"""Snapshots: the probe's attention at one step, saved as Q, K, V and modifiers, read as a trace.
 
     snapshot = snapshots.read(job.snapshots()[-1])
     snapshot.trace.attention(layer=1, head=2).weights()      # (n_q, n_k), as from a live trace
 
-One safetensors file a step: tensors of O(n) (a layer that could not be recomputed keeps its own
-weights), what they are in the header. A tensor that layers share, as masks often are, is there
-once.
+One safetensors file a step, of size O(n) (unless a layer could not be recomputed, whose weights are
+saved instead). The header describes the tensors. A tensor that layers share, often a mask, is
+saved once.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from attnviz.trace.modifiers import ScoreModifiers
 from attnviz.trace.recorder import Call
 from attnviz.trace.terms import Term
 
-TOP = 8  # predictions kept
+N_PREDICTIONS = 8
 FORMAT = "1"
 
-# Number formats that masks are added in, as they are written.
-_FORMATS = {None: None} | {str(t): t for t in (torch.float16, torch.bfloat16)}
+# The dtypes in which a mask may be added, by the names in the header.
+_MASK_DTYPES = {None: None} | {str(t): t for t in (torch.float16, torch.bfloat16)}
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Snapshot:
     """The probe at one step.
 
     Attributes:
-        step: after how many steps.
-        trace: its tokens, layers and attention; no residual stream and no logits.
-        predictions: the likeliest next tokens (masked tokens, classes), as the trace gave them.
+        step: the number of steps before it.
+        trace: tokens, layers and attention, without residual stream and logits.
+        predictions: the likeliest next tokens (masked tokens, classes).
     """
 
     step: int
@@ -54,21 +54,21 @@ class Snapshot:
 
 
 def path_of(folder: Path, step: int) -> Path:
-    """Where the snapshot of a step is kept in a job's folder."""
+    """The file of a step's snapshot, in a job's folder."""
     return folder / "snapshots" / f"step-{step:07d}.safetensors"
 
 
 def step_of(path: Path) -> int:
-    """The step that a snapshot's file name tells."""
+    """The step in the name of a snapshot or checkpoint."""
     return int(path.name.removeprefix("step-").split(".")[0])
 
 
 def write(path: Path, step: int, trace: Trace) -> None:
-    """Keeps a trace's attention, whole or not at all."""
+    """Writes a trace's attention to a file, atomically."""
     tensors: dict[str, Tensor] = {}
     names: dict[tuple[Any, ...], str] = {}
 
-    def keep(name: str, tensor: Tensor | None) -> str | None:
+    def save(name: str, tensor: Tensor | None) -> str | None:
         if tensor is None:
             return None
         tensor = tensor.detach()[:1] if tensor.ndim == 4 else tensor.detach()
@@ -79,9 +79,9 @@ def write(path: Path, step: int, trace: Trace) -> None:
         return names[key]
 
     layers = []
-    for about in trace.layers:
-        held = None if about.source == "refused" else trace.layer_record(about.index)
-        layers.append({**asdict(about), "kept": _pack(held, f"{about.index}", keep)})
+    for layer in trace.layers:
+        record = None if layer.source == "refused" else trace.layer_record(layer.index)
+        layers.append({**asdict(layer), "kept": _pack(record, f"{layer.index}", save)})
     header = {
         "step": step,
         "layers": layers,
@@ -102,7 +102,7 @@ def read(path: Path) -> Snapshot:
     """The snapshot in a file.
 
     Raises:
-        AttnVizError: it is no snapshot, or damaged.
+        AttnVizError: it is not a snapshot, or it is damaged.
     """
     try:
         limits.require_memory(path.stat().st_size, f"The snapshot {path.name}")
@@ -112,12 +112,12 @@ def read(path: Path) -> Snapshot:
         layers = header["layers"]
         if not layers:
             raise ValueError("it holds no layers")
-        calls = [_call(about, tensors) for about in layers]
+        calls = [_call(layer, tensors) for layer in layers]
         trace = Trace(
             calls=calls,
-            names=[about["name"] for about in layers],
-            kinds=[about["kind"] for about in layers],
-            axes=[(about["rows"], about["cols"]) for about in layers],
+            names=[layer["name"] for layer in layers],
+            kinds=[layer["kind"] for layer in layers],
+            axes=[(layer["rows"], layer["cols"]) for layer in layers],
             tokens=tuple(Token(**token) for token in header["tokens"]),
             target_tokens=tuple(Token(**token) for token in header["target_tokens"]),
         )
@@ -125,7 +125,7 @@ def read(path: Path) -> Snapshot:
         return Snapshot(header["step"], trace, predictions)
     except AttnVizError:
         raise
-    except Exception as error:  # a damaged file may hold anything under any name
+    except Exception as error:  # a damaged file can fail anywhere
         raise AttnVizError(
             f"The snapshot {path.name} cannot be read: {error}.", "Choose another step."
         ) from error
@@ -133,55 +133,55 @@ def read(path: Path) -> Snapshot:
 
 def _predictions(trace: Trace) -> tuple[Prediction, ...]:
     try:
-        return trace.predictions(k=TOP)
-    except AttnVizError:  # a model without a head predicts nothing
+        return trace.predictions(k=N_PREDICTIONS)
+    except AttnVizError:  # a model without a head
         return ()
 
 
 def _pack(
-    layer: LayerRecord | None, prefix: str, keep: Callable[[str, Tensor | None], str | None]
+    layer: LayerRecord | None, prefix: str, save: Callable[[str, Tensor | None], str | None]
 ) -> dict[str, Any] | None:
-    """Names of a layer's tensors, with the plain values beside them."""
+    """What the header says of a layer: names of its saved tensors, and its plain values."""
     if layer is None:
         return None
     if isinstance(layer, WeightsRecord):
         parts = {"values": layer.values, "made_of": layer.raw_scores}
         parts |= {"q": layer.q, "k": layer.k, "v": layer.v}
         return {"form": "pattern"} | {
-            name: keep(f"{prefix}.{name}", t) for name, t in parts.items()
+            name: save(f"{prefix}.{name}", t) for name, t in parts.items()
         }
     if not isinstance(layer, QKVRecord):
         raise AttnVizError("An edited trace is not kept as a snapshot.", "Trace without edits.")
     modifiers = layer.modifiers
     return {
         "form": "products",
-        **{part: keep(f"{prefix}.{part}", getattr(layer, part)) for part in ("q", "k", "v")},
+        **{part: save(f"{prefix}.{part}", getattr(layer, part)) for part in ("q", "k", "v")},
         "scaling": modifiers.scaling,
         "softcap": modifiers.softcap,
-        "sinks": keep(f"{prefix}.sinks", modifiers.sinks),
+        "sinks": save(f"{prefix}.sinks", modifiers.sinks),
         "sink_gates_output": modifiers.sink_gates_output,
         "masked_in": None if modifiers.mask_dtype is None else str(modifiers.mask_dtype),
-        "terms": [_pack_term(t, f"{prefix}.term{i}", keep) for i, t in enumerate(modifiers.terms)],
+        "terms": [_pack_term(t, f"{prefix}.term{i}", save) for i, t in enumerate(modifiers.terms)],
     }
 
 
 def _pack_term(
-    term: Term, prefix: str, keep: Callable[[str, Tensor | None], str | None]
+    term: Term, prefix: str, save: Callable[[str, Tensor | None], str | None]
 ) -> dict[str, Any]:
     kept: dict[str, Any] = {"form": term.form}
     for name, part in term.parts().items():
         if isinstance(part, Tensor):
-            part = keep(f"{prefix}.{name}", part)
+            part = save(f"{prefix}.{name}", part)
         elif part == -torch.inf:
             part = "-inf"  # JSON has no infinity
         kept[name] = part
     return kept
 
 
-def _call(about: dict[str, Any], tensors: dict[str, Tensor]) -> Call:
-    layer = _unpack(about["kept"], tensors)
-    # there is no module any more, and nothing of a trace asks it for anything but its name
-    return Call(nn.Identity(), layer, None, about["source"], about["reason"], about["index"])
+def _call(layer: dict[str, Any], tensors: dict[str, Tensor]) -> Call:
+    record = _unpack(layer["kept"], tensors)
+    # the module no longer exists; a trace uses nothing of it but its name
+    return Call(nn.Identity(), record, None, layer["source"], layer["reason"], layer["index"])
 
 
 def _unpack(kept: dict[str, Any] | None, tensors: dict[str, Tensor]) -> LayerRecord | None:
@@ -200,7 +200,7 @@ def _unpack(kept: dict[str, Any] | None, tensors: dict[str, Tensor]) -> LayerRec
         tuple(_unpack_term(term, tensors) for term in kept["terms"]),
         tensor(kept["sinks"]),
         kept["sink_gates_output"],
-        _FORMATS[kept.get("masked_in")],
+        _MASK_DTYPES[kept.get("masked_in")],
     )
     return QKVRecord(tensors[kept["q"]], tensors[kept["k"]], tensors[kept["v"]], modifiers)
 

@@ -1,4 +1,4 @@
-"""transformers' Trainer, with our data order, evaluation and checkpoints."""
+"""transformers' Trainer with this package's data order, evaluation and checkpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from attnviz.train.checkpoint_files import (
-    TRAINING,
+    RESUME_FOLDER,
     folder_bytes,
     load_optimizer,
     load_rng_state,
@@ -28,35 +28,36 @@ from attnviz.train.evaluation import evaluate
 from attnviz.train.job_callback import JobCallback
 from attnviz.train.settings import JobSettings
 from attnviz.train.training_errors import loss_not_finite
-from attnviz.train.training_setup import Examples, TrainingSetup, identity_collator, n_tokens
+from attnviz.train.training_setup import TrainingDataset, TrainingSetup, identity_collator, n_tokens
 
+# transformers' names of the schedules; all of them start with a warm-up
 _DECAYS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
-_STATE = "trainer_state.json"  # transformers looks for it under this name
-_CLOCK = "clock.json"
+_STATE_FILE = "trainer_state.json"  # the name under which transformers looks for it
+_CLOCK_FILE = "clock.json"  # seconds of running so far
 
 
-class Training(Trainer):
-    """One sitting of a training.
-
-    Args:
-        folder: the job's. setup: what it is made of.
-    """
+class JobTrainer(Trainer):
+    """Trains a job's model, from the start or from a checkpoint."""
 
     def __init__(self, folder: Path, settings: JobSettings, setup: TrainingSetup) -> None:
+        """
+        Args:
+            folder: the job's.
+        """
         arguments = _arguments(folder, settings)
         schedule = settings.schedule
-        a_step = schedule.batch_size * schedule.accumulation * arguments.world_size
+        examples_per_step = schedule.batch_size * schedule.accumulation * arguments.world_size
         self.job_callback = JobCallback(folder, settings, setup, arguments.process_index == 0)
         self._use_cache = getattr(setup.base.config, "use_cache", None)
         super().__init__(
             model=setup.module,
             args=arguments,
             data_collator=identity_collator,
-            train_dataset=Examples(setup.draw, schedule.steps * a_step),
+            train_dataset=TrainingDataset(setup.get_batch, schedule.steps * examples_per_step),
             callbacks=[self.job_callback],
         )
         self.remove_callback(PrinterCallback)
-        # a batch's loss is the mean over its own tokens, and steps the mean over batches
+        # a batch's loss is the mean over its tokens, and a step's gradient the mean over batches
         self.model_accepts_loss_kwargs = False
         self._folder = folder
         self._settings = settings
@@ -66,17 +67,17 @@ class Training(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> Tensor:
         """One batch forward and backward."""
-        self.job_callback.saw(n_tokens(inputs))
+        self.job_callback.count_tokens(n_tokens(inputs))
         return super().training_step(model, inputs, num_items_in_batch)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Loss and accuracy on the held-out batches; each process computes the same."""
+        """Loss and accuracy on the held-out batches; every process computes all of them."""
         if not self._setup.held_out:
             return {}
         score = evaluate(
             self._setup.module,
             self._setup.held_out,
-            self._setup.predicts,
+            self._setup.label_alignment,
             self.args.device,
         )
         metrics = {
@@ -88,7 +89,7 @@ class Training(Trainer):
         return metrics
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Not counted: it would walk through all parameters at each step."""
+        """Not counted: it would iterate over all parameters at each step."""
         return 0
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
@@ -97,55 +98,54 @@ class Training(Trainer):
         if not all(bool(torch.isfinite(p).all()) for p in module.parameters() if p.requires_grad):
             raise loss_not_finite(step, self._settings.schedule.learning_rate)
         parent = self._folder / "checkpoint"
-        drafts = parent / ".ranks"
+        other_ranks = parent / ".ranks"  # their random states, until rank 0 has copied them
         rank = self.args.process_index
         if rank > 0:
-            drafts.mkdir(parents=True, exist_ok=True)
-            save_rng_state(drafts, rank)
-        _wait_for_all()
+            other_ranks.mkdir(parents=True, exist_ok=True)
+            save_rng_state(other_ranks, rank)
+        _wait_for_all_ranks()
         if rank == 0:
             older = sorted(parent.glob("step-*"))
             if older:
-                _require_room(folder_bytes(older[-1]), parent)
+                _require_disk_space(folder_bytes(older[-1]), parent)
             target = parent / f"step-{step:07d}"
-            write_folder(target, self._fill)
+            write_folder(target, self._fill_checkpoint)
             for folder in older:
                 if folder != target:
                     shutil.rmtree(folder, ignore_errors=True)
-            shutil.rmtree(drafts, ignore_errors=True)
-        _wait_for_all()
+            shutil.rmtree(other_ranks, ignore_errors=True)
+        _wait_for_all_ranks()
 
     def save(self, module: nn.Module, folder: Path) -> None:
-        """Writes the model, or the adapter, as it was given but for what it has learned."""
+        """Writes the model or adapter, with the `use_cache` that its configuration had at first."""
         config = self._setup.base.config
-        training = getattr(config, "use_cache", None)
-        if self._use_cache is not None:  # the loop turns it off
+        current = getattr(config, "use_cache", None)
+        if self._use_cache is not None:  # the Trainer sets it to False
             config.use_cache = self._use_cache
         try:
             save_model(module, self._setup, folder)
         finally:
             if self._use_cache is not None:
-                config.use_cache = training
+                config.use_cache = current
 
-    def _fill(self, folder: Path) -> None:
+    def _fill_checkpoint(self, folder: Path) -> None:
         self.save(self._setup.module, folder)
-        training = folder / TRAINING
-        training.mkdir()
+        resume = folder / RESUME_FOLDER
+        resume.mkdir()
         assert self.optimizer is not None and self.lr_scheduler is not None
-        save_optimizer(training, self.optimizer.state_dict(), self.lr_scheduler.state_dict())
-        save_rng_state(training, 0)
+        save_optimizer(resume, self.optimizer.state_dict(), self.lr_scheduler.state_dict())
+        save_rng_state(resume, 0)
         for path in (self._folder / "checkpoint" / ".ranks").glob("random-*"):
-            shutil.copy(path, training)
-        self.state.log_history = []  # the events have it, and it grows
-        self.state.save_to_json(str(training / _STATE))
-        (training / _CLOCK).write_text(
-            json.dumps(self.job_callback.total_seconds), encoding="utf-8"
-        )
+            shutil.copy(path, resume)
+        self.state.log_history = []  # the events have it, and it would grow
+        self.state.save_to_json(str(resume / _STATE_FILE))
+        seconds = json.dumps(self.job_callback.total_seconds)
+        (resume / _CLOCK_FILE).write_text(seconds, encoding="utf-8")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """The module was already read from the checkpoint, see `attnviz.train.run_job`."""
-        clock = Path(resume_from_checkpoint) / _CLOCK
-        self.job_callback.seconds = float(json.loads(clock.read_text(encoding="utf-8")))
+        """Reads the clock alone: `attnviz.train.run_job` has loaded the weights already."""
+        clock = Path(resume_from_checkpoint) / _CLOCK_FILE
+        self.job_callback.earlier_seconds = float(json.loads(clock.read_text(encoding="utf-8")))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
@@ -160,7 +160,7 @@ class Training(Trainer):
             load_rng_state(Path(checkpoint), self.args.process_index)
 
     def _load_scaler(self, checkpoint: str | None) -> None:
-        """Full precision has no gradient scaler."""
+        """Nothing to load: full precision needs no gradient scaler."""
 
 
 def _arguments(folder: Path, settings: JobSettings) -> TrainingArguments:
@@ -179,7 +179,7 @@ def _arguments(folder: Path, settings: JobSettings) -> TrainingArguments:
         optim="adamw_torch",
         seed=schedule.seed,
         use_cpu=settings.device == "cpu",
-        train_sampling_strategy="sequential",  # the order is the dataset's own
+        train_sampling_strategy="sequential",  # the dataset is ordered already
         logging_strategy="no",
         eval_strategy="no",
         save_strategy="no",
@@ -191,12 +191,12 @@ def _arguments(folder: Path, settings: JobSettings) -> TrainingArguments:
     )
 
 
-def _require_room(n_bytes: int, folder: Path) -> None:
-    """Ends as a full disk does, before it is full and other programs suffer from it."""
+def _require_disk_space(n_bytes: int, folder: Path) -> None:
+    """Raises the error of a full disk before it is full, for the sake of other programs."""
     if shutil.disk_usage(folder).free < n_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _wait_for_all() -> None:
+def _wait_for_all_ranks() -> None:
     if dist.is_initialized() and dist.get_world_size() > 1:
         dist.barrier()

@@ -1,4 +1,4 @@
-"""What a training is made of: a module, its data in an order that depends on the seed alone."""
+"""What the training loop needs: a model, batches whose order depends only on the seed, a probe."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Batch = dict[str, Tensor]
+GetBatch = Callable[[Sequence[int]], Batch]
 
-# Where the label of a logit lies: "next", one position on (decoders); "same", in its place
-# (encoder-decoders, masked models); "class", one for the whole example.
+# Which label belongs to a logit: "next", the label one position later (decoders); "same", the one
+# at its own position (encoder-decoders, masked language models); "class", one for each example.
 LabelAlignment = Literal["next", "same", "class"]
 
 
 @dataclass(frozen=True)
 class ProbeExample:
-    """The fixed input whose attention is kept while the model learns.
+    """The fixed input whose attention is recorded at each snapshot.
 
     Attributes:
-        text, target: as `Model.trace` takes them. image: a PIL image instead.
+        text, target: as `Model.trace` takes them.
+        image: a PIL image, instead of text.
     """
 
     text: str | None = None
@@ -33,93 +35,101 @@ class ProbeExample:
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """Everything the loop needs, whatever is being learned.
+    """Everything the training loop needs, the same for tasks and for fine-tuning.
 
     Attributes:
-        module: what learns; a PEFT model where an adapter does.
-        draw: (indices) -> a batch of the examples at these places of the endless training order.
+        module: the model that is trained, a PEFT model with LoRA.
+        get_batch: the examples at these indices of the endless training order.
         held_out: batches that are only evaluated on.
-        notes: sentences for the person.
-        about: title and description for the catalog.
+        catalog_entry: title and description of the trained model.
     """
 
     module: Any
     tokenizer: PreTrainedTokenizerBase | None
     processor: Any | None
-    draw: Callable[[Sequence[int]], Batch]
+    get_batch: GetBatch
     held_out: tuple[Batch, ...]
     probe: ProbeExample
-    predicts: LabelAlignment
-    notes: tuple[str, ...] = ()
-    about: dict[str, str] = field(default_factory=dict)
+    label_alignment: LabelAlignment
+    catalog_entry: dict[str, str] = field(default_factory=dict)
 
     @property
     def base(self) -> PreTrainedModel:
-        """The transformers model, inside its adapter where it has one."""
+        """The transformers model, without its adapter."""
         inner = getattr(self.module, "get_base_model", None)
         return inner() if inner is not None else self.module
 
 
-class Examples(Dataset[Batch]):
-    """The training order as a dataset: place i always holds the same example.
+class TrainingDataset(Dataset[Batch]):
+    """The training order as a dataset: an index always gives the same example.
 
-    So a resumed training continues with what would have come next, without replaying anything.
+    A resumed run therefore continues with the next examples, without replaying the earlier ones.
     """
 
-    def __init__(self, draw: Callable[[Sequence[int]], Batch], n: int) -> None:
-        self._draw = draw
+    def __init__(self, get_batch: GetBatch, n: int) -> None:
+        self._get_batch = get_batch
         self._n = n
 
     def __len__(self) -> int:
         return self._n
 
     def __getitem__(self, index: int) -> Batch:
-        return {name: values[0] for name, values in self._draw([index]).items()}
+        return {name: values[0] for name, values in self._get_batch([index]).items()}
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        """A whole batch at once; torch's loader asks this way."""
-        return self._draw(indices)
+        """A whole batch; torch's data loader calls this where it exists."""
+        return self._get_batch(indices)
 
 
 def identity_collator(batch: Batch) -> Batch:
-    """`Examples` gives whole batches, so there is nothing to collate."""
+    """Collates nothing: `TrainingDataset` already returns whole batches."""
     return batch
 
 
-def shuffled(data: Batch, seed: int) -> Callable[[Sequence[int]], Batch]:
-    """Draws from a finite set: each round goes once through all of it, in an order of its own."""
+def shuffled_epochs(data: Batch, seed: int) -> GetBatch:
+    """Batches of a finite dataset, in epochs that are each shuffled differently.
+
+    Args:
+        data: tensors of N examples each, by name.
+    """
     n = len(next(iter(data.values())))
     orders: dict[int, Tensor] = {}
 
-    def order(round_: int) -> Tensor:
-        if round_ not in orders:
-            while len(orders) > 2:  # a batch touches two rounds at most, unless the set is tiny
+    def order(epoch: int) -> Tensor:
+        if epoch not in orders:
+            while len(orders) > 2:  # a batch spans two epochs at most, unless the dataset is tiny
                 orders.pop(next(iter(orders)))
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + round_)
-            orders[round_] = torch.randperm(n, generator=generator)
-        return orders[round_]
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+            orders[epoch] = torch.randperm(n, generator=generator)
+        return orders[epoch]
 
-    def draw(indices: Sequence[int]) -> Batch:
-        places = torch.tensor([int(order(i // n)[i % n]) for i in indices])
-        return {name: values[places] for name, values in data.items()}
+    def get_batch(indices: Sequence[int]) -> Batch:
+        rows = torch.tensor([int(order(i // n)[i % n]) for i in indices])
+        return {name: values[rows] for name, values in data.items()}
 
-    return draw
+    return get_batch
 
 
-def endless(
-    make: Callable[[torch.Generator, int], Batch], seed: int
-) -> Callable[[Sequence[int]], Batch]:
-    """Draws from a generator of examples, seeded by the batch's place in the order."""
+def generated_batches(make: Callable[[torch.Generator, int], Batch], seed: int) -> GetBatch:
+    """Batches that are generated as they are needed.
 
-    def draw(indices: Sequence[int]) -> Batch:
-        generator = torch.Generator().manual_seed(seed * 1_000_003_000 + indices[0])
-        return make(generator, len(indices))
+    Args:
+        make: (generator, n) -> a batch of n examples.
+    """
 
-    return draw
+    def get_batch(indices: Sequence[int]) -> Batch:
+        return make(batch_generator(seed, indices), len(indices))
+
+    return get_batch
+
+
+def batch_generator(seed: int, indices: Sequence[int]) -> torch.Generator:
+    """A random generator that depends on the seed and on the batch's first index alone."""
+    return torch.Generator().manual_seed(seed * 1_000_003_000 + indices[0])
 
 
 def n_tokens(batch: Batch) -> int:
-    """Positions that a batch makes the model work on; images count as one each."""
+    """Positions that the model processes in a batch; an image counts as one."""
     if "input_ids" not in batch:
         return len(next(iter(batch.values())))
     n = batch["input_ids"].numel()

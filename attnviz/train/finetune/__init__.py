@@ -1,4 +1,4 @@
-"""Fine-tuning a loaded model, on a copy of its weights."""
+"""Fine-tuning of a loaded model, on a copy of its weights."""
 
 from attnviz.train.finetune.setup import prepare
 

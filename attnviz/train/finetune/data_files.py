@@ -1,4 +1,4 @@
-"""Reading a person's data: each mistake is named with its line."""
+"""Reads training data from text, CSV and JSONL files; errors name the line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ SUFFIXES = (".txt", ".jsonl", ".csv")
 
 @dataclass(frozen=True)
 class Row:
-    """One example. line: where it begins in the file, from 1. values: by column."""
+    """One example.
+
+    Attributes:
+        line: of the file, from 1, where the example starts.
+        values: by column.
+    """
 
     line: int
     values: dict[str, str]
@@ -27,10 +32,10 @@ def read_rows(path: Path, columns: Sequence[str]) -> tuple[Row, ...]:
     """The rows of a .csv or .jsonl file, or a .txt file as one row of the first column.
 
     Args:
-        columns: those that every row must have.
+        columns: that every row must have.
 
     Raises:
-        AttnVizError: the file cannot be read, or which line is wrong, and how.
+        AttnVizError: the file cannot be read, or a line of it is invalid.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -42,18 +47,18 @@ def read_rows(path: Path, columns: Sequence[str]) -> tuple[Row, ...]:
         data = path.read_bytes()
     except OSError as error:
         raise AttnVizError(f"{path.name} cannot be read ({error.strerror}).") from error
-    return rows_of(path.name, data, columns)
+    return parse_rows(path.name, data, columns)
 
 
-def rows_of(name: str, data: bytes, columns: Sequence[str]) -> tuple[Row, ...]:
-    """The rows in a file's bytes; its name tells the kind. As `read_rows`."""
+def parse_rows(name: str, data: bytes, columns: Sequence[str]) -> tuple[Row, ...]:
+    """The rows in a file's bytes, as `read_rows`; the name's suffix is the format."""
     suffix = Path(name).suffix.lower()
     if suffix not in SUFFIXES:
         raise AttnVizError(
             f"{name} is neither {', '.join(SUFFIXES[:-1])} nor {SUFFIXES[-1]}.",
             "Save the data as one of these.",
         )
-    text = _decoded(name, data)
+    text = _decode(name, data)
     if suffix == ".txt":
         if len(columns) > 1:
             raise AttnVizError(
@@ -62,15 +67,15 @@ def rows_of(name: str, data: bytes, columns: Sequence[str]) -> tuple[Row, ...]:
             )
         rows: tuple[Row, ...] = (Row(1, {columns[0]: text}),)
     elif suffix == ".csv":
-        rows = tuple(_csv(name, text, columns))
+        rows = tuple(_csv_rows(name, text, columns))
     else:
-        rows = tuple(_jsonl(name, text, columns))
+        rows = tuple(_jsonl_rows(name, text, columns))
     if not rows:
         raise AttnVizError(f"{name} has no rows.", "Add some examples.")
     return rows
 
 
-def _decoded(name: str, data: bytes) -> str:
+def _decode(name: str, data: bytes) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -84,7 +89,7 @@ def _decoded(name: str, data: bytes) -> str:
     return text
 
 
-def _csv(name: str, text: str, columns: Sequence[str]) -> Iterator[Row]:
+def _csv_rows(name: str, text: str, columns: Sequence[str]) -> Iterator[Row]:
     csv.field_size_limit(MAX_BYTES)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -104,7 +109,7 @@ def _csv(name: str, text: str, columns: Sequence[str]) -> Iterator[Row]:
                         "Put text that holds commas or line breaks in double quotes.",
                     )
                 values = dict(zip(header, cells, strict=True))
-                yield _complete(name, Row(line, {c: values[c] for c in columns}))
+                yield _require_values(name, Row(line, {c: values[c] for c in columns}))
             line = reader.line_num + 1
     except csv.Error as error:
         raise AttnVizError(
@@ -113,16 +118,16 @@ def _csv(name: str, text: str, columns: Sequence[str]) -> Iterator[Row]:
         ) from error
 
 
-def _jsonl(name: str, text: str, columns: Sequence[str]) -> Iterator[Row]:
-    for line, words in enumerate(text.split("\n"), start=1):
-        if not words.strip():
+def _jsonl_rows(name: str, text: str, columns: Sequence[str]) -> Iterator[Row]:
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
             continue
         try:
-            value = json.loads(words)
+            value = json.loads(content)
         except (ValueError, RecursionError) as error:
-            what = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            problem = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
             raise AttnVizError(
-                f"Line {line} of {name} is not JSON: {what}.",
+                f"Line {line} of {name} is not JSON: {problem}.",
                 'Each line is one object, such as {"text": "..."}.',
             ) from None
         if not isinstance(value, dict):
@@ -137,10 +142,11 @@ def _jsonl(name: str, text: str, columns: Sequence[str]) -> Iterator[Row]:
                     f"Line {line} of {name} has no text '{column}'; it has {have}.",
                     "Add it, or say which entry to read.",
                 )
-        yield _complete(name, Row(line, {c: str(value[c]) for c in columns}))
+        yield _require_values(name, Row(line, {c: str(value[c]) for c in columns}))
 
 
-def _complete(name: str, row: Row) -> Row:
+def _require_values(name: str, row: Row) -> Row:
+    """The row, unless one of its values is empty."""
     for column, value in row.values.items():
         if not value.strip():
             raise AttnVizError(

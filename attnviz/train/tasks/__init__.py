@@ -1,4 +1,4 @@
-"""Small tasks that a transformer learns from nothing, in a minute or two on two cores."""
+"""Small tasks that a transformer learns from scratch, most in half a minute on two cores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def find(name: str) -> Task:
     """The task called ``name``.
 
     Raises:
-        AttnVizError: there is none.
+        AttnVizError: there is no such task.
     """
     if name not in TASKS:
         raise AttnVizError(f"There is no task '{name}'.", f"Choose one of {', '.join(TASKS)}.")

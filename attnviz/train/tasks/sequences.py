@@ -1,4 +1,4 @@
-"""Copy, reverse, sort, and repeat what was seen before (induction)."""
+"""Copy, reverse, sort, and repeat an earlier sequence (induction)."""
 
 from __future__ import annotations
 
@@ -12,59 +12,64 @@ from torch import Tensor
 from attnviz.errors import AttnVizError
 from attnviz.train.evaluation import IGNORE_INDEX
 from attnviz.train.settings import Schedule
-from attnviz.train.tasks.task import (
-    HELD_OUT_SEED,
-    SMALL,
-    Task,
-    TaskData,
-    held_out_batches,
-    sample_split,
-)
-from attnviz.train.tasks.vocabulary import SPECIAL, character_tokenizer
-from attnviz.train.training_setup import Batch, ProbeExample, endless
+from attnviz.train.tasks.held_out import HELD_OUT_SEED, held_out_batches, sample_split
+from attnviz.train.tasks.task import Task, TaskData
+from attnviz.train.tasks.transformer import SMALL_TRANSFORMER
+from attnviz.train.tasks.vocabulary import SPECIAL_TOKENS, character_tokenizer
+from attnviz.train.training_setup import Batch, ProbeExample, generated_batches
 
 LETTERS = string.ascii_lowercase + string.ascii_uppercase
-THEN, STOP = ">", "."  # between question and answer, and after it
-FIRST = len(SPECIAL) + 2  # the first letter's id
+SEPARATOR, STOP = ">", "."  # between question and answer; after the answer
+SEPARATOR_ID, STOP_ID = len(SPECIAL_TOKENS), len(SPECIAL_TOKENS) + 1
+FIRST_LETTER_ID = len(SPECIAL_TOKENS) + 2
 
 
 def _transduction(
     answer: Callable[[Tensor], Tensor],
 ) -> Callable[[dict[str, Any], dict[str, Any], Schedule], TaskData]:
-    """Lessons of the form ``question>answer.``, the answer a function of the question's ids."""
+    """Data of the form ``question>answer.``
 
-    def lesson(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> TaskData:
+    Args:
+        answer: (n, length) ids of the questions -> (n, length) ids of the answers.
+    """
+
+    def make_data(
+        options: dict[str, Any], model_options: dict[str, Any], schedule: Schedule
+    ) -> TaskData:
         letters = _letters(options["symbols"])
         shortest, longest = _lengths(options)
-        tokenizer = character_tokenizer([THEN, STOP, *letters])
+        tokenizer = character_tokenizer([SEPARATOR, STOP, *letters])
 
         def make(generator: torch.Generator, n: int, held_out: bool = False) -> Batch:
             length = int(torch.randint(shortest, longest + 1, (1,), generator=generator))
 
             def sample(g: torch.Generator, m: int) -> Tensor:
-                return torch.randint(FIRST, FIRST + len(letters), (m, length), generator=g)
+                first, end = FIRST_LETTER_ID, FIRST_LETTER_ID + len(letters)
+                return torch.randint(first, end, (m, length), generator=g)
 
             question = sample_split(sample, generator, n, held_out)  # (n, length)
-            then, stop = (torch.full((n, 1), len(SPECIAL) + i) for i in (0, 1))
-            ids = torch.cat([question, then, answer(question), stop], dim=1)
+            separator, stop = (torch.full((n, 1), i) for i in (SEPARATOR_ID, STOP_ID))
+            ids = torch.cat([question, separator, answer(question), stop], dim=1)
             labels = ids.clone()
             labels[:, : length + 1] = IGNORE_INDEX
             return {"input_ids": ids, "labels": labels}
 
         batch = make(torch.Generator().manual_seed(HELD_OUT_SEED + 1), 1, True)
-        whole = str(tokenizer.decode(batch["input_ids"][0]))
+        text = str(tokenizer.decode(batch["input_ids"][0]))
         return TaskData(
             tokenizer,
-            endless(make, schedule.seed),
+            generated_batches(make, schedule.seed),
             held_out_batches(lambda g, n: make(g, n, True)),
-            ProbeExample(whole[:-1]),
+            ProbeExample(text.removesuffix(STOP)),
         )
 
-    return lesson
+    return make_data
 
 
-def _repetition(options: dict[str, Any], model: dict[str, Any], schedule: Schedule) -> TaskData:
-    """Random letters, then the same again: only what came before tells what comes next."""
+def _repetition(
+    options: dict[str, Any], model_options: dict[str, Any], schedule: Schedule
+) -> TaskData:
+    """A random sequence of letters, twice: the second can only be predicted from the first."""
     letters = _letters(options["symbols"])
     shortest, longest = _lengths(options)
     if longest > len(letters):
@@ -72,25 +77,26 @@ def _repetition(options: dict[str, Any], model: dict[str, Any], schedule: Schedu
             f"{longest} different letters cannot be drawn from {len(letters)}.",
             "Choose more symbols or a smaller length.",
         )
-    tokenizer = character_tokenizer([THEN, STOP, *letters])
+    tokenizer = character_tokenizer([SEPARATOR, STOP, *letters])
 
     def make(generator: torch.Generator, n: int, held_out: bool = False) -> Batch:
         length = int(torch.randint(shortest, longest + 1, (1,), generator=generator))
 
         def sample(g: torch.Generator, m: int) -> Tensor:
-            # each letter once, so that what follows it is never in doubt
-            return torch.rand(m, len(letters), generator=g).argsort(1)[:, :length] + FIRST
+            # letters without replacement, so that each has exactly one successor
+            order = torch.rand(m, len(letters), generator=g).argsort(1)  # (m, len(letters))
+            return order[:, :length] + FIRST_LETTER_ID
 
-        once = sample_split(sample, generator, n, held_out)
+        once = sample_split(sample, generator, n, held_out)  # (n, length)
         ids = torch.cat([once, once], dim=1)
         labels = ids.clone()
-        labels[:, : length + 1] = IGNORE_INDEX  # the first repeated letter cannot be known
+        labels[:, : length + 1] = IGNORE_INDEX  # the first repeated letter is unpredictable
         return {"input_ids": ids, "labels": labels}
 
     batch = make(torch.Generator().manual_seed(HELD_OUT_SEED + 1), 1, True)
     return TaskData(
         tokenizer,
-        endless(make, schedule.seed),
+        generated_batches(make, schedule.seed),
         held_out_batches(lambda g, n: make(g, n, True)),
         ProbeExample(str(tokenizer.decode(batch["input_ids"][0, :-1]))),
     )
@@ -111,8 +117,8 @@ def _lengths(options: dict[str, Any]) -> tuple[int, int]:
     return shortest, longest
 
 
-_SMALL = {**SMALL, "positions": "rope"}
-_SPAN = {"symbols": 16, "shortest": 5, "longest": 12}
+_MODEL = {**SMALL_TRANSFORMER, "positions": "rope"}
+_DATA = {"symbols": 16, "shortest": 5, "longest": 12}
 
 COPY = Task(
     name="copy",
@@ -120,10 +126,10 @@ COPY = Task(
     description="Writes a string again: bdac>bdac.",
     goal=0.99,
     measure="exact",
-    options=_SPAN,
-    model=_SMALL,
+    options=_DATA,
+    model=_MODEL,
     schedule=Schedule(steps=1200, batch_size=64, learning_rate=3e-3),
-    lesson=_transduction(lambda question: question),
+    make_data=_transduction(lambda question: question),
 )
 REVERSE = Task(
     name="reverse",
@@ -131,10 +137,10 @@ REVERSE = Task(
     description="Writes a string backwards: bdac>cadb.",
     goal=0.99,
     measure="exact",
-    options=_SPAN,
-    model=_SMALL,
+    options=_DATA,
+    model=_MODEL,
     schedule=Schedule(steps=1500, batch_size=96, learning_rate=2e-3),
-    lesson=_transduction(lambda question: question.flip(1)),
+    make_data=_transduction(lambda question: question.flip(1)),
 )
 SORT = Task(
     name="sort",
@@ -142,10 +148,10 @@ SORT = Task(
     description="Writes a string's letters in order: bdac>abcd.",
     goal=0.99,
     measure="exact",
-    options=_SPAN,
-    model=_SMALL,
+    options=_DATA,
+    model=_MODEL,
     schedule=Schedule(steps=1500, batch_size=64, learning_rate=2e-3),
-    lesson=_transduction(lambda question: question.sort(dim=1).values),
+    make_data=_transduction(lambda question: question.sort(dim=1).values),
 )
 INDUCTION = Task(
     name="induction",
@@ -154,7 +160,7 @@ INDUCTION = Task(
     goal=0.99,
     measure="accuracy",
     options={"symbols": 40, "shortest": 8, "longest": 24},
-    model={**_SMALL, "feed_forward": False},  # two layers of attention are all it takes
+    model={**_MODEL, "feed_forward": False},  # two layers of attention suffice
     schedule=Schedule(steps=800, batch_size=64, learning_rate=2e-3),
-    lesson=_repetition,
+    make_data=_repetition,
 )

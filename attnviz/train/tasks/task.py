@@ -1,75 +1,62 @@
-"""What a task is, and the transformer that learns it."""
+"""A task: data, a small transformer, and a schedule with which it is learned."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from attnviz.errors import AttnVizError
 from attnviz.models.text_encoding import longest_input
-from attnviz.nn import (
-    AttentionConfig,
-    TransformerConfig,
-    TransformerForCausalLM,
-    TransformerForSeq2SeqLM,
-)
 from attnviz.train.settings import JobSettings, Schedule, TaskWork
-from attnviz.train.tasks.vocabulary import SPECIAL
-from attnviz.train.training_setup import Batch, LabelAlignment, ProbeExample, TrainingSetup
-
-HELD_OUT_BATCHES = 8
-HELD_OUT_SEED = 2**31  # training seeds are below
-
-# The transformer that most tasks begin with. Its tokens are as large as what the layers add to
-# them: at the usual 0.02 they are drowned, and induction took five times as many steps.
-SMALL = {
-    "d_model": 64,
-    "n_heads": 4,
-    "n_layers": 2,
-    "initializer_range": 0.5,
-    "tie_word_embeddings": False,
-}
+from attnviz.train.tasks.transformer import build_transformer
+from attnviz.train.tasks.vocabulary import SPECIAL_TOKENS
+from attnviz.train.training_setup import (
+    Batch,
+    GetBatch,
+    LabelAlignment,
+    ProbeExample,
+    TrainingSetup,
+)
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task's data, once its options are known.
+    """The data of a task with given options.
 
     Attributes:
-        tokenizer: None where images are read.
-        draw, held_out: see `TrainingSetup`.
-        probe: an example that is not trained on.
-        module: the model, where it is not a transformer of ours.
-        choose: a person's choice of the probe, where it is more than the text itself.
+        tokenizer: None for images.
+        get_batch, held_out, label_alignment: see `TrainingSetup`.
+        probe: the default probe example, which is held out.
+        module: the model, if it isn't one of `attnviz.nn`.
+        make_probe: (setting ``probe``) -> example; None where the setting is the text itself.
     """
 
     tokenizer: PreTrainedTokenizerFast | None
-    draw: Callable[[Any], Batch]
+    get_batch: GetBatch
     held_out: tuple[Batch, ...]
     probe: ProbeExample
-    predicts: LabelAlignment = "next"
+    label_alignment: LabelAlignment = "next"
     module: PreTrainedModel | None = None
     processor: Any | None = None
-    choose: Callable[[str], ProbeExample] | None = None
+    make_probe: Callable[[str], ProbeExample] | None = None
 
 
 @dataclass(frozen=True)
 class Task:
-    """Something to learn.
+    """A task that a small transformer can learn.
 
     Attributes:
-        name: in job.json. title, description: what a person reads.
-        goal: the accuracy that the defaults reach on held-out data; None where there is no bound.
-        measure: "exact" (whole answers) or "accuracy" (tokens): what the goal is about.
+        name: in job.json.
+        title, description: for the person.
+        goal: the accuracy on held-out data that the defaults reach; None where there is no bound.
+        measure: what the goal is compared with, "exact" (whole answers) or "accuracy" (tokens).
         options: of the data, with their defaults.
-        model: of the transformer, over TransformerConfig's defaults.
-        schedule: of the training.
-        lesson: (options, model settings, schedule) -> the data.
+        model: options of the transformer, over `TransformerConfig`'s defaults.
+        schedule: the default schedule.
+        make_data: (options, model options, schedule) -> the data.
     """
 
     name: str
@@ -80,7 +67,7 @@ class Task:
     options: Mapping[str, Any]
     model: Mapping[str, Any]
     schedule: Schedule
-    lesson: Callable[[dict[str, Any], dict[str, Any], Schedule], TaskData] = field(repr=False)
+    make_data: Callable[[dict[str, Any], dict[str, Any], Schedule], TaskData] = field(repr=False)
 
 
 def settings_for(
@@ -90,17 +77,22 @@ def settings_for(
     model: Mapping[str, Any] | None = None,
     **rest: Any,
 ) -> JobSettings:
-    """A job that learns ``task``, its defaults filled in; ``rest`` goes to `JobSettings`."""
+    """Settings of a job that learns ``task``, with its defaults.
+
+    Args:
+        options, model: over the task's own.
+        rest: other fields of `JobSettings`.
+    """
     work = TaskWork(task.name, dict(options or {}), dict(model or {}))
     return JobSettings(**{"title": task.title, "work": work, "schedule": task.schedule, **rest})
 
 
 def prepare(task: Task, settings: JobSettings) -> TrainingSetup:
-    """Data and a fresh transformer.
+    """The setup of a task's job: its data and a new transformer.
 
     Raises:
-        AttnVizError: an unknown option, a probe that the task's vocabulary cannot write, or a
-            configuration that cannot learn this.
+        AttnVizError: an unknown option, a probe with characters outside of the task's vocabulary,
+            or a configuration that cannot learn this.
     """
     work = settings.work
     assert isinstance(work, TaskWork)
@@ -110,120 +102,49 @@ def prepare(task: Task, settings: JobSettings) -> TrainingSetup:
             f"It has {', '.join(task.options) or 'none'}.",
         )
     options = {**task.options, **work.options}
-    model = {"seed": settings.schedule.seed, **task.model, **work.model}
-    lesson = task.lesson(options, model, settings.schedule)
-    probe = lesson.probe
-    if settings.probe and lesson.choose is not None:
-        probe = lesson.choose(settings.probe)
-    elif settings.probe:
-        probe = ProbeExample(settings.probe, settings.probe_target or None)
-    module = lesson.module or build(model, lesson.tokenizer)
-    if lesson.tokenizer is not None:
-        _check_probe(probe, module, lesson.tokenizer)
+    model_options = {"seed": settings.schedule.seed, **task.model, **work.model}
+    data = task.make_data(options, model_options, settings.schedule)
+    probe = _probe(data, settings)
+    module = data.module or build_transformer(model_options, data.tokenizer)
+    if data.tokenizer is not None:
+        _check_probe(probe, module, data.tokenizer)
     return TrainingSetup(
         module=module,
-        tokenizer=lesson.tokenizer,
-        processor=lesson.processor,
-        draw=lesson.draw,
-        held_out=lesson.held_out,
+        tokenizer=data.tokenizer,
+        processor=data.processor,
+        get_batch=data.get_batch,
+        held_out=data.held_out,
         probe=probe,
-        predicts=lesson.predicts,
-        about={"title": settings.title, "description": task.description},
+        label_alignment=data.label_alignment,
+        catalog_entry={"title": settings.title, "description": task.description},
     )
+
+
+def _probe(data: TaskData, settings: JobSettings) -> ProbeExample:
+    if not settings.probe:
+        return data.probe
+    if data.make_probe is not None:
+        return data.make_probe(settings.probe)
+    return ProbeExample(settings.probe, settings.probe_target or None)
 
 
 def _check_probe(
     probe: ProbeExample, module: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    """Raises AttnVizError where the model cannot read the probe."""
+    """Raises AttnVizError if the probe is too long or has unknown characters."""
     longest = longest_input(module, tokenizer)
     for text in filter(None, (probe.text, probe.target)):
-        read = tokenizer(text, return_offsets_mapping=True)
-        for i, (start, end) in zip(read["input_ids"], read["offset_mapping"], strict=True):
+        encoded = tokenizer(text, return_offsets_mapping=True)
+        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+        for i, (start, end) in zip(ids, offsets, strict=True):
             if i == tokenizer.unk_token_id:
-                known = " ".join(sorted(set(tokenizer.get_vocab()) - set(SPECIAL)))
+                known = " ".join(sorted(set(tokenizer.get_vocab()) - set(SPECIAL_TOKENS)))
                 raise AttnVizError(
                     f"The example has {text[start:end]!r}, which this task does not know.",
                     f"Write it with: {known[:200]}",
                 )
-        if longest is not None and len(read["input_ids"]) > longest:
+        if longest is not None and len(ids) > longest:
             raise AttnVizError(
-                f"The example has {len(read['input_ids']):,} tokens, and the transformer reads "
-                f"{longest:,}.",
+                f"The example has {len(ids):,} tokens, and the transformer reads {longest:,}.",
                 "Shorten it.",
             )
-
-
-def build(model: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast | None) -> PreTrainedModel:
-    """A transformer of ours for a tokenizer.
-
-    Raises:
-        AttnVizError: settings that contradict each other, or with which nothing is learned.
-    """
-    assert tokenizer is not None
-    try:
-        config = TransformerConfig(
-            vocab_size=len(tokenizer),
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            decoder_start_token_id=tokenizer.bos_token_id,
-            **model,
-        )
-    except TypeError as error:
-        raise AttnVizError(f"The transformer has no such setting: {error}.") from error
-    if config.architecture != "encoder" and config.mask == "none":
-        raise AttnVizError(
-            "Without a mask the decoder reads the answer it should find.",
-            "Choose the mask causal, sliding or prefix.",
-        )
-    if config.architecture == "encoder-decoder":
-        return TransformerForSeq2SeqLM(config)
-    if config.architecture == "decoder":
-        return TransformerForCausalLM(config)
-    raise AttnVizError(
-        "An encoder alone does not write answers.", "Choose a decoder for this task."
-    )
-
-
-def model_options_from_layer(layer: AttentionConfig, n_layers: int) -> dict[str, Any]:
-    """A layer's settings, such as the Layer lab's, as model settings for a task."""
-    values = {f.name: getattr(layer, f.name) for f in fields(layer)}
-    values["attention_temperature"] = values.pop("temperature")
-    if values["mask"] == "none":
-        del values["mask"]  # the task's own: a decoder that sees everything learns nothing
-    return {**values, "n_layers": n_layers}
-
-
-def is_held_out(content: Tensor) -> Tensor:
-    """(n,) which rows of (n, length) ids are kept for evaluation: one in eight, by their content.
-
-    Decided by what an example is and not by chance, so that no held-out one is ever trained on.
-    """
-    powers = torch.tensor([pow(31, i, 65_521) for i in range(content.shape[1])])
-    return (content * powers).sum(1) * 2_654_435_761 // 65_536 % 8 == 0
-
-
-def sample_split(
-    sample: Callable[[torch.Generator, int], Tensor],
-    generator: torch.Generator,
-    n: int,
-    held_out: bool,
-) -> Tensor:
-    """(n, length): samples of the training part or of the held-out part."""
-    kept: list[Tensor] = []
-    found = 0
-    while found < n:
-        content = sample(generator, 2 * n if not held_out else 12 * n)
-        content = content[is_held_out(content) == held_out]
-        kept.append(content)
-        found += len(content)
-    return torch.cat(kept)[:n]
-
-
-def held_out_batches(
-    make: Callable[[torch.Generator, int], Batch], batch_size: int = 64
-) -> tuple[Batch, ...]:
-    """The same held-out batches for every training of a task."""
-    generator = torch.Generator().manual_seed(HELD_OUT_SEED)
-    return tuple(make(generator, batch_size) for _ in range(HELD_OUT_BATCHES))

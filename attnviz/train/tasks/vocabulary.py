@@ -1,4 +1,4 @@
-"""Tokenizers of a task's own symbols, as transformers loads them without any code."""
+"""Tokenizers of a task's own symbols, which transformers loads without any custom code."""
 
 from __future__ import annotations
 
@@ -8,39 +8,41 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from transformers import PreTrainedTokenizerFast
 
 PAD, UNKNOWN, START, END = "<pad>", "<unk>", "<s>", "</s>"
-SPECIAL = (PAD, UNKNOWN, START, END)
+SPECIAL_TOKENS = (PAD, UNKNOWN, START, END)
 
 
-def character_tokenizer(characters: Sequence[str], close: bool = False) -> PreTrainedTokenizerFast:
-    """One token a character.
+def character_tokenizer(
+    characters: Sequence[str], append_end: bool = False
+) -> PreTrainedTokenizerFast:
+    """One token for each character.
 
     Args:
-        characters: the vocabulary, after `SPECIAL`.
-        close: whether ``</s>`` is added to a text, as encoder-decoders expect.
+        characters: the vocabulary, after `SPECIAL_TOKENS`.
+        append_end: whether ``</s>`` is appended to a text, as encoder-decoders expect.
     """
-    tokenizer = _tokenizer(characters)
+    tokenizer = _word_level(characters)
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
-    if close:
+    if append_end:
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"$A {END}", special_tokens=[(END, SPECIAL.index(END))]
+            single=f"$A {END}", special_tokens=[(END, SPECIAL_TOKENS.index(END))]
         )
-    return _wrapped(tokenizer)
+    return _fast_tokenizer(tokenizer)
 
 
 def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
-    """One token a word; words stand between spaces."""
-    tokenizer = _tokenizer(words)
+    """One token for each word; words are separated by spaces."""
+    tokenizer = _word_level(words)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return _wrapped(tokenizer)
+    return _fast_tokenizer(tokenizer)
 
 
-def _tokenizer(symbols: Sequence[str]) -> Tokenizer:
-    names = [*SPECIAL, *dict.fromkeys(symbols)]
+def _word_level(symbols: Sequence[str]) -> Tokenizer:
+    names = [*SPECIAL_TOKENS, *dict.fromkeys(symbols)]
     return Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token=UNKNOWN))
 
 
-def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+def _fast_tokenizer(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,

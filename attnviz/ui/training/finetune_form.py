@@ -10,8 +10,8 @@ import streamlit as st
 from attnviz.errors import AttnVizError
 from attnviz.trace.requests import ModelChoice
 from attnviz.train.estimate import Estimate, estimate
-from attnviz.train.finetune.adapting import objectives
-from attnviz.train.finetune.examples import HELD_OUT_EXAMPLES, check
+from attnviz.train.finetune.dataset import MAX_HELD_OUT, check
+from attnviz.train.finetune.objectives import supported_objectives
 from attnviz.train.settings import FinetuneWork, JobSettings, Schedule
 from attnviz.ui.training.schedule_controls import limits, schedule
 
@@ -50,7 +50,7 @@ class JobRequest:
 
 def form(model: Model, choice: ModelChoice) -> JobRequest | None:
     """The controls; None where the model can be taught nothing."""
-    possible = objectives(model)
+    possible = supported_objectives(model)
     if not possible:
         st.info("Only language models are fine-tuned here: choose one in the sidebar.")
         return None
@@ -101,7 +101,7 @@ def estimated(model: Model, asked: JobRequest, rows: int) -> Estimate:
     length = work.length * (2 if work.objective == "seq2seq" else 1)
     if work.objective in ("causal", "masked"):
         rows = len(asked.data) // (BYTES_A_TOKEN * work.length)
-    held_out = min(HELD_OUT_EXAMPLES, max(1, round(rows * work.held_out)))
+    held_out = min(MAX_HELD_OUT, max(1, round(rows * work.held_out)))
     return estimate(model.module, asked.settings, length, held_out)
 
 

@@ -12,9 +12,10 @@ from attnviz import charts
 from attnviz.canvas.naming import layer_name
 from attnviz.models.tokens import display_text
 from attnviz.trace import Prediction
-from attnviz.train import outcome
+from attnviz.train.attention_change import AttentionChange, attention_change
 from attnviz.train.events import of_kind
 from attnviz.train.job import Job
+from attnviz.train.model_export import ExportForm, add_to_catalog, export_forms, export_zip
 from attnviz.train.settings import FinetuneWork
 from attnviz.ui.charting import draw_chart
 from attnviz.ui.error_display import attempt, escape_markdown
@@ -80,11 +81,11 @@ def results(job: Job) -> None:
                 )
 
 
-def changed(folder: str, last: float) -> outcome.Change:
+def changed(folder: str, last: float) -> AttentionChange:
     """What the job changed, worked out once; ``last`` is when its last snapshot was written."""
     common, key = shared(), ("change", folder, last)
-    found: outcome.Change = common.work.run(
-        key, lambda job: outcome.change(Job(Path(folder))), common.values, no_report
+    found: AttentionChange = common.work.run(
+        key, lambda job: attention_change(Job(Path(folder))), common.values, no_report
     )
     for side in (found.before, found.after):
         register(side.trace, (*key, side is found.after))
@@ -112,7 +113,7 @@ def _take_home(job: Job, model: Path) -> None:
             # another model may be chosen already, and what is chosen goes before a link
             st.session_state["model"] = str(model)
             st.switch_page("pages/explore.py", query_params=_example(job))
-        for form in outcome.forms(job):
+        for form in export_forms(job):
             st.download_button(
                 "Download the model" if form == "model" else "Download the adapter",
                 lambda form=form: packed(job, form),  # type: ignore[misc]
@@ -126,7 +127,7 @@ def _take_home(job: Job, model: Path) -> None:
         first = re.sub(r"^\d+-\d+-", "", job.name)
         name = st.text_input("Name in the list of models", first, key="keep_name", width=280)
         if st.form_submit_button("Keep", icon=":material/bookmark_add:"):
-            kept = attempt(lambda: outcome.keep(job, name.strip()))
+            kept = attempt(lambda: add_to_catalog(job, name.strip()))
             if kept is not None:
                 st.success(escape_markdown(f"Every page lists it now as {kept.name}."))
 
@@ -146,7 +147,7 @@ def _example(job: Job) -> dict[str, str]:
     return said if sum(map(len, said.values())) <= LINKED else {}
 
 
-def packed(job: Job, form: outcome.Form) -> bytes:
+def packed(job: Job, form: ExportForm) -> bytes:
     """The zip file's bytes, made when somebody asks."""
     with tempfile.TemporaryDirectory() as folder:
-        return outcome.pack(job, form, Path(folder) / "model.zip").read_bytes()
+        return export_zip(job, form, Path(folder) / "model.zip").read_bytes()

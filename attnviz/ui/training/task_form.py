@@ -10,7 +10,8 @@ from attnviz.train import tasks
 from attnviz.train.estimate import Estimate, estimate
 from attnviz.train.settings import JobSettings, Limits
 from attnviz.train.tasks.digits import HELD_OUT
-from attnviz.train.tasks.task import Task, model_options_from_layer, prepare, settings_for
+from attnviz.train.tasks.task import Task, prepare, settings_for
+from attnviz.train.tasks.transformer import model_options_from_layer
 from attnviz.train.training_setup import ProbeExample, n_tokens
 from attnviz.ui.query_params import linked_choice
 from attnviz.ui.training.schedule_controls import POSITIONS, limits, schedule
@@ -75,7 +76,7 @@ def prepared(settings_json: str) -> tuple[Estimate, ProbeExample]:
     settings = JobSettings.from_json(settings_json)
     made = prepare(tasks.find(settings.work.task), settings)  # type: ignore[union-attr]
     size = settings.schedule.batch_size
-    length = max(1, n_tokens(made.draw(list(range(size)))) // size)
+    length = max(1, n_tokens(made.get_batch(list(range(size)))) // size)
     if made.processor is not None:
         length = 1 + (8 // made.base.config.patch_size) ** 2
     return estimate(made.base, settings, length), made.probe

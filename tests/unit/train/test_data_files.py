@@ -6,7 +6,7 @@ import pytest
 
 from attnviz.errors import AttnVizError
 from attnviz.train.finetune.data_files import read_rows
-from attnviz.train.finetune.examples import classes
+from attnviz.train.finetune.dataset import class_labels
 from attnviz.train.settings import FinetuneWork
 
 TWO = ("text", "label")
@@ -55,7 +55,7 @@ def test_one_class_is_said_with_its_line(tmp_path: Path) -> None:
     path.write_text("text,label\na,yes\nb,yes\n")
     work = FinetuneWork("m", "a.csv", objective="classify")
     with pytest.raises(AttnVizError, match="All 2 rows, from line 2 on, have the label 'yes'"):
-        classes(read_rows(path, TWO), work)
+        class_labels(read_rows(path, TWO), work)
 
 
 def test_rows_with_breaks_quotes_and_other_columns(tmp_path: Path) -> None:

@@ -17,15 +17,18 @@ from transformers import PreTrainedModel
 import attnviz
 from attnviz.errors import AttnVizError
 from attnviz.nn import TransformerConfig, TransformerForCausalLM, TransformerForMaskedLM
-from attnviz.train import jobs, outcome
-from attnviz.train.estimate import estimate, n_trained
-from attnviz.train.finetune.adapting import choose, lora_targets, n_trainable, objectives
+from attnviz.train import jobs
+from attnviz.train.attention_change import attention_change, weight_divergence
+from attnviz.train.estimate import estimate
+from attnviz.train.finetune.objectives import supported_objectives
+from attnviz.train.finetune.trainable import lora_targets, n_trained, select_trainable
 from attnviz.train.job import Job
+from attnviz.train.model_export import export_forms, export_zip
 from attnviz.train.run_job import prepare, run
 from attnviz.train.settings import FinetuneWork, JobSettings, Schedule
 from attnviz.train.tasks.vocabulary import character_tokenizer
 
-TOKENIZER = character_tokenizer([*string.ascii_lowercase, " "], close=True)
+TOKENIZER = character_tokenizer([*string.ascii_lowercase, " "], append_end=True)
 TOKENIZER.add_special_tokens({"mask_token": "<mask>", "cls_token": "<s>", "sep_token": "</s>"})
 SPECIAL = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 SIZE = {"vocab_size": len(TOKENIZER), "hidden_size": 32, "intermediate_size": 48}
@@ -138,7 +141,7 @@ def test_it_learns_and_opens_everywhere(
     losses = [e["loss"] for e in job.events() if e["event"] == "step"]
     assert np.mean(losses[-5:]) < 0.97 * np.mean(losses[:5])
     assert (models[name] / "model.safetensors").read_bytes() == before  # a copy was trained
-    found = outcome.change(job)
+    found = attention_change(job)
     changed = found.divergence
     assert changed.shape[0] == len(found.after.trace.layers)
     assert np.nanmax(changed) > 1e-6
@@ -152,7 +155,7 @@ def test_it_learns_and_opens_everywhere(
     live = model.trace(inputs=_inputs(model, probe, found.after.trace.target_tokens))
     a, b = live.attention(0, 1).weights(), found.after.trace.attention(0, 1).weights()
     assert torch.allclose(a, b, atol=1e-4)  # what was learned is in what opens, merged or not
-    assert outcome.forms(job) == (("model", "adapter") if method == "lora" else ("model",))
+    assert export_forms(job) == (("model", "adapter") if method == "lora" else ("model",))
 
 
 def _inputs(model: Any, tokens: Any, target: Any) -> dict[str, torch.Tensor]:
@@ -167,7 +170,7 @@ def test_a_zip_holds_what_other_programs_open(models: dict[str, Path], tmp_path:
     job = jobs.create(settings(models["llama"], "causal", "lora", data, steps=2))
     assert run(job) == 0
     for form, weights in (("model", "model.safetensors"), ("adapter", "adapter_model.safetensors")):
-        path = outcome.pack(job, form, tmp_path / f"{form}.zip")  # type: ignore[arg-type]
+        path = export_zip(job, form, tmp_path / f"{form}.zip")  # type: ignore[arg-type]
         with zipfile.ZipFile(path) as packed:
             names = [name.split("/", 1)[1] for name in packed.namelist()]
             packed.extractall(tmp_path / form)
@@ -196,10 +199,10 @@ def test_an_adapter_killed_and_resumed_goes_on(models: dict[str, Path], tmp_path
 
 def _run_until(job: Job, step: int) -> None:
     """Runs and breaks off as a kill would, without a last checkpoint."""
-    from attnviz.train.trainer import Training
+    from attnviz.train.trainer import JobTrainer
 
     made = prepare(job.settings, job.folder)
-    training = Training(job.folder, job.settings, made)
+    training = JobTrainer(job.folder, job.settings, made)
     plain = training.training_step
 
     def breaking(*arguments: Any) -> Any:
@@ -233,7 +236,7 @@ def test_what_a_model_cannot_learn_is_said(
 
 
 def test_what_a_model_is_offered_is_what_it_can_learn(models: dict[str, Path]) -> None:
-    offered = {name: objectives(attnviz.load(str(path))) for name, path in models.items()}
+    offered = {name: supported_objectives(attnviz.load(str(path))) for name, path in models.items()}
     assert offered == {
         "llama": ("causal", "classify"),
         "gpt2": ("causal", "classify"),
@@ -268,8 +271,9 @@ def test_lora_finds_the_attention_of_each_family(name: str) -> None:
     assert all("att" in target.lower() for target in targets)
     work = FinetuneWork("m", "d", method="lora", rank=4)
     expected = n_trained(module, work)
-    learn, total = n_trainable(choose(module, work, ()))
-    assert learn == expected < total
+    parameters = list(select_trainable(module, work, ()).parameters())
+    learn = sum(p.numel() for p in parameters if p.requires_grad)
+    assert learn == expected < sum(p.numel() for p in parameters)
 
 
 def test_an_estimate_grows_with_the_work(models: dict[str, Path], tmp_path: Path) -> None:
@@ -294,9 +298,9 @@ def test_divergence_of_known_weights() -> None:
         def weights(self, rows: slice) -> torch.Tensor:
             return self.w[rows]
 
-    apart = outcome.divergence(Rows([[1, 0], [1, 0]]), Rows([[0, 1], [1, 0]]))  # type: ignore[arg-type]
+    apart = weight_divergence(Rows([[1, 0], [1, 0]]), Rows([[0, 1], [1, 0]]))  # type: ignore[arg-type]
     assert apart == pytest.approx(0.5)  # one bit in one of two rows
-    sink = outcome.divergence(Rows([[1, 0], [1, 0]]), Rows([[0, 0], [0, 0]]))  # type: ignore[arg-type]
+    sink = weight_divergence(Rows([[1, 0], [1, 0]]), Rows([[0, 0], [0, 0]]))  # type: ignore[arg-type]
     assert sink == pytest.approx(1.0)
     with pytest.raises(AttnVizError, match="two snapshots"):
-        outcome.change(Job(Path("nowhere")))
+        attention_change(Job(Path("nowhere")))

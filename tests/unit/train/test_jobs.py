@@ -18,7 +18,7 @@ import attnviz
 from attnviz.errors import AttnVizError
 from attnviz.train import jobs, snapshots
 from attnviz.train.job import Job
-from attnviz.train.run_job import SPARE, run
+from attnviz.train.run_job import RESERVE_FILE, run
 from attnviz.train.settings import JobSettings, Limits
 from tests.unit.train.conftest import curve, wait
 
@@ -49,7 +49,7 @@ def test_a_job_leaves_a_folder_that_tells_all(tiny: Tiny) -> None:
     assert list(curve(job)) == list(range(1, 9))
     kinds = {e["event"] for e in job.events()}
     assert kinds == {"state", "step", "evaluation", "probe", "snapshot", "checkpoint"}
-    assert not (job.folder / SPARE).exists()
+    assert not (job.folder / RESERVE_FILE).exists()
     step = next(e for e in job.events() if e["event"] == "step")
     assert step["tokens_per_second"] > 0
     assert step["memory"] > 2**20

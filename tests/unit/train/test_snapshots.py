@@ -98,11 +98,11 @@ def test_predictions_and_an_images_patches_are_kept(tmp_path: Path) -> None:
     task = find("digits")
     made = prepare(task, settings_for(task, model={"n_layers": 1}))
     made.module.train()
-    live = trace_probe(made, made.probe)
+    live = trace_probe(made)
     assert made.module.training  # put back
     snapshots.write(tmp_path / "s.safetensors", 3, live)
     again = snapshots.read(tmp_path / "s.safetensors")
-    assert again.predictions == live.predictions(k=snapshots.TOP)
+    assert again.predictions == live.predictions(k=snapshots.N_PREDICTIONS)
     assert [t.text for t in again.trace.row_tokens(0)][:2] == ["[CLS]", "patch 0,0"]
 
 

@@ -10,8 +10,8 @@ from attnviz.errors import AttnVizError
 from attnviz.train.evaluation import IGNORE_INDEX
 from attnviz.train.settings import JobSettings
 from attnviz.train.tasks import TASKS, find
-from attnviz.train.tasks.brackets import FIRST, beginnings, closing
-from attnviz.train.tasks.digits import as_image, pictures
+from attnviz.train.tasks.brackets import FIRST_ID, bracket_prefixes, missing_brackets
+from attnviz.train.tasks.digits import as_image, load_images
 from attnviz.train.tasks.task import prepare, settings_for
 from attnviz.train.training_setup import Batch, ProbeExample, TrainingSetup
 
@@ -30,9 +30,9 @@ def written(made: TrainingSetup, batch: Batch, row: int) -> str:
 def test_a_place_in_the_order_always_holds_the_same(name: str) -> None:
     first, second = setup(name), setup(name)
     places = list(range(640, 656))
-    a, b = first.draw(places), second.draw(places)
+    a, b = first.get_batch(places), second.get_batch(places)
     assert all(torch.equal(a[key], b[key]) for key in a)
-    other = first.draw(list(range(656, 672)))
+    other = first.get_batch(list(range(656, 672)))
     assert any(a[k].shape != other[k].shape or not torch.equal(a[k], other[k]) for k in a)
 
 
@@ -42,7 +42,7 @@ def test_what_is_held_out_is_never_trained_on(name: str) -> None:
     held_out = {written(made, b, i) for b in made.held_out for i in range(len(b["labels"]))}
     seen = set()
     for start in range(0, 64 * 60, 64):
-        batch = made.draw(list(range(start, start + 64)))
+        batch = made.get_batch(list(range(start, start + 64)))
         seen |= {written(made, batch, i) for i in range(64)}
     assert len(held_out) > 100
     assert not held_out & seen
@@ -86,9 +86,9 @@ def test_induction_repeats_letters_that_are_all_different() -> None:
 
 
 def test_brackets_close_what_is_open() -> None:
-    ids = beginnings(torch.Generator().manual_seed(0), 50, 9, 2)
+    ids = bracket_prefixes(torch.Generator().manual_seed(0), 50, 9, 2)
     for row in ids.tolist():
-        text = "".join("([)]"[i - FIRST] for i in [*row, *closing(row, 2)])
+        text = "".join("([)]"[i - FIRST_ID] for i in [*row, *missing_brackets(row, 2)])
         while text:
             shorter = text.replace("()", "").replace("[]", "")
             assert shorter != text
@@ -123,13 +123,13 @@ def test_dates_are_the_same_day_in_both_ways() -> None:
 
 def test_the_digits_processor_gives_what_is_trained_on() -> None:
     made = setup("digits")
-    pixels, labels = pictures()
+    pixels, labels = load_images()
     assert pixels.shape == (1797, 8, 8)
     given = made.processor(images=as_image(pixels[0]), return_tensors="pt")["pixel_values"][0]
     everything = torch.cat([batch["pixel_values"] for batch in made.held_out])
     assert given.shape == everything[0].shape
     # one of the training images, unmoved, or a held-out one: the same numbers but for rounding
-    train = made.draw(list(range(1437)))["pixel_values"]
+    train = made.get_batch(list(range(1437)))["pixel_values"]
     distance = (torch.cat([everything, train]) - given).abs().amax((1, 2, 3)).min()
     held = distance < 1e-6
     assert held or (int(labels[0]) == 0 and distance < 2.0)
