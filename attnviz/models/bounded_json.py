@@ -1,7 +1,7 @@
-"""JSON from files that anybody may have made, bounded before and while it is read.
+"""Untrusted JSON, bounded before and while it is parsed.
 
-Python's reader takes any number of values, any depth and integers of any length: a file of a few
-megabytes can ask for minutes and for a hundred times its size.
+Python's parser takes any number of values, any depth and integers of any length: a file of a few
+megabytes can take minutes, and memory of a hundred times its size.
 """
 
 from __future__ import annotations
@@ -14,22 +14,27 @@ MAX_DEPTH = 32  # published configs reach six
 MAX_DIGITS = 40  # "no limit" is often written as 10^30
 
 
-def parse(raw: bytes, most_values: int = MAX_VALUES) -> Any:
-    """The value that `raw` holds.
+def parse(raw: bytes, max_values: int = MAX_VALUES) -> Any:
+    """The JSON value in ``raw``.
+
+    Args:
+        raw: the bytes of a file, already bounded in length.
+        max_values: how many values it may hold, at all levels together.
 
     Raises:
-        ValueError: not JSON, or more values, a deeper nesting or longer integers than are read.
+        ValueError: not JSON, or it has too many values, too deep nesting or too long integers.
     """
-    # each value but the first stands behind one of these; inside strings they only count too much
-    if sum(map(raw.count, (b",", b"[", b"{"))) >= most_values:
-        raise ValueError(f"more than {most_values:,} values")
+    # Every value but the first follows one of these. Those inside strings are counted too, so the
+    # count is never too low.
+    if sum(map(raw.count, (b",", b"[", b"{"))) >= max_values:
+        raise ValueError(f"more than {max_values:,} values")
     try:
         value = json.loads(raw, parse_int=_integer)
     except RecursionError:
         raise ValueError("nested too deep") from None
     level = [value]
     for _ in range(MAX_DEPTH):
-        level = [item for one in level for item in _items(one)]
+        level = [item for parent in level for item in _items(parent)]
         if not level:
             return value
     raise ValueError("nested too deep")
@@ -42,6 +47,7 @@ def _integer(digits: str) -> int:
 
 
 def _items(value: Any) -> Any:
+    """The values directly inside an object or an array; none for any other value."""
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()

@@ -1,9 +1,9 @@
 """Models that are already on this machine and have a short name.
 
-Three kinds: weights that travel as pip packages (requirements-models.txt), found by the packages'
-file lists and never imported; small checkpoints shipped beside this file in weights/NAME; and
-models that were trained here and kept. The latter two are folders in the layout of save_pretrained,
-with an optional entry.json of a title and a description.
+There are three kinds: weights in pip packages (requirements-models.txt), found by the packages'
+file lists and never imported; small checkpoints that come with attnviz, in weights/NAME; and models
+that were trained here and saved. The last two are folders in the layout of save_pretrained, with an
+optional entry.json that has a title and a description.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from attnviz.models.user_folders import data_folder
 
 MAX_BYTES = 2**16  # of an entry.json
 MAX_VALUES = 1_000
-MAX_WORDS = 300
+MAX_WORDS = 300  # characters of a title or a description
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -29,9 +29,9 @@ class CatalogEntry:
 
     Attributes:
         name: the short name that `load` takes.
-        title: what a person reads in a list.
-        kind: how `source` is read.
-        source: the GGUF file or the folder.
+        title: what lists show.
+        kind: the format of ``source``.
+        source: the GGUF file or the checkpoint folder.
         description: one sentence.
     """
 
@@ -44,7 +44,7 @@ class CatalogEntry:
 
 @dataclass(frozen=True)
 class _Packaged:
-    """A model inside a pip package; `file` names the GGUF, or the config.json of a folder."""
+    """A model in a pip package: ``file`` is its GGUF, or the config.json of its folder."""
 
     name: str
     title: str
@@ -72,17 +72,18 @@ _PACKAGES = (
 
 
 def entries() -> tuple[CatalogEntry, ...]:
-    """The models that `load` finds by a short name, in the order a person should see them."""
-    packaged = (entry for package in _PACKAGES if (entry := _find(package)) is not None)
+    """The models that `load` finds by a short name, in the order in which to show them."""
+    packaged = (entry for package in _PACKAGES if (entry := _installed(package)) is not None)
     return (*packaged, *_folders(SHIPPED), *_folders(trained_models_folder()))
 
 
 def trained_models_folder() -> Path:
-    """Where trained models are kept: $ATTNVIZ_MODELS, else `attnviz/models` in the user's data."""
+    """The folder of trained models: $ATTNVIZ_MODELS, else `models` in attnviz's data folder."""
     return data_folder("models", "ATTNVIZ_MODELS")
 
 
-def _find(package: _Packaged) -> CatalogEntry | None:
+def _installed(package: _Packaged) -> CatalogEntry | None:
+    """The entry of a packaged model; None if its package is not installed."""
     try:
         files = metadata.distribution(package.distribution).files or []
     except metadata.PackageNotFoundError:
@@ -103,21 +104,21 @@ def _find(package: _Packaged) -> CatalogEntry | None:
 def _folders(root: Path) -> tuple[CatalogEntry, ...]:
     try:
         found = sorted(config.parent for config in root.glob("*/config.json"))
-    except OSError:  # a folder that nobody may look into holds nothing for anybody
+    except OSError:  # it cannot be listed
         return ()
     return tuple(_entry(folder) for folder in found)
 
 
 def _entry(folder: Path) -> CatalogEntry:
-    """The model in a folder; what its entry.json does not say, its name has to."""
+    """The entry of a checkpoint folder; without a title in entry.json, its name is the title."""
     try:
         with (folder / "entry.json").open("rb") as file:
-            words = bounded_json.parse(file.read(MAX_BYTES), MAX_VALUES)
+            content = bounded_json.parse(file.read(MAX_BYTES), MAX_VALUES)
     except (OSError, ValueError):
-        words = None
-    said = words if isinstance(words, dict) else {}
+        content = None
+    fields = content if isinstance(content, dict) else {}
     title, description = (
-        said[part][:MAX_WORDS] if isinstance(said.get(part), str) else ""
-        for part in ("title", "description")
+        fields[field][:MAX_WORDS] if isinstance(fields.get(field), str) else ""
+        for field in ("title", "description")
     )
     return CatalogEntry(folder.name, title or folder.name, "folder", folder, description)

@@ -161,8 +161,7 @@ def _no_model(path: Path) -> AttnVizError:
             f"The folder {path} holds an adapter, not a whole model.",
             "Merge the adapter into its base model and save that.",
         )
-    pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES)]
-    if pickles:
+    if pickles := [name for name in names if name.endswith(PICKLE_SUFFIXES)]:
         return _only_pickles(path, pickles[0])
     return AttnVizError(
         f"There is no model in the folder {path}: it has no config.json.",
@@ -183,10 +182,8 @@ def _weight_files(path: Path) -> tuple[Path, ...]:
     if single.is_file():
         return (single,)
     if not index.is_file():
-        pickles = sorted(
-            file.name for file in path.iterdir() if file.name.endswith(PICKLE_SUFFIXES)
-        )
-        if pickles:
+        names = sorted(file.name for file in path.iterdir())
+        if pickles := [name for name in names if name.endswith(PICKLE_SUFFIXES)]:
             raise _only_pickles(path, pickles[0])
         raise AttnVizError(
             f"The folder {path} has a config.json but no weights.",

@@ -1,7 +1,7 @@
-"""The numbers of a config, held against the weights before any of them is believed.
+"""The numbers in a config, checked against the weights before anything is built from them.
 
-A config class writes lists as long as its numbers say, and a model class makes as many modules. So
-every integer has a bound that follows from what stands under its name.
+A config class makes lists as long as its numbers say, and a model class makes as many modules. So
+every integer has a bound, chosen by its name.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from attnviz.errors import AttnVizError
 
 MAX_LAYERS = 2_000  # the deepest published models have a few hundred
 MIN_LAYERS = 128  # layers may share their weights, as ALBERT's do
-LAYER_TENSORS = 4  # a layer has at least two norms, its attention and its feed-forward
-MAX_LIST = 8_192  # one entry a layer, a token that is suppressed, a size of image
+TENSORS_PER_LAYER = 4  # at least two norms, the attention and the feed-forward
+MAX_LIST = 8_192  # one entry per layer, per suppressed token or per image size
 MAX_EXPERTS = 16_384
-MAX_LABELS = 2**17  # ImageNet's 22,000 classes are the most in use
+MAX_LABELS = 2**17  # the largest label set in use is ImageNet's, of 22,000 classes
 MAX_POSITIONS = 2**24  # a rotary model stores nothing per position; Llama 4 declares ten million
-MAX_SIZE = 2**27
-MAX_EDGE = 8_192  # pixels of a picture's side
+MAX_SIZE = 2**27  # any other integer
+MAX_EDGE = 8_192  # pixels of an image's side
 PIXELS = ("longest_edge", "min_pixels", "max_pixels")
 EDGES = ("height", "width", "shortest_edge", "size", *PIXELS)
 MAX_PIXELS = 2**26  # Qwen2-VL takes up to 13 million
-MIN_SIZE = 2**20  # small checkpoints may still name big numbers, such as a vocabulary
+MIN_SIZE = 2**20  # small checkpoints may have larger numbers than weights, e.g. a vocabulary
 
-_SUMMED = re.compile(r"^(num|n)_|depths?$|repeats|attention_types")  # counts, where lists
+# Names of counts: where they have a list, its sum is what is built.
+_SUMMED = re.compile(r"^(num|n)_|depths?$|repeats|attention_types")
 _LAYERS = re.compile(
     r"(?<!per_)(layers?|depths?|blocks?|flows?|loops?|repeats|stages?|modules?)$|^(num|n)_(layers?|blocks?)"
     r"|attention_types|(layers?|blocks?)_(count|num)"
@@ -34,53 +35,53 @@ _LAYERS = re.compile(
 _EXPERTS = re.compile(r"expert")
 _LABELS = re.compile(r"labels|classes")
 _POSITIONS = re.compile(r"positions?|pos_emb|_ctx$|seq_len|length|window|chunk")
-_FREE = re.compile(r"theta|_base$|seed|model_max_length|version|_(id|ids|index|rate)$")
+# Names of numbers that are not sizes.
+_UNBOUNDED = re.compile(r"theta|_base$|seed|model_max_length|version|_(id|ids|index|rate)$")
 
 
 def check(config: dict[str, Any], n_tensors: int, n_elements: int) -> None:
-    """Refuse a config that the weights cannot bear out.
+    """Refuse a config whose numbers are too large for the weights.
 
     Args:
-        config: as it is in the file.
-        n_tensors: how many the weight files hold.
-        n_elements: numbers in all of them together.
+        config: the content of config.json.
+        n_tensors: how many tensors the weight files hold.
+        n_elements: the number of elements of all of them together.
 
     Raises:
-        AttnVizError: the first number that is too big, by name.
+        AttnVizError: names the first number that is too large.
     """
-    most_layers = min(MAX_LAYERS, max(MIN_LAYERS, n_tensors // LAYER_TENSORS))
+    max_layers = min(MAX_LAYERS, max(MIN_LAYERS, n_tensors // TENSORS_PER_LAYER))
     for key, value in _numbers(config):
-        if _FREE.search(key):
+        if _UNBOUNDED.search(key):
             continue
         if _EXPERTS.search(key):
-            most = MAX_EXPERTS
+            bound = MAX_EXPERTS
         elif _LAYERS.search(key):
-            most = most_layers
+            bound = max_layers
         elif _LABELS.search(key):
-            most = MAX_LABELS
+            bound = MAX_LABELS
         elif _POSITIONS.search(key):
-            most = MAX_POSITIONS
+            bound = MAX_POSITIONS
         else:
-            most = min(MAX_SIZE, max(MIN_SIZE, n_elements))
-        if value > most:
+            bound = min(MAX_SIZE, max(MIN_SIZE, n_elements))
+        if value > bound:
             raise _impossible(f"says {key[:80]} is {value:,}")
 
 
 def check_image_processor(settings: dict[str, Any]) -> None:
-    """Refuse an image processor's settings that would enlarge a picture past all memory.
+    """Refuse an image processor's settings that would enlarge an image beyond any memory.
 
     Raises:
-        AttnVizError: the number that is too big, by name.
+        AttnVizError: names the number that is too large.
     """
-    places = [settings, *(settings.get(name) for name in ("size", "crop_size"))]
-    for place in places:
-        named = place if isinstance(place, dict) else {"size": place}
+    for sizes in (settings, settings.get("size"), settings.get("crop_size")):
+        named = sizes if isinstance(sizes, dict) else {"size": sizes}
         for name in EDGES:
             value = named.get(name)
-            # a longest edge, and what stands beside it, may be meant as pixels in all
-            area = name in PIXELS or "longest_edge" in named
-            most = MAX_PIXELS if area else MAX_EDGE
-            if isinstance(value, int) and value > most:
+            # where there is a longest edge, it and its shortest edge may be areas in pixels
+            is_area = name in PIXELS or "longest_edge" in named
+            bound = MAX_PIXELS if is_area else MAX_EDGE
+            if isinstance(value, int) and value > bound:
                 raise _impossible(f"says {name} is {value:,}", "The image processor")
 
 
@@ -92,17 +93,17 @@ def _impossible(what: str, subject: str = "config.json") -> AttnVizError:
 
 
 def _numbers(config: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    """Each name of a nested config with its integer; of a list the largest, or the sum of counts.
+    """Each name in a nested config with its integer; for a list the largest, or the sum of counts.
 
-    A float makes nothing: Python repeats no list and counts no loop with one.
+    Floats are left out: neither a list's length nor a loop's count can be one.
     """
     for key, value in config.items():
-        if key in ("id2label", "label2id"):  # their names are a person's own
+        if key in ("id2label", "label2id"):  # their keys are free text
             yield "labels", len(value) if isinstance(value, dict) else 0
         elif isinstance(value, dict):
             yield from _numbers(value)
         else:
-            items = list(_flat(value))
+            items = list(_flattened(value))
             if len(items) > MAX_LIST:
                 raise _impossible(f"has {len(items):,} entries under {key[:80]}")
             for item in items:
@@ -112,9 +113,9 @@ def _numbers(config: dict[str, Any]) -> Iterator[tuple[str, int]]:
             yield key, sum(numbers) if _SUMMED.search(key) else max(numbers, default=0)
 
 
-def _flat(value: Any) -> Iterator[Any]:
+def _flattened(value: Any) -> Iterator[Any]:
     if isinstance(value, list):
         for item in value:
-            yield from _flat(item)
+            yield from _flattened(item)
     else:
         yield value

@@ -1,4 +1,4 @@
-"""Where a model runs and in which number format."""
+"""The device a model runs on, and the format of its numbers."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ DTYPES: dict[str, torch.dtype] = {
 
 
 def available() -> tuple[str, ...]:
-    """The kinds of device this machine has, the preferred one first: cuda, mps, cpu."""
+    """The device types of this machine, the preferred one first: cuda, mps, cpu."""
     cuda = ("cuda",) if torch.cuda.is_available() else ()
     mps = ("mps",) if torch.backends.mps.is_available() else ()
     return (*cuda, *mps, "cpu")
 
 
 def resolve_device(choice: str) -> torch.device:
-    """``"auto"`` (cuda, then mps, then cpu) or a device's name, e.g. ``"cuda:1"``, as a device.
+    """The device called ``choice``, e.g. ``"cuda:1"``; ``"auto"`` is cuda, then mps, then cpu.
 
     Raises:
-        AttnVizError: the name is no device, or this machine has none of that kind.
+        AttnVizError: not a device's name, or this machine has no such device.
     """
-    here = available()
+    types = available()
     if choice == "auto":
-        return torch.device(here[0])
+        return torch.device(types[0])
     try:
         device = torch.device(choice)
     except RuntimeError:
         raise AttnVizError(
-            f"'{choice}' is not a device.", f"Choose one of auto, {', '.join(here)}."
+            f"'{choice}' is not a device.", f"Choose one of auto, {', '.join(types)}."
         ) from None
     n_devices = torch.cuda.device_count() if device.type == "cuda" else 1
-    if device.type not in here or (device.index or 0) >= n_devices:
+    if device.type not in types or (device.index or 0) >= n_devices:
         raise AttnVizError(
             f"This machine has no device '{choice}' that PyTorch can use.",
-            f"Choose one of auto, {', '.join(here)}.",
+            f"Choose one of auto, {', '.join(types)}.",
         )
     return device
 
@@ -48,16 +48,16 @@ def resolve_device(choice: str) -> torch.device:
 def resolve_dtype(
     choice: str, device: torch.device, stored: torch.dtype = torch.float32
 ) -> torch.dtype:
-    """The number format of a model's weights and activations.
+    """The dtype of a model's weights and activations.
 
     Args:
         choice: ``"auto"`` or a key of `DTYPES`. Auto is float32 on the CPU and on mps, where half
-            precision is slow or partial, and the checkpoint's own format on cuda.
+            precision is slow or incomplete, and the checkpoint's own dtype on cuda.
         device: where the model will run.
-        stored: the format that the checkpoint's weights are stored in.
+        stored: the dtype of the checkpoint's weights.
 
     Raises:
-        AttnVizError: no such format, or the device does not have it.
+        AttnVizError: an unknown dtype, or one that the device does not support.
     """
     if choice == "auto":
         return stored if device.type == "cuda" else torch.float32

@@ -1,6 +1,6 @@
-"""A GGUF file's header, walked with every length checked against the file before it is used.
+"""A GGUF file's header, with every length checked against the file before it is used.
 
-The full readers trust these lengths, and one that is huge keeps them busy for hours. Format:
+The full readers trust these lengths, and a huge one keeps them busy for hours. Format:
 https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
@@ -19,14 +19,15 @@ from attnviz.errors import AttnVizError
 VERSIONS = (2, 3)
 MAX_ENTRIES = 2**16  # metadata entries, and tensors: published files have a few thousand
 MAX_ARRAY = 2**21  # elements of one array: vocabularies have some 300,000
-MAX_STRING = 2**24  # bytes: a chat template, a licence text
-MAX_KEY = 2**16
+MAX_STRING = 2**24  # bytes: a chat template, a license
+MAX_KEY = 2**16  # bytes
 MAX_DIMENSIONS = 4
 DEFAULT_ALIGNMENT = 32
 MAX_LAYERS = 2_000
-MIN_BOUND = 2**20
+MIN_BOUND = 2**20  # small files may have larger numbers than weights, e.g. a vocabulary
 
-_SIZES = ("_count", "_length", "_size", "_count_kv", "_dim")
+# Endings of metadata keys whose value is a size of the model.
+_SIZE_SUFFIXES = ("_count", "_length", "_size", "_count_kv", "_dim")
 
 _SCALARS = {
     GGUFValueType.UINT8: "B",
@@ -44,14 +45,14 @@ _SCALARS = {
 
 
 @dataclass(frozen=True)
-class Header:
-    """What a checked header says.
+class GgufHeader:
+    """The content of a checked header.
 
     Attributes:
         architecture: llama.cpp's name, e.g. ``"llama"``.
         pre_tokenizer: llama.cpp's name of the rule that splits text into words, ``""`` if absent.
-        n_tensors: how many tensors.
-        n_elements: numbers in all of them together, once de-quantised.
+        n_tensors: the number of tensors.
+        n_elements: the number of elements of all tensors together.
     """
 
     architecture: str
@@ -60,37 +61,37 @@ class Header:
     n_elements: int
 
 
-def read_header(path: Path) -> Header:
-    """Walk the header of the GGUF at `path`.
+def read_header(path: Path) -> GgufHeader:
+    """The header of the GGUF ``path``.
 
     Raises:
         AttnVizError: not a GGUF, cut short, or declaring more than the file can hold.
     """
     try:
         with path.open("rb") as file:
-            return _Walker(file, path).header()
+            return _HeaderReader(file, path).header()
     except OSError as error:
         raise AttnVizError(f"{path} cannot be read ({error.strerror}).") from error
 
 
-class _Walker:
-    """Reads forward through one file; every read is bounded by what is left of it."""
+class _HeaderReader:
+    """Reads one file from its beginning; no read goes beyond its end."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self.file = file
         self.name = path.name
         self.size = path.stat().st_size
 
-    def header(self) -> Header:
+    def header(self) -> GgufHeader:
         if self.file.read(4) != b"GGUF":
             raise self.error("is not a GGUF file")
         version = self.scalar("I")
         if version not in VERSIONS:
             raise self.error(f"has GGUF version {version}, and attnviz reads 2 and 3")
         n_tensors, n_entries = self.scalar("Q"), self.scalar("Q")
-        for count, what in ((n_tensors, "tensors"), (n_entries, "metadata entries")):
+        for count, kind in ((n_tensors, "tensors"), (n_entries, "metadata entries")):
             if count > MAX_ENTRIES:
-                raise self.error(f"declares {count:,} {what}, which it cannot hold")
+                raise self.error(f"declares {count:,} {kind}, which it cannot hold")
         values = dict(self.entry() for _ in range(n_entries))
         if len(values) != n_entries:
             raise self.error("names a metadata entry twice")
@@ -106,7 +107,7 @@ class _Walker:
             raise self.error(f"is cut short: it has {self.size:,} bytes of {end:,}")
         n_elements = sum(n for n, _ in tensors)
         self.check_sizes(values, max(n_elements, MIN_BOUND))
-        return Header(
+        return GgufHeader(
             architecture=str(values.get("general.architecture", "")),
             pre_tokenizer=str(values.get("tokenizer.ggml.pre", "")),
             n_tensors=n_tensors,
@@ -114,15 +115,15 @@ class _Walker:
         )
 
     def check_sizes(self, values: dict[str, object], bound: int) -> None:
-        """Refuse model sizes that the tensors cannot bear out."""
+        """Refuse sizes of the model that are larger than its tensors allow."""
         for key, value in values.items():
-            most = MAX_LAYERS if key.endswith("block_count") else bound
-            sized = key.endswith(_SIZES) and not key.endswith("context_length")
-            if sized and isinstance(value, int) and value > most:
+            limit = MAX_LAYERS if key.endswith("block_count") else bound
+            is_size = key.endswith(_SIZE_SUFFIXES) and not key.endswith("context_length")
+            if is_size and isinstance(value, int) and value > limit:
                 raise self.error(f"says that {key[:80]} is {value:,}, which its tensors do not fit")
 
     def entry(self) -> tuple[str, object]:
-        """One metadata entry; arrays are walked over, their values not kept."""
+        """The key and value of one metadata entry; arrays are skipped, their value is None."""
         key = self.string(MAX_KEY)
         return key, self.value(self.value_type())
 
@@ -152,7 +153,7 @@ class _Walker:
         return None
 
     def tensor(self) -> tuple[int, int]:
-        """One tensor's number of elements, and where its bytes end within the data."""
+        """One tensor's number of elements, and the offset of its end within the data."""
         name = self.string(MAX_KEY)
         n_dimensions = self.scalar("I")
         if n_dimensions > MAX_DIMENSIONS:
@@ -169,9 +170,9 @@ class _Walker:
             raise self.error(f"is cut short, or declares too big a tensor '{name[:80]}'")
         return n_elements, offset + n_bytes
 
-    def string(self, most: int) -> str:
+    def string(self, max_bytes: int) -> str:
         length = self.scalar("Q")
-        if length > min(most, self.left()):
+        if length > min(max_bytes, self.left()):
             raise self.error(f"declares a text of {length:,} bytes, which it cannot hold")
         return self.file.read(length).decode("utf-8", "replace")
 

@@ -1,6 +1,6 @@
-"""Images as a model's processor takes them: 8-bit RGB, upright, over white.
+"""Images in the form that a model's processor takes: 8-bit RGB, upright, over white.
 
-Every image passes through here, from a program or from an upload, so both see the same.
+Images given by a program and uploaded ones both pass through here, so models see the same.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from PIL import Image, ImageOps
 from attnviz.errors import AttnVizError
 
 MAX_PIXELS = 50_000_000
-# Processors scale the shorter side up to what the model reads, and the longer one with it.
+# Processors enlarge the shorter side to the model's input size, and the longer one with it.
 MAX_ASPECT = 100
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # no format that runs a program (EPS)
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # not EPS, which Pillow runs a program for
 
 
 def open_image(data: bytes) -> Image.Image:
-    """The image in a file's bytes, as `as_rgb` gives it; of an animation the first frame.
+    """The image in a file's bytes, converted by `as_rgb`; the first frame of an animation.
 
     Raises:
-        AttnVizError: no image of a format that is read here, a damaged one, or one too large.
+        AttnVizError: not an image in one of `FORMATS`, damaged, or too large.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -35,17 +35,17 @@ def open_image(data: bytes) -> Image.Image:
 
 
 def as_rgb(image: Any) -> Image.Image:
-    """An 8-bit RGB image: upright by its EXIF orientation, transparency over white, gray scaled.
+    """An 8-bit RGB image: turned by its EXIF orientation, transparency over white, gray rescaled.
 
-    A 16-bit gray image is scaled from 0..65,535. One of 32-bit integers or floats doesn't say its
-    range, so that is read from its values: 0..1 (floats), else 0..255, else 0..65,535, else from
-    the lowest to the highest.
+    A 16-bit gray image is scaled from 0..65,535. 32-bit integers and floats have no fixed range, so
+    it is taken from the values: 0..1 (floats only) if they fit, else 0..255, else 0..65,535, else
+    from the lowest to the highest.
 
     Args:
         image: a PIL image, or an array (h, w), (h, w, 3) or (h, w, 4) that PIL takes.
 
     Raises:
-        AttnVizError: not an image, a damaged one, or one too large.
+        AttnVizError: not an image, damaged, or too large.
     """
     if isinstance(image, np.ndarray):
         try:
@@ -62,7 +62,7 @@ def as_rgb(image: Any) -> Image.Image:
     _check_size(*image.size)
     try:
         image.load()
-        return _flat(_upright(image))
+        return _to_rgb(_upright(image))
     except Exception as error:  # decoders raise many kinds on damaged files
         raise _unreadable() from error
 
@@ -85,14 +85,14 @@ def _check_size(width: int, height: int) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # EXIF that can't be read: the pixels still can
+    except Exception:  # the pixels are of use without readable EXIF
         return image
 
 
-def _flat(image: Image.Image) -> Image.Image:
-    """The image in RGB, whatever its mode."""
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """The image in RGB, from any mode."""
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_gray(np.asarray(image), image.mode)).convert("RGB")
+        return Image.fromarray(_gray_bytes(np.asarray(image), image.mode)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -100,8 +100,8 @@ def _flat(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _gray(values: np.ndarray, mode: str) -> np.ndarray:
-    """(h, w) bytes from gray values of another range; what is not finite is black."""
+def _gray_bytes(values: np.ndarray, mode: str) -> np.ndarray:
+    """Gray values (h, w) of another range as bytes; values that are not finite become black."""
     x = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(x.min()), float(x.max())
     if mode.startswith("I;16"):

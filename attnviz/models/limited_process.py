@@ -1,7 +1,7 @@
-"""A program of ours in a process with limits, for reading files that may be hostile.
+"""Running one of our modules in a process with limits, to read files that may be hostile.
 
-What a library in Rust or C does with a hostile file may end the process or never end at all. In a
-child that is a sentence; here it would be everybody's server.
+A hostile file may crash a library written in Rust or C, or keep it busy forever. In a child process
+that becomes an error message; in this one it would take down the app for everyone.
 """
 
 from __future__ import annotations
@@ -18,34 +18,36 @@ from attnviz.errors import AttnVizError
 from attnviz.models import limits
 
 POLL_SECONDS = 0.1
-SPARE_MEMORY = 2 * limits.GIB  # the watch from outside is for where the child cannot limit itself
+# Beyond the child's own limit; the check from outside is for systems where it cannot limit itself.
+SPARE_MEMORY = 2 * limits.GIB
 
 
 def run(
     module: str, arguments: list[str], *, subject: str, memory: int, seconds: int, log: Path
 ) -> None:
-    """Run ``python -m module arguments memory seconds`` to its end.
+    """Run ``python -m module arguments memory seconds`` and wait until it ends.
 
-    The module calls `limit_this_process` with the last two.
+    The module must call `limit_this_process` with the last two.
 
     Args:
-        subject: the file that is read, for sentences.
-        memory: bytes it may take. seconds: how long it may take.
-        log: where its output goes; the last line is what a failure is explained with.
+        module: the module to run. arguments: its first arguments.
+        subject: the name of the file that it reads, for messages.
+        memory: bytes it may allocate. seconds: how long it may run.
+        log: the file for its output; the last line becomes the reason of a failure.
 
     Raises:
-        AttnVizError: it failed, was ended by a signal, or went past its limits.
+        AttnVizError: it failed, was ended by a signal, or exceeded its limits.
     """
-    here = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[2]
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(here), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "PYTHONIOENCODING": "utf-8",
         "CUDA_VISIBLE_DEVICES": "",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "RUST_BACKTRACE": "0",
-        "MALLOC_ARENA_MAX": "2",  # else each thread reserves address space, which is limited here
+        "MALLOC_ARENA_MAX": "2",  # or each thread reserves address space, which is limited
     }
     command = [sys.executable, "-m", module, *arguments, str(memory), str(seconds)]
     deadline = time.monotonic() + seconds
@@ -82,35 +84,37 @@ def run(
 
 
 def limit_this_process(memory: int, seconds: int) -> None:
-    """Let the operating system enforce the limits too, where it can (not on Windows).
+    """Have the operating system limit this process, where it can (not on Windows).
 
     Args:
-        memory: bytes beyond what the process has now, its libraries. seconds: of processor time.
+        memory: bytes beyond those in use now, by libraries.
+        seconds: of processor time.
     """
     try:
         import resource
     except ImportError:
         return
     address_space = int(psutil.Process().memory_info().vms) + memory
-    for kind, most in ((resource.RLIMIT_AS, address_space), (resource.RLIMIT_CPU, seconds)):
+    for kind, limit in ((resource.RLIMIT_AS, address_space), (resource.RLIMIT_CPU, seconds)):
         hard = resource.getrlimit(kind)[1]
         try:
             resource.setrlimit(
-                kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
+                kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard)
             )
-        except (ValueError, OSError):  # macOS takes no limit on the address space
+        except (ValueError, OSError):  # macOS has no limit on the address space
             continue
 
 
 def _resident(pid: int) -> int:
+    """Bytes of main memory that a process takes; 0 once it has ended."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:  # it has just ended
+    except psutil.Error:
         return 0
 
 
-def _over_limits(subject: str, what: str) -> AttnVizError:
+def _over_limits(subject: str, amount: str) -> AttnVizError:
     return AttnVizError(
-        f"Reading {subject} was stopped: it took {what}.",
+        f"Reading {subject} was stopped: it took {amount}.",
         "It may be damaged: download it again, or choose another model.",
     )

@@ -1,4 +1,4 @@
-"""A model ready to run, with what is needed to feed it."""
+"""A model in memory with its tokenizer and image processor."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from attnviz.errors import AttnVizError
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A loaded model. Everything in it is shared by everyone who looks at it, so read-only.
+    """A model in memory. All sessions share it, so it is read-only.
 
     Attributes:
-        module: the transformers model; from `load` in eval mode, its parameters without gradients.
+        module: the transformers model; if loaded by name, in eval mode and without gradients.
         tokenizer: None for a model that reads no text.
-        processor: the image (or other) processor, None where there is none.
-        name: what a person calls it.
+        processor: the image (or other) processor, or None.
+        name: what the model is called on screen.
         device: where its parameters are.
-        dtype: the format of its floating-point parameters.
-        revision: identifies the bytes of the weights, for cache keys.
-        notes: sentences a person should see beside the model's name.
+        dtype: of its floating-point parameters.
+        revision: identifies the weights, for cache keys.
+        notes: sentences to show beside the model's name.
     """
 
     module: PreTrainedModel
@@ -42,9 +42,9 @@ def wrap_module(
     tokenizer: PreTrainedTokenizerBase | None = None,
     processor: Any | None = None,
 ) -> LoadedModel:
-    """A `LoadedModel` of a model that is already in memory; nothing about the model is changed.
+    """A `LoadedModel` around a transformers model that is already in memory and is not changed.
 
-    Its weights may change at any time, so each call gives another `revision`.
+    The caller may change its weights at any time, so each call gives a new ``revision``.
 
     Raises:
         AttnVizError: not a transformers model, or one whose weights are not in memory.

@@ -1,4 +1,4 @@
-"""A model without memory: its modules on the meta device, made within limits."""
+"""Building a model on the meta device: all modules and shapes, no memory, within limits."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from transformers.initialization import no_init_weights
 
 from attnviz.errors import AttnVizError
 
-SPARE_CALLS = 4_000  # of torch, for a model of few tensors: a fraction of a second
-CALLS_A_TENSOR = 8  # a parameter takes two to five
-SECONDS = 15.0  # of this thread's own time; models of hundreds of layers take two
-MAX_TABLE = 2**26  # numbers in a table that is made outside the meta device
+BASE_CALLS = 4_000  # of torch functions, for any model; they take a fraction of a second
+CALLS_PER_TENSOR = 8  # making a parameter takes two to five
+SECONDS = 15.0  # of this thread's processor time; models of hundreds of layers take two
+MAX_TABLE = 2**26  # elements of a tensor that is made on another device
 
 
 def build(
     model_class: type[PreTrainedModel], config: PreTrainedConfig, n_tensors: int
 ) -> PreTrainedModel:
-    """The model's shell: every parameter and buffer has its shape and no memory.
+    """A model whose parameters and buffers have shapes but no memory.
 
     Args:
-        model_class: what to build. config: its settings, from anywhere.
-        n_tensors: how many tensors the weight files hold; a model that makes many times more is not
-            the one they are of.
+        model_class: the class to build.
+        config: its configuration, which may be hostile.
+        n_tensors: how many tensors the weight files hold. A model that makes many times more does
+            not belong to them.
 
     Raises:
-        AttnVizError: it went past a limit.
+        AttnVizError: building it exceeded a limit.
         Exception: whatever the class raises on values that it does not expect.
     """
     with _Limits(n_tensors), torch.device("meta"), no_init_weights():
@@ -38,11 +39,11 @@ def build(
 
 
 class _Limits(TorchFunctionMode):
-    """Sees every call of torch in this thread, and ends what makes too many of them."""
+    """Counts this thread's calls of torch functions and raises when there are too many."""
 
     def __init__(self, n_tensors: int) -> None:
         super().__init__()
-        self.left = SPARE_CALLS + CALLS_A_TENSOR * n_tensors
+        self.calls_left = BASE_CALLS + CALLS_PER_TENSOR * n_tensors
         self.deadline = time.thread_time() + SECONDS
 
     def __torch_function__(
@@ -52,8 +53,8 @@ class _Limits(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        self.left -= 1
-        if self.left < 0 or time.thread_time() > self.deadline:
+        self.calls_left -= 1
+        if self.calls_left < 0 or time.thread_time() > self.deadline:
             raise AttnVizError(
                 "config.json describes a model of far more parts than the weight files hold.",
                 "Download it again, or choose another model.",

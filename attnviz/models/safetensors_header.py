@@ -1,4 +1,11 @@
-"""What a safetensors file says it holds, checked against the file, with no tensor read.
+"""A safetensors file's header, checked against the file's size; no tensor is read.
+
+Tensors are read with the library's `safe_open`, which checks the header as well. It is checked here
+first, for three reasons. The number of values is bounded before the JSON is parsed: the library
+parses up to 100 MB (of 30 MB it made 280 MB in memory). The library maps the file into memory, and
+a mapped file that is cut meanwhile ends the process. And an error here names the tensor and tells a
+quantized format, which attnviz does not load, from a damaged file. The header's bytes are also
+needed for the checkpoint's revision.
 
 Format: https://huggingface.co/docs/safetensors - eight bytes of length (little-endian), that many
 bytes of JSON, then the tensors' bytes.
@@ -16,8 +23,8 @@ import torch
 from attnviz.errors import AttnVizError
 from attnviz.models import bounded_json
 
-MAX_HEADER = 32 * 2**20  # a tensor takes some 100 bytes; the library itself reads 100 MB
-MAX_VALUES = 2**20  # a tensor takes nine
+MAX_HEADER = 32 * 2**20  # bytes; a tensor takes some 100 of them
+MAX_VALUES = 2**20  # of the JSON; a tensor takes nine
 MAX_DIMENSIONS = 16
 
 DTYPES: dict[str, torch.dtype] = {
@@ -36,7 +43,7 @@ DTYPES: dict[str, torch.dtype] = {
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor of a file: its name, format and number of elements."""
+    """One tensor of a file: its name, dtype and number of elements."""
 
     name: str
     dtype: torch.dtype
@@ -44,7 +51,7 @@ class StoredTensor:
 
 
 def header_bytes(path: Path) -> bytes:
-    """The JSON at the file's head as it is stored.
+    """The file's header, unparsed.
 
     Raises:
         AttnVizError: not a safetensors file, or cut short.
@@ -60,10 +67,10 @@ def header_bytes(path: Path) -> bytes:
 
 
 def read_header(path: Path) -> tuple[StoredTensor, ...]:
-    """The tensors that `path` declares.
+    """The tensors that the file ``path`` declares.
 
     Raises:
-        AttnVizError: not a safetensors file, cut short, or inconsistent.
+        AttnVizError: not a safetensors file, cut short, inconsistent, or a quantized format.
     """
     raw = header_bytes(path)
     size, length = path.stat().st_size, len(raw)
@@ -89,7 +96,7 @@ def read_header(path: Path) -> tuple[StoredTensor, ...]:
 
 
 def _stored_tensor(path: Path, name: str, entry: Any) -> tuple[StoredTensor, int]:
-    """The tensor an entry of the header describes, and where its bytes end."""
+    """The tensor of one header entry, and the offset of its end within the data."""
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
         if not all(type(n) is int and 0 <= n < 2**63 for n in (*shape, begin, end)):
