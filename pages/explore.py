@@ -4,43 +4,39 @@ from __future__ import annotations
 
 import streamlit as st
 
-from attnviz.ui import tracing
 from attnviz.ui.error_display import attempt
-from attnviz.ui.explore import controls, focus, head, head_grid, panels, pins
+from attnviz.ui.explore import focus, head_grid, head_view, panels, pins
+from attnviz.ui.explore.head_payload import HeadView
+from attnviz.ui.head_choice import choose_head
 from attnviz.ui.model_page import ModelPage
 
 frame = ModelPage("Explore", "Every head of a model, with its exact numbers.")
-choice, model = frame.load()
-request = controls.request(choice, model)
-model, trace, seen, start, report, remember = frame.trace(choice, model, request)
+page = frame.trace()
 
 strip, overview = st.container(border=True), st.container(border=True)
 with st.container(border=True, horizontal=True, gap="large"):
-    beside, figure = st.container(width=240), st.container(width=670)
-with beside:
-    layer, n, view = controls.head(trace)
+    choice, figure = st.container(width=240), st.container(width=670)
+with choice:
+    layer, head = choose_head(page.trace)
+    view = head_view.choose_view()
     trust = st.container()
-frame.watch(layer.index, n)
-at = focus.current(trace)
+at = focus.current(page.trace, page.ref)
 
-# What was asked for comes first: of a long text the rest takes longer than the picture.
+# The selected head comes first: of a long text, the rest takes longer than its picture.
 with figure:
-    head.draw(head.Head(seen, layer, n, view, focus.in_map(trace, layer, at)))
+    token = focus.in_map(page.trace, layer, at)
+    head_view.draw(HeadView(page.ref, layer, head, view, token))
 with strip:
-    attempt(lambda: panels.tokens(seen, layer, n, at, start, remember))
-pins.pins(seen, layer, n)
+    attempt(lambda: panels.tokens(page, layer, head, at))
+pins.pins(page.ref, layer, head)
 with st.container(border=True, horizontal=True, gap="large"):
     stream, outcome = st.container(width=580), st.container(width=320)
 with outcome:
-    panels.predictions(model, trace, at, remember)
+    panels.predictions(page, at)
 with stream:
-    attempt(lambda: panels.stream(trace, layer, at, remember))
+    attempt(lambda: panels.stream(page, layer, at))
 with trust:
-    panels.receipt(
-        trace,
-        layer,
-        lambda: tracing.fidelity(seen.choice, seen.request, trace, layer.index, report),
-    )
+    panels.receipt(page, layer)
 with overview:
-    attempt(lambda: head_grid.grid(seen, layer, n, report))
+    attempt(lambda: head_grid.grid(page.ref, layer, head, page.report))
 frame.done()

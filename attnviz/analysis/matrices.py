@@ -139,6 +139,25 @@ def vectors(
     )
 
 
+def vectors_window(
+    trace: Trace,
+    layer: int,
+    head: int,
+    which: Vectors,
+    *,
+    around: int = 0,
+    max_cells: int = MAX_CELLS,
+    item: int = 0,
+) -> slice:
+    """The rows of `vectors` around one of them that are at most ``max_cells`` numbers."""
+    a = trace.attention(layer, head, item=item)
+    n = a.n_k if which in ("K", "V") else a.n_q
+    width = (a.q if which in ("Q", "K") else a.v).shape[1]
+    rows = max(1, max_cells // width)
+    start = max(0, min(around - rows // 2, n - rows))
+    return slice(start, min(n, start + rows))
+
+
 def one_query(trace: Trace, layer: int, head: int, query: int, *, item: int = 0) -> Matrix:
     """One query against every key: q · k, score, weight, and the product element by element.
 

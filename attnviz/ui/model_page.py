@@ -1,17 +1,26 @@
-"""What comes before anything is looked at: choose, load, read, trace. The last view stays."""
+"""The frame of a page that shows a model: choose, load, read, trace. The last view stays.
+
+    page = ModelPage("Entropy", "How widely each head attends.")
+    view = page.trace()                              # sidebar, text boxes, model, trace
+    layer, head = choose_head(view.trace)            # sliders
+    values = view.memo(("entropy", layer.index, head), lambda: my_numbers(view.trace, layer, head))
+    draw_chart(charts.bars(values, ...), key="entropy", alt="Entropy of each query")
+    page.done()
+
+A new page is such a script in ``pages/`` and an ``st.Page`` in ``app.py``.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
-from attnviz.ui import model_loading, sidebar
+from attnviz.ui import head_choice, model_loading, sidebar
 from attnviz.ui.error_display import attempt, escape_markdown
-from attnviz.ui.explore import focus, panels
-from attnviz.ui.generate import running as generation
-from attnviz.ui.generate.running import TraceRef
+from attnviz.ui.generate.results import TraceRef, trace_result
+from attnviz.ui.request_controls import request_controls
 from attnviz.ui.trace_cache import key_of, trace_memo
 from attnviz.ui.waiting import queue_status
 
@@ -21,88 +30,119 @@ if TYPE_CHECKING:
     from attnviz.trace.requests import ModelChoice, TraceRequest
     from attnviz.trace.trace import Trace
     from attnviz.ui.executor import Report
+    from attnviz.ui.generate.results import TraceResult
 
-_ABOUT = "explore_about"  # the summary of the last view
-_LAST = "explore_last"  # its model's choice and its request
-_WATCH = "explore_watch"  # the layer and head on screen
+# Draws the controls of what the model reads; None until there is something to read.
+ReadRequest = Callable[["ModelChoice", "Model"], "TraceRequest | None"]
 
 
 class PageTrace(NamedTuple):
-    """What there is to look at, and how its values are computed and cached."""
+    """What a page shows, and how it computes from it.
+
+    Attributes:
+        ref: the trace by its key, for fragments and callbacks.
+        start: position of the first token that the model generated; None if it generated none.
+        report: shows the place in the queue while the page waits; see ``Executor.run``.
+        memo: caches values computed from the trace.
+    """
 
     model: Model
     trace: Trace
-    seen: TraceRef
-    start: int | None  # the first token that the model wrote itself; None if it wrote none
+    ref: TraceRef
+    start: int | None
     report: Report
-    remember: Memo
+    memo: Memo
 
 
 class ModelPage:
     """A page's header, its model and its trace.
 
-    The last view that worked stays on screen while a choice or a text doesn't.
+    The last view that worked stays on screen while a choice or a text doesn't work.
     """
 
-    def __init__(self, title: str, about: str) -> None:
+    def __init__(self, title: str, summary: str) -> None:
         """Draw the header and the sidebar.
 
         Args:
-            about: below the title until there is a model to summarize.
+            summary: shown below the title until there is a model to summarize.
         """
+        self._summary_key = f"_summary_of_{title}"
+        self._last_key = f"_last_of_{title}"  # the choice and the request of the last view
         st.header(title, anchor=False)
         with st.container(horizontal=True):
-            self._about, self._waiting = st.empty(), st.empty()
-        self._about.caption(st.session_state.get(_ABOUT, about))
-        self._choice, self._limit, self._beside = sidebar.model_controls()
-        self._last = st.session_state.get(_LAST)
+            self._summary, self._waiting = st.empty(), st.empty()
+        self._summary.caption(st.session_state.get(self._summary_key, summary))
+        self._controls = sidebar.model_controls()
 
-    def load(self) -> tuple[ModelChoice, Model]:
-        """The chosen model, or the last one that worked; without any, the page ends here."""
+    def trace(self, read: ReadRequest = request_controls) -> PageTrace:
+        """Load the chosen model, read what it is to be traced on, and trace it.
+
+        Where the choice or the text doesn't work, this is the last view that did. Without any, the
+        page ends here.
+
+        Args:
+            read: draws the page's own controls, in place of the usual text boxes or image upload.
+        """
+        choice, model = self._load()
+        request = read(choice, model)
+        errors = st.container()
+        if request is None:
+            errors.caption("Upload an image to see how the model attends to its patches.")
+            st.stop()
+        report = queue_status(self._waiting, "Writing" if request.sampling else "Tracing")
+        limit, head = self._controls.limit, head_choice.last_chosen()
+        new = (choice, request)
+        result = attempt(lambda: trace_result(*new, report, limit, errors, head), errors)
+        if result is not None:
+            st.session_state[self._last_key] = new
+        elif last := self._last():
+            choice, request = last
+            model = model_loading.load(choice, report)
+            result = trace_result(choice, request, report)
+            errors.caption("Below is the last view that worked.")
+        else:
+            st.stop()
+        self._summarize(choice, model, result)
+        ref = TraceRef(choice, request, key_of(result.trace))
+        memo = trace_memo(result.trace, report)
+        return PageTrace(model, result.trace, ref, result.start, report, memo)
+
+    def done(self) -> None:
+        """Clear the place in the queue: the page waits for nothing more."""
+        self._waiting.empty()
+
+    def _load(self) -> tuple[ModelChoice, Model]:
+        """The chosen model, or that of the last view."""
         report = queue_status(self._waiting, "Loading the model")
-        choice = self._choice
-        model = self._loaded(choice, report) if choice else None
-        if model is None and self._last:
-            choice = self._last[0]
-            model = self._loaded(choice, report)
+        choice, last = self._controls.choice, self._last()
+        model = self._try_to_load(choice, report) if choice else None
+        if model is None and last:
+            choice = last[0]
+            model = self._try_to_load(choice, report)
         if choice is None or model is None:
-            self._about.caption("Choose a model in the sidebar.")
+            self._summary.caption("Choose a model in the sidebar.")
             st.stop()
         return choice, model
 
-    def _loaded(self, choice: ModelChoice, report: Report) -> Model | None:
-        return attempt(lambda: model_loading.load(choice, report), self._beside)
+    def _try_to_load(self, choice: ModelChoice, report: Report) -> Model | None:
+        return attempt(lambda: model_loading.load(choice, report), self._controls.errors)
 
-    def trace(self, choice: ModelChoice, model: Model, request: TraceRequest | None) -> PageTrace:
-        """The request's trace, or the last one that worked; without any, the page ends here."""
-        beside = st.container()
-        if request is None:
-            beside.caption("Upload an image to see how the model attends to its patches.")
-            st.stop()
-        report = queue_status(self._waiting, "Writing" if request.sampling else "Tracing")
-        watch = st.session_state.get(_WATCH, (0, 0))  # of what is written the rows of this head
-        wanted = (choice, request)
-        shown = attempt(lambda: generation.run(*wanted, report, self._limit, beside, watch), beside)
-        if shown is not None:
-            st.session_state[_LAST] = wanted
-        elif self._last:
-            choice, request = self._last
-            model = model_loading.load(choice, report)
-            shown = generation.run(choice, request, report)
-            beside.caption("Below is the last view that worked.")
-        else:
-            st.stop()
-        trace = shown.trace
-        focus.settle((choice, replace(request, sampling=None)))
-        st.session_state[_ABOUT] = escape_markdown(panels.summary(choice.name, model, trace))
-        self._about.caption(st.session_state[_ABOUT], help=" ".join(model.notes) or None)
-        seen = TraceRef(choice, request, key_of(trace))
-        return PageTrace(model, trace, seen, shown.start, report, trace_memo(trace, report))
+    def _last(self) -> tuple[ModelChoice, TraceRequest] | None:
+        """The choice and the request of the last view that worked in this session."""
+        last: tuple[ModelChoice, TraceRequest] | None = st.session_state.get(self._last_key)
+        return last
 
-    def watch(self, layer: int, head: int) -> None:
-        """Whose rows are drawn the next time that the model writes."""
-        st.session_state[_WATCH] = (layer, head)
+    def _summarize(self, choice: ModelChoice, model: Model, result: TraceResult) -> None:
+        """Put the model in one line below the title."""
+        summary = escape_markdown(_summary(choice.name, model, result.trace))
+        st.session_state[self._summary_key] = summary
+        self._summary.caption(summary, help=" ".join(model.notes) or None)
 
-    def done(self) -> None:
-        """Nothing is waited for any longer."""
-        self._waiting.empty()
+
+def _summary(name: str, model: Model, trace: Trace) -> str:
+    """``smollm2-135m · 30 layers of 9 heads (3 key/value) · float32 on cpu``"""
+    layer = next((layer for layer in trace.layers if layer.n_heads), trace.layers[0])
+    grouped = layer.n_kv_heads != layer.n_heads
+    heads = f"{layer.n_heads} heads" + (f" ({layer.n_kv_heads} key/value)" if grouped else "")
+    dtype = str(model.dtype).removeprefix("torch.")
+    return f"{name} · {len(trace.layers)} layers of {heads} · {dtype} on {model.device}"

@@ -20,7 +20,7 @@ class ModelControls(NamedTuple):
 
     choice: ModelChoice | None  # None where nothing is chosen yet
     limit: int  # the longest text that is traced, in tokens
-    beside: DeltaGenerator  # the place for what is wrong with the choice
+    errors: DeltaGenerator  # the container for errors of the choice
 
 
 def model_controls() -> ModelControls:
@@ -42,7 +42,7 @@ def model_controls() -> ModelControls:
             help="An installed model, or type a Hugging Face id (`org/name`), a folder, "
             "or the path of a `.gguf` file. Only safetensors and GGUF weights are opened.",
         )
-        beside = st.container()
+        errors = st.container()
         if name in entries:
             st.caption(escape_markdown(entries[name].description))
         if not names:
@@ -67,4 +67,4 @@ def model_controls() -> ModelControls:
             )
     name = (name or "").strip()
     choice = ModelChoice(name, device, dtype) if name else None
-    return ModelControls(choice, limit, beside)
+    return ModelControls(choice, limit, errors)

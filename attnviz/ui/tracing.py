@@ -39,7 +39,7 @@ def trace(
     """
     model = load(choice, report)
     n = check_length(model, request, limit)
-    keep = kept(n)
+    keep = what_to_keep(n)
     arguments = request.arguments()
     key = ("trace", *identity(model), request)
 
@@ -65,7 +65,7 @@ def make_room(model: Model, n: int, keep: tuple[str, ...]) -> None:
         limits.require_memory(nbytes, f"What {model.name} does with {n:,} tokens")
 
 
-def kept(n: int) -> tuple[str, ...]:
+def what_to_keep(n: int) -> tuple[str, ...]:
     """What a trace of n tokens keeps: of a short one all that is cheap, so that receipts and
     predictions need no second pass."""
     return ("qkv", "residual", *(("output", "logits") if n <= LOGITS_TOKENS else ()))

@@ -17,12 +17,12 @@ from attnviz.canvas.codecs import codec_of
 from attnviz.errors import AttnVizError
 from attnviz.trace.lengths import check_length
 from attnviz.trace.requests import TraceRequest
-from attnviz.ui.explore import head
+from attnviz.ui.explore import head_view
 from tests.app import folders
 
 CAPITAL = "The capital of France is"
 ROOT = Path(__file__).parent.parent.parent
-VIEWS = tuple(head.VIEWS)
+VIEWS = tuple(head_view.VIEWS)
 
 
 def opened(**parameters: str) -> AppTest:
@@ -110,7 +110,7 @@ def test_each_view_is_sent_its_own_numbers() -> None:
     app = opened(text=CAPITAL, layer="4", head="2")
     for view in VIEWS:
         app.segmented_control(key="show").set_value(view).run()
-        assert head.VIEWS[view] in captions(app)
+        assert head_view.VIEWS[view] in captions(app)
         header, arrays = canvases(app)[2]
         if view in exact:
             np.testing.assert_array_equal(arrays["exact"], exact[view].numpy())

@@ -20,7 +20,7 @@ from attnviz.models import limits
 from attnviz.trace.compute import QKVRecord
 from attnviz.trace.requests import ModelChoice, TraceRequest
 from attnviz.ui import memory, model_loading, tracing
-from attnviz.ui.explore import head
+from attnviz.ui.explore import head_view
 from attnviz.ui.shared import MAX_MODELS, shared
 from attnviz.ui.trace_cache import cached
 from attnviz.ui.waiting import no_report
@@ -121,14 +121,14 @@ def test_a_receipt_of_all_rows_though_the_model_was_loaded_anew(tmp_path: Path) 
     folder = folders.encoder_decoder(tmp_path / "first")
     trace = tracing.trace(of(folder), long, no_report)
     part = trace.fidelity(0, rows="recorded")
-    assert part.rows < part.of
+    assert part.rows < part.total_rows
     for build in BUILDERS:
         model_loading.load(of(build(tmp_path / f"other-{build.__name__}")), no_report)
     gc.unfreeze()
     gc.collect()
     assert trace.fidelity(0).rows == part.rows  # the model that made it has gone
     found = tracing.fidelity(of(folder), long, trace, 0, no_report)
-    assert (found.rows, found.passed) == (part.of, True)
+    assert (found.rows, found.passed) == (part.total_rows, True)
     assert tracing.fidelity(of(folder), long, trace, 0, no_report) is found
 
 
@@ -213,7 +213,7 @@ def test_a_page_computes_nothing_with_a_model_on_its_own_thread(
     app.query_params["text"], app.query_params["pins"] = "The capital of France is", "0.0"
     app.query_params["at"] = "2"
     app.switch_page("pages/explore.py").run()
-    for view in head.VIEWS:
+    for view in head_view.VIEWS:
         app.segmented_control(key="show").set_value(view).run()
         assert not app.exception
         assert not app.error

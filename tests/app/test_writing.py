@@ -12,15 +12,16 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 import attnviz
+from attnviz.analysis.generation_rows import KEYS, Row
 from attnviz.trace.compute import QKVRecord
 from attnviz.trace.generation import GenerationStep
 from attnviz.trace.model import Model
 from attnviz.trace.modifiers import ScoreModifiers
 from attnviz.trace.passes import Passes
 from attnviz.trace.recorder import Call
-from attnviz.ui.generate import progress as live
-from attnviz.ui.generate import running as generation
-from attnviz.ui.generate.head_rows import KEYS, Row, picture
+from attnviz.ui.executor import GRACE_SECONDS
+from attnviz.ui.generate import results
+from attnviz.ui.generate.live_view import rows_chart
 from attnviz.ui.generate.progress import GenerationProgress
 from attnviz.ui.shared import shared
 from tests.app import folders
@@ -36,14 +37,14 @@ def page() -> None:
     from attnviz.trace.requests import ModelChoice, TraceRequest
     from attnviz.ui import model_loading
     from attnviz.ui.error_display import attempt
-    from attnviz.ui.generate import running as generation
+    from attnviz.ui.generate import results, sampling
 
     choice = ModelChoice(st.query_params.get("model", "smollm2-135m"), "cpu")
     text = st.text_input("Text", st.query_params.get("text", ""), key="text")
     model = model_loading.load(choice, lambda ahead: None)
-    request = generation.controls(choice, model, TraceRequest(text=text))
+    request = sampling.controls(choice, model, TraceRequest(text=text))
     st.session_state["shown"] = attempt(
-        lambda: generation.run(choice, request, lambda ahead: None, watch=(4, 2))
+        lambda: results.trace_result(choice, request, lambda ahead: None, head=(4, 2))
     )
 
 
@@ -64,10 +65,10 @@ def press(app: AppTest, label: str) -> AppTest:
     return app
 
 
-def shown(app: AppTest) -> generation.TraceResult:
+def shown(app: AppTest) -> results.TraceResult:
     assert not app.error
     found = app.session_state["shown"]
-    assert isinstance(found, generation.TraceResult)
+    assert isinstance(found, results.TraceResult)
     return found
 
 
@@ -212,9 +213,9 @@ def steps(n: int, head: int = 1) -> Iterator[tuple[GenerationStep, torch.Tensor]
 def test_a_writing_that_nobody_waits_for_stops() -> None:
     progress = GenerationProgress()
     one, two, three = (step for step, _ in steps(3))
-    with progress.waiter():
+    with progress.viewer():
         assert not progress.add(one)
-    progress.left_at -= live.GRACE_SECONDS / 2
+    progress.left_at -= GRACE_SECONDS / 2
     assert not progress.add(two)  # a rerun may come back
     assert progress.stop() == 3  # the next one is on its way
     assert progress.add(three)
@@ -223,28 +224,28 @@ def test_a_writing_that_nobody_waits_for_stops() -> None:
 
 def test_two_wait_and_one_stops() -> None:
     progress = GenerationProgress()
-    with progress.waiter():
+    with progress.viewer():
         progress.stop()
         assert not progress.add(next(steps(1))[0])
 
 
 def test_a_writing_that_is_left_alone_ends() -> None:
     progress = GenerationProgress()
-    with progress.waiter():
+    with progress.viewer():
         pass
-    progress.left_at -= live.GRACE_SECONDS + 1
+    progress.left_at -= GRACE_SECONDS + 1
     assert progress.add(next(steps(1))[0])
 
 
 def test_rows_are_held_of_the_heads_that_somebody_watches() -> None:
     progress = GenerationProgress()
-    with progress.waiter((0, 1)):
+    with progress.viewer((0, 1)):
         for step, _ in steps(2):
             progress.add(step)
         assert set(progress.rows) == {(0, 1)}
-        with progress.waiter((0, 1)):
+        with progress.viewer((0, 1)):
             pass  # somebody else looked at the same head, and left
-        kind, rows, text = progress.snapshot((0, 1))
+        kind, rows, text = progress.rows_of((0, 1))
     assert kind == "decoder"
     assert [row.query for row in rows] == [2, 3]  # that chose tokens 3 and 4
     assert text == [0, 1, 2, 3, 4]
@@ -253,16 +254,16 @@ def test_rows_are_held_of_the_heads_that_somebody_watches() -> None:
 
 def test_each_row_is_what_the_head_looked_at_also_for_who_comes_late() -> None:
     early, late = GenerationProgress(), GenerationProgress()
-    with early.waiter((0, 1)), late.waiter():
+    with early.viewer((0, 1)), late.viewer():
         for i, (step, whole) in enumerate(steps(6)):
             weights = whole
             early.add(step)
             if i < 5:
                 late.add(step)
-        with late.waiter((0, 1)):
+        with late.viewer((0, 1)):
             late.add(step)
             for progress in (early, late):
-                _, rows, _ = progress.snapshot((0, 1))
+                _, rows, _ = progress.rows_of((0, 1))
                 assert [row.query for row in rows] == [2, 3, 4, 5, 6, 7]
                 for row in rows:
                     assert len(row.weights) >= row.query + 1
@@ -275,7 +276,7 @@ def test_keys_long_ago_share_a_column_that_holds_their_sum() -> None:
     weights = np.linspace(0, 1, KEYS + 50, dtype=np.float32)
     rows = [Row(query, weights[: query + 1]) for query in (KEYS + 48, KEYS + 49)]
     keys = [f"k{i}" for i in range(KEYS + 50)]
-    table = picture(rows, ["a", "b"], keys).data.to_pandas()
+    table = rows_chart(rows, ["a", "b"], keys).data.to_pandas()
     first = table[table.column == 0]
     assert set(first["column label"]) == {"0 · 0 to 50 together"}
     assert first["value"].tolist() == pytest.approx([weights[:51].sum()] * 2)

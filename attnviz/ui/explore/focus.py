@@ -1,4 +1,4 @@
-"""The token that everything on the page is about, and where it stands in each map.
+"""The focus: the token that all parts of the page show, and its position in each map.
 
 It is a token of a text, not of a layer: an encoder's rows are the source text, a decoder's the
 target, and cross-attention has one on either side. In the link it is ``at=5``, and ``at=s5`` for a
@@ -8,20 +8,24 @@ source token where there is a target text too.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
 from attnviz.canvas import TokenRef
+from attnviz.ui import query_params
 
 if TYPE_CHECKING:
+    from attnviz.models.tokens import Token
     from attnviz.trace.trace import AttentionLayer, Trace
+    from attnviz.ui.generate.results import TraceRef
 
 Text = Literal["source", "target"]
 
 LINK = "at"
-CELL = "cell"  # a map's picked cell, whose query is in focus: its layer's kind, query and key
+CELL = "cell"  # the picked cell of a map, whose query is in focus: layer kind, query and key
+_ORIGIN = "_focus_in"
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,16 @@ class Focus:
     index: int
 
 
-def current(trace: Trace) -> Focus | None:
-    """The focus in the link, if this trace has such a token."""
-    found = re.fullmatch(r"(s?)(\d{1,7})", st.query_params.get(LINK, ""))
+def current(trace: Trace, ref: TraceRef) -> Focus | None:
+    """The focus in the link, if this trace has such a token.
+
+    A focus that was chosen in another text or model is removed; one that a link opened with stays.
+    """
+    origin = (ref.choice, replace(ref.request, sampling=None))
+    if st.session_state.setdefault(_ORIGIN, origin) != origin:
+        st.session_state[_ORIGIN] = origin
+        choose(trace, None)
+    found = re.fullmatch(r"(s?)(\d{1,7})", query_params.read(LINK))
     if found is None:
         return None
     text: Text = "target" if trace.target_tokens and not found[1] else "source"
@@ -42,37 +53,25 @@ def current(trace: Trace) -> Focus | None:
     return Focus(text, index) if index < len(_tokens(trace, text)) else None
 
 
-def settle(asked: object) -> None:
-    """Let go of what was chosen in another text or model; what a link opened with stays.
-
-    Args:
-        asked: what tells one text in one model from another.
-    """
-    if st.session_state.setdefault("_focus_in", asked) != asked:
-        st.session_state["_focus_in"] = asked
-        for name in (LINK, CELL):
-            st.query_params.pop(name, None)
-
-
 def choose(trace: Trace, focus: Focus | None) -> None:
-    """Put a focus into the link, or let go of it and of the cell that it was chosen by."""
-    st.query_params.pop(CELL, None)
+    """Put a focus into the link, or remove it; either way the picked cell goes."""
+    query_params.write(CELL, None)
     if focus is None:
-        st.query_params.pop(LINK, None)
+        query_params.write(LINK, None)
         return
     mark = "s" if focus.text == "source" and trace.target_tokens else ""
-    st.query_params[LINK] = f"{mark}{focus.index}"
+    query_params.write(LINK, f"{mark}{focus.index}")
 
 
 def choose_cell(trace: Trace, layer: AttentionLayer, cell: tuple[int, int]) -> None:
     """Put a map's cell into the link, and its query into focus."""
     choose(trace, from_map(trace, layer, TokenRef("row", cell[0])))
-    st.query_params[CELL] = f"{layer.kind}.{cell[0]}.{cell[1]}"
+    query_params.write(CELL, f"{layer.kind}.{cell[0]}.{cell[1]}")
 
 
 def cell_in(layer: AttentionLayer) -> tuple[int, int] | None:
     """The cell in the link, if it is one of this layer's map."""
-    found = re.fullmatch(r"(\w+)\.(\d{1,7})\.(\d{1,7})", st.query_params.get(CELL, ""))
+    found = re.fullmatch(r"(\w+)\.(\d{1,7})\.(\d{1,7})", query_params.read(CELL))
     if found is None or found[1] != layer.kind:
         return None
     cell = (int(found[2]), int(found[3]))
@@ -80,7 +79,7 @@ def cell_in(layer: AttentionLayer) -> tuple[int, int] | None:
 
 
 def in_map(trace: Trace, layer: AttentionLayer, focus: Focus | None) -> TokenRef | None:
-    """Where a layer's map has the token: among its queries, among its keys, or nowhere."""
+    """The token in focus as a query or a key of a layer; None if it is neither."""
     if focus is None:
         return None
     for side, n in (("row", layer.n_q), ("col", layer.n_k)):
@@ -89,10 +88,10 @@ def in_map(trace: Trace, layer: AttentionLayer, focus: Focus | None) -> TokenRef
     return None
 
 
-def from_map(trace: Trace, layer: AttentionLayer, at: TokenRef | None) -> Focus | None:
-    """The token that was chosen in a layer's map."""
-    text = None if at is None else text_of(trace, layer, at.side)
-    return None if at is None or text is None else Focus(text, at.index)
+def from_map(trace: Trace, layer: AttentionLayer, token: TokenRef | None) -> Focus | None:
+    """The focus that a query or key of a layer stands for."""
+    text = None if token is None else text_of(trace, layer, token.side)
+    return None if token is None or text is None else Focus(text, token.index)
 
 
 def text_of(trace: Trace, layer: AttentionLayer, side: str) -> Text | None:
@@ -102,10 +101,10 @@ def text_of(trace: Trace, layer: AttentionLayer, side: str) -> Text | None:
     """
     axis = layer.rows if side == "row" else layer.cols
     if axis == "image":
-        shown = trace.row_tokens if side == "row" else trace.col_tokens
-        return "source" if shown(layer.index) == trace.tokens else None
+        tokens = trace.row_tokens if side == "row" else trace.col_tokens
+        return "source" if tokens(layer.index) == trace.tokens else None
     return None if axis == "number" else axis
 
 
-def _tokens(trace: Trace, text: Text) -> tuple[object, ...]:
+def _tokens(trace: Trace, text: Text) -> tuple[Token, ...]:
     return trace.target_tokens if text == "target" else trace.tokens

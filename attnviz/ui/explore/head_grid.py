@@ -1,4 +1,4 @@
-"""All heads at a glance."""
+"""The grid of all heads, which fills in layer by layer while a long text is read."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.analysis import matrices
 from attnviz.canvas import CanvasState, GridLayer, GridPayload, assemble_grid, grid_layer
 from attnviz.ui.canvas import canvas
 from attnviz.ui.error_display import attempt
 from attnviz.ui.executor import Job
+from attnviz.ui.head_choice import move_to
 from attnviz.ui.shared import shared
 from attnviz.ui.trace_cache import key_of
 from attnviz.ui.waiting import no_report, queue_status
@@ -21,93 +23,83 @@ from attnviz.ui.waiting import no_report, queue_status
 if TYPE_CHECKING:
     from attnviz.trace.trace import AttentionLayer, Trace
     from attnviz.ui.executor import Report
-    from attnviz.ui.generate.running import TraceRef
+    from attnviz.ui.generate.results import TraceRef
 
-GRID_HEIGHT = 470
-MOMENT = 0.5  # seconds until what was read of a grid is shown
-TICK = 0.1  # seconds between looks at a grid that grows
+HEIGHT = 470
+MOMENT = 0.5  # seconds of reading between two pictures of a growing grid
+TICK = 0.1  # seconds between two runs of a growing grid
 _CLICKED = "_grid_clicked"
 
 
-def grid(seen: TraceRef, layer: AttentionLayer, head: int, report: Report) -> None:
-    """All heads as thumbnails. A click moves the sliders to that head.
-
-    Those of a long text are filled in layer by layer, as long as the page is open.
-    """
-    growing = not read(seen.trace, report, MOMENT).complete
-    st.fragment(_grid, run_every=TICK if growing else None)(seen, layer, head, growing)
+def grid(ref: TraceRef, layer: AttentionLayer, head: int, report: Report) -> None:
+    """All heads as thumbnails. A click moves the sliders to that head."""
+    growing = not read_grid(ref.trace, report, MOMENT).complete
+    st.fragment(_grid, run_every=TICK if growing else None)(ref, layer, head, growing)
 
 
-def _grid(seen: TraceRef, layer: AttentionLayer, head: int, growing: bool) -> None:
-    """What there is of the grid; of one that grows, more is then read for the next time."""
+def _grid(ref: TraceRef, layer: AttentionLayer, head: int, growing: bool) -> None:
+    """The layers read so far; of a growing grid, more are then read for the next run."""
     if st.session_state.pop(_CLICKED, False):
-        st.rerun()  # the whole page follows a click, not this part alone
-    trace = seen.trace
-    payload = read(trace, no_report)
+        st.rerun()  # the whole page follows a click, not this fragment alone
+    payload = read_grid(ref.trace, no_report)
     if growing and payload.complete:
         st.rerun()
     layers = payload.layers
 
-    def moved(said: CanvasState, what: str) -> None:
-        if said.selected is None or what != "selected":
-            return
-        index, chosen = said.selected
-        kind = layers[index].kind
-        among = [x.index for x in layers if x.kind == kind]
-        if len({x.kind for x in layers}) > 1:
-            st.session_state["kind"] = kind
-        st.session_state["layer"], st.session_state["head"] = among.index(index), chosen
-        st.session_state[_CLICKED] = True
+    def on_change(state: CanvasState, changed: str) -> None:
+        if state.selected is not None and changed == "selected":
+            move_to(layers, *state.selected)
+            st.session_state[_CLICKED] = True
 
     canvas(
         replace(payload, selected=(layer.index, head)),
         key="heads",
-        height=GRID_HEIGHT,
-        on_change=moved,
+        height=HEIGHT,
+        on_change=on_change,
     )
-    with st.container(horizontal=True, vertical_alignment="center"):  # as high from the beginning
-        st.download_button(
-            "Heads as CSV",
-            lambda: matrices.metrics(seen.trace, payload.metrics).csv(),
-            file_name="heads.csv",
-            mime="text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-            type="tertiary",
-            disabled=not payload.complete,
-            help="Every head with each of its numbers.",
-        )
-        beside = st.empty()
-    if payload.complete:
-        return
+    with st.container(horizontal=True, vertical_alignment="center"):  # keeps its height throughout
+        _download(ref, payload)
+        status = st.empty()
+    if not payload.complete:
+        _read_on(ref.trace, payload, status)
 
-    def report(ahead: int) -> None:
-        doing = f"Reading all heads, {len(payload.thumbnails)} of {len(payload.layers)} layers"
-        queue_status(beside, doing)(ahead)
 
+def _download(ref: TraceRef, payload: GridPayload) -> None:
+    st.download_button(
+        "Heads as CSV",
+        lambda: matrices.metrics(ref.trace, payload.metrics).csv(),
+        file_name="heads.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        type="tertiary",
+        disabled=not payload.complete,
+        help="Every head with each of its numbers.",
+    )
+
+
+def _read_on(trace: Trace, payload: GridPayload, status: DeltaGenerator) -> None:
+    doing = f"Reading all heads, {len(payload.thumbnails)} of {len(payload.layers)} layers"
+    report = queue_status(status, doing)
     report(0)
-    if attempt(lambda: read(trace, report, MOMENT), beside) is None:
-        st.rerun()  # the page says what is wrong and does not try again by itself
+    if attempt(lambda: read_grid(trace, report, MOMENT), status) is None:
+        st.rerun()  # the whole page shows what is wrong, and does not try again by itself
 
 
-def read(made: Trace, report: Report, seconds: float = 0.0) -> GridPayload:
-    """All heads of a trace as thumbnails with their numbers, as far as they were read.
+def read_grid(trace: Trace, report: Report, seconds: float = 0.0) -> GridPayload:
+    """The grid of a trace with the layers that are cached, or read within ``seconds``.
 
-    Each layer is work of its own, which is kept, and between two of them others have their turn.
-
-    Args:
-        seconds: no layer is begun later than this.
+    Each layer is a job of its own: it is cached, and other requests have their turn in between.
     """
     work, values = shared().work, shared().values
-    until = time.monotonic() + seconds
-    found: list[GridLayer] = []
-    for layer in made.layers:
-        key = (*key_of(made), "grid", layer.index)
-        if layer.source != "refused" and (time.monotonic() < until or key in values):
-            action = partial(_grid_layer, made, layer.index)
-            found.append(work.run(key, action, values, report))
-    return assemble_grid(made, found)
+    deadline = time.monotonic() + seconds
+    layers: list[GridLayer] = []
+    for layer in trace.layers:
+        key = (*key_of(trace), "grid", layer.index)
+        if layer.source != "refused" and (time.monotonic() < deadline or key in values):
+            layers.append(work.run(key, partial(_grid_layer, trace, layer.index), values, report))
+    return assemble_grid(trace, layers)
 
 
-def _grid_layer(made: Trace, layer: int, job: Job) -> GridLayer:
-    return grid_layer(made, layer)
+def _grid_layer(trace: Trace, layer: int, job: Job) -> GridLayer:
+    return grid_layer(trace, layer)

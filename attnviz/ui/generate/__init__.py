@@ -1,1 +1,1 @@
-"""A model that writes: its sampling, its progress, and what the page shows meanwhile."""
+"""Generation on a page: the sampling controls, the run with its progress, the live view of it."""

@@ -9,7 +9,7 @@ from attnviz.trace.requests import ModelChoice, TraceRequest
 from attnviz.ui import model_loading
 from attnviz.ui.canvas import canvas
 from attnviz.ui.error_display import attempt
-from attnviz.ui.generate import running as generation
+from attnviz.ui.generate import results, sampling
 from attnviz.ui.waiting import queue_status
 
 st.set_page_config(layout="wide")
@@ -18,10 +18,12 @@ choice = ModelChoice(st.query_params.get("model", "smollm2-135m"), "cpu")
 waiting = st.empty()
 model = model_loading.load(choice, queue_status(waiting, "Loading the model"))
 request = TraceRequest(text=st.query_params.get("text", "Once upon a time"))
-request = generation.controls(choice, model, request)
+request = sampling.controls(choice, model, request)
 report = queue_status(waiting, "Writing")
 room = st.container()
-shown = attempt(lambda: generation.run(choice, request, report, None, room, (layer, head)), room)
+shown = attempt(
+    lambda: results.trace_result(choice, request, report, None, room, (layer, head)), room
+)
 waiting.empty()
 if shown is not None:
     st.subheader(f"{shown.trace.layers[layer].n_q} positions", anchor=False)

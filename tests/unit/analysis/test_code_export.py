@@ -11,7 +11,7 @@ import attnviz
 from attnviz.analysis.code_export import trace_code
 from attnviz.trace.model import Model
 from attnviz.trace.requests import ModelChoice, Sampling, TraceRequest
-from attnviz.ui.explore import head
+from attnviz.ui.explore import head_view
 
 TEXT = 'He said "it\'s {fine}"\n'
 CHOICE = ModelChoice("smollm2-135m", device="cpu")
@@ -32,7 +32,7 @@ def run(code: str, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, object
     return names, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("view", list(head.VIEWS))
+@pytest.mark.parametrize("view", list(head_view.VIEWS))
 def test_every_view_runs_and_says_its_numbers(
     view: str, model: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,51 @@
+"""What a model's predictions at a position are of, in words; or what is missing for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attnviz.models.tokens import display_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from attnviz.models.tokens import Token
+    from attnviz.trace.trace import Trace
+
+
+def predicted_tokens(trace: Trace) -> tuple[Token, ...]:
+    """The tokens whose positions the logits are of."""
+    return trace.target_tokens or trace.tokens
+
+
+def missing(
+    trace: Trace, tokenizer: PreTrainedTokenizerBase | None, position: int | None
+) -> str | None:
+    """What a reader has to do first to see predictions; None if there are some to see."""
+    tokens = predicted_tokens(trace)
+    mask_id = getattr(tokenizer, "mask_token_id", None)
+    if trace.task == "fill" and position is None and all(t.id != mask_id for t in tokens):
+        mask = getattr(tokenizer, "mask_token", None)
+        action = f"Write {mask} in the text, or click a token," if mask else "Click a token"
+        return f"{action} to see what it expects."
+    if trace.task == "label" and position is None:
+        return "Click a token to see its label."
+    n_kept = 0 if trace.logits is None else len(trace.logits)
+    if trace.task == "next" and n_kept == 1 and position not in (None, len(tokens) - 1):
+        return "Of a text this long only the last position's prediction is kept."
+    return None
+
+
+def heading(trace: Trace, tokenizer: PreTrainedTokenizerBase | None, position: int | None) -> str:
+    """Which position of which text the predictions are of."""
+    tokens = predicted_tokens(trace)
+    if trace.task == "class":
+        return f"The class of the whole {'image' if tokenizer is None else 'text'}"
+    if trace.task == "next":
+        last = len(tokens) - 1
+        return f"Next token after {_named(tokens, last if position is None else position)}"
+    return "At the mask" if position is None else f"At {_named(tokens, position)}"
+
+
+def _named(tokens: tuple[Token, ...], position: int) -> str:
+    return f"{position} “{display_text(tokens[position].text)}”"

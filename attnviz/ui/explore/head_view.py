@@ -1,0 +1,174 @@
+"""One head on the canvas in any of its views, with what is on screen in the link and as files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import streamlit as st
+
+from attnviz.canvas import CanvasState, TokenRef, Viewport
+from attnviz.canvas.bundle import as_html
+from attnviz.canvas.naming import layer_name
+from attnviz.ui import query_params
+from attnviz.ui.canvas import canvas, canvas_state
+from attnviz.ui.error_display import attempt
+from attnviz.ui.explore import focus
+from attnviz.ui.explore.head_payload import (
+    MAPS,
+    VECTORS,
+    Area,
+    HeadView,
+    payload,
+    table,
+    vectors_window,
+)
+from attnviz.ui.trace_cache import trace_memo
+from attnviz.ui.waiting import no_report, queue_status
+
+HEIGHT = 640
+
+# Each view's name, on the control, in links and in file names, and what it is.
+VIEWS = {
+    "Map": "Softmax of the scores: how much of each key's value a query takes.",
+    "Scores": "Scaled query · key products, biased and masked, before the softmax.",
+    "Lines": "All heads of the layer as lines from queries to keys.",
+    "Neuron": "One query against each key, element by element: q, k, q∘k, their sum, the weight.",
+    "Q": "Queries as they enter the product, after any rotation.",
+    "K": "Keys as they enter the product, after any rotation.",
+    "V": "Values, whose mean, weighted, is the head's output.",
+    "Output": "Weights @ V: what this head gives, before W_O.",
+}
+
+FORMULAS = {
+    "Map": r"W = \mathrm{softmax}(S)",
+    "Scores": r"S = \frac{Q K^\top}{\sqrt{d_{head}}} + \mathrm{bias} + \mathrm{mask}",
+    "Lines": r"W_{ij} \ge \mathrm{threshold}",
+    "Neuron": r"q_i \cdot k_j = \sum_d q_{id}\, k_{jd}",
+    "Output": r"O = W V",
+}
+
+_ZOOM = "zoom"  # the query parameter: m or v, rows, columns
+_AXES = dict.fromkeys(MAPS, "m") | dict.fromkeys(VECTORS, "v")  # views of one letter share a zoom
+_FOCUS_MOVED = "_focus_moved"
+
+
+def choose_view() -> str:
+    """Draw the control for the view."""
+    return st.segmented_control(
+        "Show",
+        list(VIEWS),
+        default="Map",
+        required=True,
+        wrap=True,
+        key="show",
+        bind="query-params",
+        help="  \n".join(f"**{name}** {what}" for name, what in VIEWS.items()),
+    )
+
+
+@st.fragment
+def draw(shown: HeadView) -> None:
+    """The canvas and its files. Zooming reruns this fragment alone; a chosen token, the page."""
+    if st.session_state.pop(_FOCUS_MOVED, False):
+        st.rerun()
+    view = shown.view
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(VIEWS[view])
+        if view in FORMULAS:
+            st.latex(FORMULAS[view], width="content")
+        waiting = st.empty()
+    memo = trace_memo(shown.trace, queue_status(waiting, "Drawing"))
+    key = f"canvas_{_AXES.get(view, view.lower())}"
+    area = _linked_area(shown, canvas_state(key))
+    data = attempt(lambda: payload(shown, area, memo))
+    waiting.empty()
+    if data is None:
+        return
+    canvas(data, key=key, height=HEIGHT, on_change=lambda state, what: _link(shown, state, what))
+    if view in VECTORS and (rows := vectors_window(shown)) != slice(0, shown.n_vectors):
+        of = f"{shown.n_vectors:,}, around the one in focus."
+        st.caption(f"Tokens {rows.start:,} to {rows.stop - 1:,} of {of}")
+    _files(shown, area)
+
+
+def _files(shown: HeadView, area: Area) -> None:
+    """The downloads of what is on screen, and the code that computes it."""
+    memo = trace_memo(shown.trace, no_report)  # no page is running when a file is made
+    layer, head, view = shown.layer.index, shown.head, shown.view
+    title = f"{view} of {layer_name(shown.trace, layer)}, head {head}"
+    name = f"layer{layer}-head{head}-{view.lower()}"
+    whole = area._replace(viewport=area.viewport and replace(area.viewport, have=""))
+    with st.container(horizontal=True):
+        _download(
+            "CSV", lambda: table(shown, area, memo).csv(), f"{name}.csv", "text/csv",
+            "The exact numbers in view with their tokens, for spreadsheets and pandas.",
+        )  # fmt: skip
+        _download(
+            "NPZ", lambda: table(shown, area, memo).npz(), f"{name}.npz",
+            "application/octet-stream", "The exact numbers in view, for NumPy.",
+        )  # fmt: skip
+        _download(
+            "HTML", lambda: as_html(payload(shown, whole, memo), title), f"{name}.html",
+            "text/html", "One file with this canvas; it opens offline in any browser.",
+        )  # fmt: skip
+        with st.popover("Copy as code", icon=":material/code:"):
+            st.caption("The same numbers, with attnviz alone.")
+            st.code(shown.code, language="python")
+
+
+def _download(label: str, make: Callable[[], str | bytes], name: str, mime: str, help: str) -> None:
+    """A file that is made when it is downloaded."""
+    st.download_button(
+        label,
+        make,
+        file_name=name,
+        mime=mime,
+        icon=":material/download:",
+        on_click="ignore",
+        help=help,
+        key=f"download_{label}",
+    )
+
+
+def _linked_area(shown: HeadView, state: CanvasState) -> Area:
+    """What the link says of the zoom and the picked cell, as far as this view has such an area."""
+    letter = _AXES.get(shown.view)
+    cell = focus.cell_in(shown.layer) if letter == "m" else None
+    found = re.fullmatch(
+        r"([mv])(\d{1,7})-(\d{1,7})\.(\d{1,7})-(\d{1,7})", query_params.read(_ZOOM)
+    )
+    if found is None or found[1] != letter:
+        return Area(cell=cell)
+    r0, r1, c0, c1 = map(int, found.groups()[1:])
+    inside = letter == "v" or (r1 <= shown.layer.n_q and c1 <= shown.layer.n_k)
+    if not (r0 < r1 and c0 < c1 and inside):
+        return Area(cell=cell)
+    have = state.view.have if state.view else ""
+    return Area(Viewport((r0, r1), (c0, c1), have), cell)
+
+
+def _link(shown: HeadView, state: CanvasState, changed: str) -> None:
+    """Put a change on the canvas into the link."""
+    if changed == "view":
+        query_params.write(_ZOOM, _zoom(shown, state.view))
+        return
+    if changed == "cell":
+        if state.cell is None or shown.view not in MAPS:
+            return
+        focus.choose_cell(shown.trace, shown.layer, state.cell)
+    else:
+        token = state.token if changed == "token" else None
+        if changed == "query" and state.query is not None:
+            token = TokenRef("row", state.query)
+        trace = shown.trace
+        focus.choose(trace, focus.from_map(trace, shown.layer, token))
+    st.session_state[_FOCUS_MOVED] = True
+
+
+def _zoom(shown: HeadView, viewport: Viewport | None) -> str | None:
+    if viewport is None:
+        return None
+    (r0, r1), (c0, c1) = viewport.rows, viewport.cols
+    return f"{_AXES.get(shown.view)}{r0}-{r1}.{c0}-{c1}"

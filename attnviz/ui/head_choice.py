@@ -1,0 +1,51 @@
+"""Which head a page shows: its kind of attention, layer and head, all in the link."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import streamlit as st
+
+from attnviz.ui.query_params import linked_index
+
+if TYPE_CHECKING:
+    from attnviz.trace.trace import AttentionLayer, Trace
+
+_LAST = "_last_head"
+
+
+class HeadChoice(NamedTuple):
+    """A layer of the trace, and one of its heads."""
+
+    layer: AttentionLayer
+    head: int
+
+
+def choose_head(trace: Trace) -> HeadChoice:
+    """Draw the sliders for layer and head, and a control for the kind where there are several."""
+    kinds = list(dict.fromkeys(layer.kind for layer in trace.layers))
+    kind = kinds[0]
+    if len(kinds) > 1:
+        kind = st.segmented_control(
+            "Attention", kinds, default=kinds[0], required=True, key="kind", bind="query-params"
+        )
+    layers = [layer for layer in trace.layers if layer.kind == kind]
+    layer = layers[linked_index("Layer", len(layers), key="layer")]
+    head = linked_index("Head", layer.n_heads, key="head")
+    st.session_state[_LAST] = (layer.index, head)
+    return HeadChoice(layer, head)
+
+
+def move_to(layers: tuple[AttentionLayer, ...], layer: int, head: int) -> None:
+    """Move the sliders to a head; only in a callback, before they are drawn."""
+    kind = layers[layer].kind
+    of_kind = [other.index for other in layers if other.kind == kind]
+    if len(of_kind) < len(layers):
+        st.session_state["kind"] = kind
+    st.session_state["layer"], st.session_state["head"] = of_kind.index(layer), head
+
+
+def last_chosen() -> tuple[int, int]:
+    """The layer's index and the head that the session last showed."""
+    chosen: tuple[int, int] = st.session_state.get(_LAST, (0, 0))
+    return chosen

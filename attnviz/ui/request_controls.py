@@ -1,0 +1,38 @@
+"""What a model is to be traced on: text boxes or an image, and what the model generates after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from attnviz.trace.requests import ModelChoice, TraceRequest
+from attnviz.ui.generate import sampling
+from attnviz.ui.query_params import linked_text
+
+if TYPE_CHECKING:
+    from attnviz.trace.model import Model
+
+FIRST_TEXT = "When Mary and John went to the store, John gave a drink to"
+
+
+def request_controls(choice: ModelChoice, model: Model) -> TraceRequest | None:
+    """Draw the controls that suit the model; None until it has the image that it needs."""
+    if model.architecture == "vision":
+        upload = st.file_uploader("Image", type=["png", "jpg", "jpeg", "webp"], key="image")
+        return TraceRequest.of_image(upload.getvalue()) if upload else None
+    mask = getattr(model.tokenizer, "mask_token", None)
+    target = pair = ""
+    with st.container(horizontal=True):
+        text = linked_text(
+            "Text",
+            key="text",
+            default=FIRST_TEXT,
+            height=84,
+            help=f"`{mask}` is the token to be guessed." if mask else "",
+        )
+        if model.architecture == "encoder-decoder":
+            target = linked_text("Target, read by the decoder", key="target", height=84)
+        elif model.architecture == "encoder":
+            pair = linked_text("Second sentence, if any", key="pair", height=84)
+    return sampling.controls(choice, model, TraceRequest(text=text, target=target, pair=pair))
