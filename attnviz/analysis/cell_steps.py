@@ -1,4 +1,4 @@
-"""One cell of the attention weights, taken apart: where its number comes from."""
+"""The arithmetic of one attention weight, step by step."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from attnviz.nn import AttentionSteps
 
 @dataclass(frozen=True)
 class CellSteps:
-    """How query i of one head came to its weight on key j, and to its output.
+    """How query i of one head gets its weight on key j, and its output.
 
-    ``product.sum() == raw``; ``raw * scaling == scaled``; capped (where there is a softcap), then
-    ``+ bias``, then -inf where hidden gives ``score``; ``exponentials / total == weights``; and
-    ``contributions.sum(0) == output``: each up to rounding.
+    Up to rounding ``product.sum() == raw`` and ``raw * scaling == scaled``. Softcap (if there is
+    one), bias and mask give ``score``. Then ``exponentials / total == weights`` and
+    ``contributions.sum(0) == output``.
     """
 
     query: np.ndarray  # (d_head,)
     key: np.ndarray  # (d_head,)
-    product: np.ndarray  # (d_head,): query * key, element by element
+    product: np.ndarray  # (d_head,): query * key, elementwise
     raw: float  # the dot product
     scaling: float
     scaled: float
@@ -28,24 +28,24 @@ class CellSteps:
     capped: float | None
     bias: float | None
     visible: bool
-    score: float  # before softmax, -inf where hidden
+    score: float  # before softmax, -inf where masked
     weight: float
     scores: np.ndarray  # (n_k,): the whole row
-    highest: float  # taken off every score before exponentiating, so that nothing overflows
+    highest: float  # subtracted from every score before exp, so that nothing overflows
     exponentials: np.ndarray  # (n_k,): e^(score - highest)
-    sink: float | None  # e^(sink - highest), which takes its share of the total
-    total: float  # sum of the exponentials, the sink's too
-    weights: np.ndarray  # (n_k,): the whole row, as it is applied to the values
+    sink: float | None  # e^(sink - highest), part of the total
+    total: float  # sum of the exponentials, including the sink's
+    weights: np.ndarray  # (n_k,): the whole row, as applied to the values
     values: np.ndarray  # (n_k, d_head)
     contributions: np.ndarray  # (n_k, d_head): weight times value
     output: np.ndarray  # (d_head,)
 
 
 def cell_steps(steps: AttentionSteps, head: int, query: int, key: int) -> CellSteps:
-    """The arithmetic of one cell of ``steps.weights[0, head]``, with its own numbers.
+    """The arithmetic of ``steps.weights[0, head, query, key]``.
 
     Args:
-        head: 0 .. H-1; its key/value head is found from it.
+        head: a query head; its key/value head follows from it.
         query, key: row and column.
     """
     shared = head * steps.k.shape[1] // steps.q.shape[1]

@@ -56,23 +56,24 @@ def trace_code(
 
 
 def _trace_lines(request: TraceRequest) -> list[str]:
-    how = request.sampling
     if request.image_digest:
         return [
             'image = Image.open("image.png")',
             "trace = model.trace(image=image)",
         ]
-    text = repr(request.text)
-    if how is None:
-        more = {"target": request.target, "pair": request.pair}
-        given = "".join(f", {name}={value!r}" for name, value in more.items() if value)
-        return [f"trace = model.trace({text}{given})"]
-    given = ""
-    if how.temperature:
-        given = f", temperature={how.temperature}, top_k={how.top_k or None}, top_p={how.top_p}"
-        given += f", seed={how.seed}"
+    text, sampling = repr(request.text), request.sampling
+    if sampling is None:
+        texts = {"target": request.target, "pair": request.pair}
+        options = "".join(f", {name}={value!r}" for name, value in texts.items() if value)
+        return [f"trace = model.trace({text}{options})"]
+    options = ""
+    if sampling.temperature:
+        options = (
+            f", temperature={sampling.temperature}, top_k={sampling.top_k or None}, "
+            f"top_p={sampling.top_p}, seed={sampling.seed}"
+        )
     return [
-        f"made = model.generate({text}, max_new_tokens={how.tokens}{given})",
+        f"made = model.generate({text}, max_new_tokens={sampling.tokens}{options})",
         "trace = made.trace",
     ]
 

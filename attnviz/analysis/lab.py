@@ -1,4 +1,4 @@
-"""What the Layer lab looks at: a small stack of attention layers and the text it reads.
+"""The model of the Layer lab: a small stack of attention layers and the text it reads.
 
 config = AttentionConfig(d_model=32, n_heads=4, mask="causal")
 lab = Lab(config, tokenize("The cat sat", "words"))
@@ -21,14 +21,14 @@ from attnviz.nn.initialization import derived_seed
 
 Unit = Literal["words", "characters"]
 Architecture = Literal["encoder", "decoder", "encoder-decoder"]
-Part = Literal["decoder", "encoder", "cross"]  # of an encoder-decoder: who attends
+Part = Literal["decoder", "encoder", "cross"]  # of an encoder-decoder: which attention
 
-MAX_TOKENS: Final = 64  # a matrix of more tokens than this has cells too small to read
+MAX_TOKENS: Final = 64  # a matrix of more tokens has cells too small to read
 PADDING: Final = "[pad]"
-_BIAS_STD: Final = 0.5  # large enough to be seen beside projections of size 1
+_BIAS_STD: Final = 0.5  # visible beside projections of standard deviation 1
 
 _UNSPACED: Final = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}"
-# A character of a script without spaces, a word with its apostrophes, or a sign
+# A character of a script without spaces, a word with its apostrophes, or a symbol
 _WORD: Final = regex.compile(
     rf"[{_UNSPACED}]\p{{M}}*|[\w--[{_UNSPACED}]]+(?:['’]\w+)*|(?!\s)\X", regex.V1
 )
@@ -37,13 +37,13 @@ _PARTS: Final = len(_SEED_OF)
 
 
 def tokenize(text: str, unit: Unit) -> tuple[str, ...]:
-    """The text as words and signs, or as characters as a person counts them.
+    """The text as words and symbols, or as characters (grapheme clusters).
 
     >>> tokenize("It's a cat!", "words")
     ("It's", 'a', 'cat', '!')
 
     Raises:
-        AttnVizError: there is nothing in the text, or more than ``MAX_TOKENS`` tokens.
+        AttnVizError: the text is empty, or has more than ``MAX_TOKENS`` tokens.
     """
     if unit == "words":
         tokens = _WORD.findall(text)
@@ -60,9 +60,9 @@ def tokenize(text: str, unit: Unit) -> tuple[str, ...]:
 
 
 def embed(tokens: Sequence[str], d_model: int, seed: int = 0) -> Tensor:
-    """One vector for each token, from the seed and the token alone: (1, n, d_model).
+    """(1, n, d_model): a standard normal vector for each token, from the seed and the token alone.
 
-    The same token has the same vector wherever it stands; its numbers are standard normal.
+    The same token has the same vector at every position.
     """
     vectors = [
         torch.randn(d_model, generator=torch.Generator().manual_seed(derived_seed(seed, token)))
@@ -72,7 +72,7 @@ def embed(tokens: Sequence[str], d_model: int, seed: int = 0) -> Tensor:
 
 
 def randomize_biases(layer: MultiHeadAttention, seed: int = 0) -> MultiHeadAttention:
-    """Give every bias of the linear maps a value: they start at zero, where nobody sees them."""
+    """Draw the biases of the linear maps, which start at zero and would have no visible effect."""
     with torch.no_grad():
         for name, parameter in layer.named_parameters():
             if name.endswith("_proj.bias"):
@@ -85,8 +85,8 @@ def randomize_biases(layer: MultiHeadAttention, seed: int = 0) -> MultiHeadAtten
 def layer_of(config: AttentionConfig, depth: int = 0, part: Part = "decoder") -> MultiHeadAttention:
     """The layer at ``depth`` of a stack, with weights of its own.
 
-    Positions that are added to the input are added once, before the first layer. A layer with
-    dropout drops weights, as in training.
+    Absolute positions are added once, before the first layer. A layer with dropout is in training
+    mode, so that it drops weights.
     """
     seed = config.seed + _PARTS * depth + _SEED_OF[part]
     added = config.positions in ("sinusoidal", "learned") and depth > 0
@@ -97,23 +97,24 @@ def layer_of(config: AttentionConfig, depth: int = 0, part: Part = "decoder") ->
 
 @dataclass(frozen=True)
 class Lab:
-    """A stack, the text it reads, and the one attention in it that is looked at.
+    """A stack of layers, its input text, and the attention in it that is shown.
 
-    In an encoder-decoder ``tokens`` are the decoder's text and ``context`` the encoder's; each
-    decoder layer attends to its own text, then to the encoder's last output, then feeds forward.
+    In an encoder-decoder ``tokens`` are the decoder's text and ``context`` the encoder's. Each
+    decoder layer has self-attention, then cross-attention to the encoder's output, then its
+    feed-forward network.
 
     Raises:
-        AttnVizError: the layer asked for does not exist, or an encoder-decoder lacks its context.
+        AttnVizError: there is no such layer, or an encoder-decoder has no context.
     """
 
     config: AttentionConfig
     tokens: tuple[str, ...]
     context: tuple[str, ...] = ()
     architecture: Architecture = "decoder"
-    part: Part = "decoder"  # which attention of an encoder-decoder is shown
+    part: Part = "decoder"  # of an encoder-decoder: which attention is shown
     layers: int = 1
-    layer: int = 0  # which of them is shown
-    padding: int = 0  # tokens of padding after the keys' text
+    layer: int = 0  # the one that is shown
+    padding: int = 0  # padding tokens after the text of the keys
 
     def __post_init__(self) -> None:
         if not 0 <= self.layer < self.layers:
@@ -151,10 +152,10 @@ class Lab:
                 return self._through_stack(self.config, self.tokens, self.layer, "decoder")
             encoder = replace(self.config, mask="none")
             last = self.layer if self.part == "encoder" else self.layers - 1
-            reading = self._through_stack(encoder, self.context, last, "encoder")
+            steps = self._through_stack(encoder, self.context, last, "encoder")
             if self.part == "encoder":
-                return reading
-            return self._through_decoder(reading.output)
+                return steps
+            return self._through_decoder(steps.output)
 
     def _padded(self, tokens: tuple[str, ...]) -> tuple[str, ...]:
         return tokens + (PADDING,) * self.padding

@@ -1,6 +1,6 @@
-"""What can be looked at of one head, as labelled numbers: for a picture, and for files.
+"""Matrices of a trace with labels, for charts and for files.
 
-m = attention(trace, layer=3, head=5)          # every weight, rows are queries, columns keys
+m = attention(trace, layer=3, head=5)      # all weights: rows are queries, columns keys
 m.csv()                                    # text, with the labels
 numpy.load(io.BytesIO(m.npz()))["values"]  # the same, float32
 """
@@ -31,12 +31,12 @@ Vectors = Literal["Q", "K", "V", "Output"]
 
 @dataclass(frozen=True)
 class Matrix:
-    """Numbers with what a reader needs to read them.
+    """Labeled numbers.
 
     Attributes:
-        values: (R, C) float32. masked: (R, C) bool, cells that hold nothing.
-        rows, cols: their names. row_title, col_title, value_title: what they are.
-        side: how many rows and columns one number stands for, as their largest.
+        values: (R, C) float32. masked: (R, C) booleans, cells without a number.
+        rows, cols: their labels. row_title, col_title, value_title: what they are.
+        side: each value is the maximum of a square of this side.
     """
 
     values: np.ndarray
@@ -77,7 +77,7 @@ def attention(
 ) -> Matrix:
     """Weights or scores of some queries on some keys.
 
-    Where there would be more than ``max_cells``, each number is the largest of a square, whose side
+    Where there would be more than ``max_cells``, each number is the maximum of a square, whose side
     is a power of two.
 
     Raises:
@@ -118,10 +118,10 @@ def vectors(
     *,
     item: int = 0,
 ) -> Matrix:
-    """One head's queries, keys, values, or outputs: a row a token, a column a dimension.
+    """One head's queries, keys, values or outputs, a row per token and a column per dimension.
 
     Raises:
-        AttnVizError: the layer holds no such thing, with the reason.
+        AttnVizError: the layer has none, with the reason.
     """
     a = trace.attention(layer, head, item=item)
     at = rows or slice(None)
@@ -159,7 +159,7 @@ def vectors_window(
 
 
 def one_query(trace: Trace, layer: int, head: int, query: int, *, item: int = 0) -> Matrix:
-    """One query against every key: q · k, score, weight, and the product element by element.
+    """One query against every key: q · k, score, weight, and the elementwise product.
 
     Raises:
         AttnVizError: no such query, or a layer that hides its Q, K or scores.
@@ -184,14 +184,14 @@ def one_query(trace: Trace, layer: int, head: int, query: int, *, item: int = 0)
 
 
 def residual_norms(trace: Trace, layer: int) -> Matrix:
-    """Lengths of the residual stream's vectors in a layer's tower: a row a token, a column a block.
+    """Norms of the residual stream in a layer's tower, a row per token and a column per block.
 
     Raises:
-        AttnVizError: the trace kept no stream, or one whose positions change on the way.
+        AttnVizError: the trace kept no residual stream, or its number of positions changes.
     """
     tower = trace.tower_of(layer)
     where = None if tower is None else tower.name
-    # At least one, so that a trace without a stream raises its own sentence.
+    # At least one, so that a trace without a stream raises its own error.
     depths = range(max(trace.n_residuals(tower=where), 1))
     norms = [trace.residual(i, tower=where).float().norm(dim=-1) for i in depths]
     lengths = {len(norm) for norm in norms}
@@ -213,12 +213,12 @@ def residual_norms(trace: Trace, layer: int) -> Matrix:
     )
 
 
-def metrics(trace: Trace, found: Sequence[HeadMetrics]) -> Matrix:
-    """Every head's numbers; nan where a number has no meaning."""
-    values = [[one.values.get(name) for name in METRICS] for one in found]
+def metrics(trace: Trace, heads: Sequence[HeadMetrics]) -> Matrix:
+    """Every head's metrics; nan where a metric is undefined."""
+    values = [[head.values.get(name) for name in METRICS] for head in heads]
     return Matrix(
         np.array(values, dtype=np.float32).reshape(-1, len(METRICS)),  # None becomes nan
-        tuple(f"{trace.layers[one.layer].kind} {one.layer}.{one.head}" for one in found),
+        tuple(f"{trace.layers[h.layer].kind} {h.layer}.{h.head}" for h in heads),
         tuple(METRICS),
         "layer.head",
         "metric",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def verdict(
     layer: AttentionLayer, check: Fidelity
 ) -> tuple[str, Literal["green", "orange", "red"], str]:
-    """What is known about a layer's map: a word, its colour, and a sentence."""
+    """What is known about a layer's map: a word, its color, and a sentence."""
     if layer.source == "refused":
         return "refused", "red", f"This layer cannot be shown: {layer.reason}."
     if not check.passed:
@@ -40,7 +40,7 @@ def verdict(
 
 
 def _failure(check: Fidelity) -> str:
-    """What a receipt that failed says."""
+    """Why a check failed."""
     if check.weights_error is None and check.error <= check.tolerance:
         return "This layer's weights could not be checked against its own. Do not trust its map."
     if math.isnan(check.error):

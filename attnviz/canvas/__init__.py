@@ -1,7 +1,7 @@
 """One canvas for every view of a trace: strip, grid, map, lines and neuron.
 
     payload = map_payload(trace, layer, head)                # what the browser is sent
-    page = as_html(payload, "Layer 3, head 5")               # an HTML page that opens offline
+    page = as_html(payload, "Layer 3, head 5")               # one HTML file that opens offline
 
 Numbers travel as quantized bytes and are drawn by plain JavaScript modules in ``js/``. Nothing here
 needs Streamlit: `attnviz.ui.canvas` mounts the same files on a page of the app.

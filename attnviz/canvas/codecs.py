@@ -1,12 +1,12 @@
-"""Sixteen bits a cell that lose none of the digits a person is shown.
+"""Numbers as 16-bit codes that keep all digits shown on screen.
 
-A weight on screen has four significant digits. So that is what is sent: a code counts the decimal
-numbers d.ddd · 10^e from 1e-7 up, 9,000 to a decade, and seven decades fit into 16 bits. What the
-browser prints from a code is then the backend's own number rounded once, at every zoom. Codes rise
-with the numbers, so a maximum of codes is the code of a maximum, and a colour scale of any shape is
-a table with one entry a code.
+A weight is shown with four significant digits, and so it is sent: codes enumerate the decimal
+numbers d.ddd · 10^e from 1e-7 up, 9,000 in each decade, and seven decades fit into 16 bits. The
+browser prints exactly the backend's number, rounded once, at every zoom. Codes increase with the
+numbers, so the maximum of codes is the code of the maximum, and a color scale of any shape is a
+table with one entry per code.
 
-Scores have either sign and a narrow range: there a code counts steps of 10^-decimals.
+Scores have both signs and a narrow range: their codes count steps of 10^-decimals.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MASKED = 65535  # no weight was allowed here
-TINY = 1  # more than 0 and less than the smallest number that has a code of its own
+MASKED = 65535  # a masked cell
+TINY = 1  # more than 0, less than the smallest number with a code of its own
 FIRST = 2  # 1.000e-7
 DECADES = 7  # below 1
 PER_DECADE = 9000  # 1.000 to 9.999
 
-_MOST = MASKED - 1
+_MAX_CODE = MASKED - 1
 _MAX_DECIMALS = 6
 
 
@@ -30,65 +30,65 @@ class SignificantDigits:
     """Numbers >= 0 with four significant digits."""
 
     def encode(self, values: np.ndarray, masked: np.ndarray | None = None) -> np.ndarray:
-        """Codes, uint16, of numbers from 0 to 10 (above, they are cut off)."""
+        """uint16 codes of numbers from 0 to 10; larger ones are clipped."""
         v = np.asarray(values, dtype=np.float64)
         codes = (v > 0).astype(np.uint16)  # 0, or TINY
-        big = v >= 0.99995e-7
-        some = v[big]
+        coded = v >= 0.99995e-7  # rounds to at least 1.000e-7
+        some = v[coded]
         exponent = np.floor(np.log10(some)).astype(np.int64).clip(-DECADES - 1, 0)
         digits = np.rint(some * 10.0 ** (3 - exponent))
         for wrong, step in ((digits >= 10_000, 1), (digits < 1000, -1)):
             exponent += np.where(wrong, step, 0)
             digits = np.where(wrong, np.rint(some * 10.0 ** (3 - exponent)), digits)
-        found = FIRST + (exponent + DECADES) * PER_DECADE + digits.astype(np.int64) - 1000
-        codes[big] = np.clip(found, FIRST, _MOST)
+        index = FIRST + (exponent + DECADES) * PER_DECADE + digits.astype(np.int64) - 1000
+        codes[coded] = np.clip(index, FIRST, _MAX_CODE)
         if masked is not None:
             codes[masked] = MASKED
         return codes
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """The numbers that are shown, float64; nan where masked, 0 where too small for a code."""
-        at = codes.astype(np.int64) - FIRST
-        digits, exponent = 1000 + at % PER_DECADE, at // PER_DECADE - DECADES
-        values = np.where(at >= 0, digits / 10.0 ** (3 - exponent), 0.0)
+        """The numbers as shown, float64; nan where masked, 0 where too small for a code."""
+        index = codes.astype(np.int64) - FIRST
+        digits, exponent = 1000 + index % PER_DECADE, index // PER_DECADE - DECADES
+        values = np.where(index >= 0, digits / 10.0 ** (3 - exponent), 0.0)
         return np.where(codes == MASKED, np.nan, values)
 
     def header(self) -> dict[str, object]:
-        """What a reader of the codes needs to know."""
+        """The codec's parameters, for the browser."""
         return {"kind": "significant"}
 
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """Numbers of either sign in steps of ``10 ** -decimals``, from ``low`` steps on."""
+    """Numbers of both signs in steps of ``10 ** -decimals``; code 0 is ``low`` steps."""
 
     decimals: int
     low: int
 
     @classmethod
     def over(cls, values: np.ndarray) -> FixedPoint:
-        """The finest steps that reach from the smallest to the largest finite number."""
+        """The codec with the finest steps that spans all finite numbers."""
         finite = values[np.isfinite(values)]
         lowest, highest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
         decimals = _MAX_DECIMALS
-        while decimals > -30 and (highest - lowest) * 10.0**decimals > _MOST - 2:
+        while decimals > -30 and (highest - lowest) * 10.0**decimals > _MAX_CODE - 2:
             decimals -= 1
         return cls(decimals, int(np.floor(lowest * 10.0**decimals)))
 
     def encode(self, values: np.ndarray) -> np.ndarray:
-        """Codes, uint16; masked where a number is not finite."""
+        """uint16 codes; ``MASKED`` where a number is not finite."""
         v = np.asarray(values, dtype=np.float64)
         finite = np.isfinite(v)
         steps = np.rint(np.where(finite, v, 0.0) * 10.0**self.decimals) - self.low
-        return np.where(finite, np.clip(steps, 0, _MOST), MASKED).astype(np.uint16)
+        return np.where(finite, np.clip(steps, 0, _MAX_CODE), MASKED).astype(np.uint16)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """The numbers that are shown, float64; nan where masked."""
+        """The numbers as shown, float64; nan where masked."""
         values = (codes.astype(np.float64) + self.low) / 10.0**self.decimals
         return np.where(codes == MASKED, np.nan, values)
 
     def header(self) -> dict[str, object]:
-        """What a reader of the codes needs to know."""
+        """The codec's parameters, for the browser."""
         return {"kind": "fixed", "decimals": self.decimals, "low": self.low}
 
 
@@ -103,7 +103,7 @@ def codec_of(header: dict[str, object]) -> Codec:
 
 
 def as_shown(value: float) -> str:
-    """A weight as the canvas prints it, from the number itself.
+    """A weight as the canvas prints it.
 
     >>> as_shown(0.1234499), as_shown(0.00012345), as_shown(1 / 128)
     ('0.1234', '1.234e-4', '0.007812')

@@ -15,7 +15,7 @@ from attnviz.canvas.codecs import SignificantDigits
 from attnviz.canvas.naming import layer_name, trace_id
 from attnviz.trace import AttentionLayer, Trace
 
-THUMBNAIL = 64  # cells a side: what a screen shows of one of 144 heads
+THUMBNAIL = 64  # cells a side, about as many pixels as one of 144 heads has on a screen
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class GridLayer:
     """All heads of one layer.
 
     Attributes:
-        index: the layer's. thumbnails: (H, R, C) uint8, the upper byte of 16-bit codes.
-        metrics: one a head.
+        index: of the layer. thumbnails: (H, R, C) uint8, the upper byte of 16-bit codes.
+        metrics: of each head.
     """
 
     index: int
@@ -34,13 +34,14 @@ class GridLayer:
 
 @dataclass(frozen=True)
 class GridPayload:
-    """Thumbnails, layer after layer. Layers that are still to come have empty ones.
+    """Thumbnails, layer after layer. Those of layers not computed yet are empty.
 
     Attributes:
-        layers: the layers shown and refused, in order. titles: their names to a reader.
-        thumbnails: one (H, R, C) uint8 array a shown layer: the upper byte of 16-bit codes.
-        metrics: every head of the shown layers, in the same order.
-        selected: (layer, head) to be marked. size: cells along a thumbnail's longer side.
+        layers: all layers of the trace, in order. titles: their names on screen.
+        thumbnails: by layer, (H, R, C) uint8, the upper byte of 16-bit codes; without refused
+            layers and those not computed yet.
+        metrics: every head of these layers, in the same order.
+        selected: (layer, head) to mark. size: cells along a thumbnail's longer side.
     """
 
     layers: tuple[AttentionLayer, ...]
@@ -53,7 +54,7 @@ class GridPayload:
 
     @property
     def complete(self) -> bool:
-        """Whether no layer is still to come."""
+        """Whether all layers are here that can be shown."""
         return all(x.index in self.thumbnails for x in self.layers if x.source != "refused")
 
     def encode(self, **display: object) -> bytes:
@@ -90,7 +91,7 @@ class GridPayload:
         return wire.pack({**header, **display}, arrays)
 
     def _empty(self, layer: AttentionLayer) -> np.ndarray:
-        """Thumbnails of a layer that is still to come: they keep its place."""
+        """Empty thumbnails in the size of those to come, so that the layout is final."""
         side = side_for(layer.n_q, layer.n_k, self.size)
         return np.zeros((layer.n_heads, -(-layer.n_q // side), -(-layer.n_k // side)), np.uint8)
 
@@ -102,22 +103,22 @@ def grid_payload(
     size: int = THUMBNAIL,
     item: int = 0,
 ) -> GridPayload:
-    """Every head of every layer: one reading of the weights gives the pictures and the numbers.
+    """Every head of every layer: thumbnails and metrics from one pass over the weights.
 
     Args:
-        selected: (layer, head) to be marked. size: cells along a thumbnail's longer side.
+        selected: (layer, head) to mark. size: cells along a thumbnail's longer side.
         item: which text of a batch.
     """
-    found = [
+    computed = [
         grid_layer(trace, layer.index, size=size, item=item)
         for layer in trace.layers
         if layer.source != "refused"
     ]
-    return assemble_grid(trace, found, selected=selected, size=size, item=item)
+    return assemble_grid(trace, computed, selected=selected, size=size, item=item)
 
 
 def grid_layer(trace: Trace, layer: int, *, size: int = THUMBNAIL, item: int = 0) -> GridLayer:
-    """Every head of one layer that was not refused."""
+    """Every head of one layer, which must not be refused."""
     small, metrics = summarize_layer(trace, layer, size, item)
     codes = SignificantDigits().encode(small.float().cpu().numpy())
     return GridLayer(layer, (codes >> 8).astype(np.uint8), metrics)
@@ -125,15 +126,15 @@ def grid_layer(trace: Trace, layer: int, *, size: int = THUMBNAIL, item: int = 0
 
 def assemble_grid(
     trace: Trace,
-    found: Sequence[GridLayer],
+    computed: Sequence[GridLayer],
     *,
     selected: tuple[int, int] | None = None,
     size: int = THUMBNAIL,
     item: int = 0,
 ) -> GridPayload:
-    """What there is so far, some layers in their order, with room for the others."""
-    thumbnails = {one.index: one.thumbnails for one in found}
-    metrics = tuple(metric for one in found for metric in one.metrics)
-    id = f"{trace_id(trace)}/{size}/{item}/{len(found)}"
+    """A grid of the layers computed so far, in order; the others are empty."""
+    thumbnails = {one.index: one.thumbnails for one in computed}
+    metrics = tuple(metric for one in computed for metric in one.metrics)
+    id = f"{trace_id(trace)}/{size}/{item}/{len(computed)}"
     titles = tuple(layer_name(trace, layer.index) for layer in trace.layers)
     return GridPayload(trace.layers, titles, thumbnails, metrics, selected, id, size)

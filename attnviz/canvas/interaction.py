@@ -1,4 +1,4 @@
-"""What a person did on the canvas, read with suspicion: it comes from a browser."""
+"""What a user did on the canvas. It comes from a browser, so everything is validated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-_MOST = 1 << 31
+_MAX_INDEX = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Viewport:
 
     Attributes:
         rows, cols: first and one past the last, in cells.
-        have: the map whose overview the browser holds, so that it need not be sent again.
+        have: id of the map whose overview the browser has, so that it need not be sent again.
     """
 
     rows: tuple[int, int]
@@ -23,7 +23,7 @@ class Viewport:
     have: str = ""
 
     def header(self) -> dict[str, object]:
-        """What a map is told of it."""
+        """The rows and columns, for the browser."""
         return {"rows": self.rows, "cols": self.cols}
 
 
@@ -37,14 +37,14 @@ class TokenRef:
 
 @dataclass(frozen=True)
 class CanvasState:
-    """All that a canvas tells its page; None where nothing was done.
+    """What a canvas reports to its page; None where the user did nothing.
 
     Attributes:
         selected: (layer, head) clicked in the grid.
-        view: what of the map is on screen, when it has been moved.
+        view: the viewport of the map, once it was moved.
         cell: (query, key) clicked in the map.
         query: chosen in the neuron view.
-        token: held in the lines view, focused in the strip.
+        token: selected in the lines view, focused in the strip.
     """
 
     selected: tuple[int, int] | None = None
@@ -55,21 +55,21 @@ class CanvasState:
 
     @classmethod
     def of(cls, raw: object) -> CanvasState:
-        """From a component's raw state; whatever is malformed counts as not done."""
-        held = raw if isinstance(raw, Mapping) else {}
-        view, token = _chosen(held, "view"), _chosen(held, "token")
+        """From a component's raw state; malformed parts are ignored."""
+        state = raw if isinstance(raw, Mapping) else {}
+        view, token = _value(state, "view"), _value(state, "token")
         return cls(
-            selected=_pair(_chosen(held, "selected")),
+            selected=_pair(_value(state, "selected")),
             view=_view(view) if isinstance(view, Mapping) else None,
-            cell=_pair(_chosen(held, "cell")),
-            query=_index(_chosen(held, "query")),
+            cell=_pair(_value(state, "cell")),
+            query=_index(_value(state, "query")),
             token=_token(token) if isinstance(token, Mapping) else None,
         )
 
 
-def _chosen(held: Mapping[str, Any], name: str) -> object:
-    """What is said travels with the number of its turn, so that the same again is a change."""
-    sent = held.get(name)
+def _value(state: Mapping[str, Any], name: str) -> object:
+    """A value of the state. It has a counter beside it, so that repeating it counts as a change."""
+    sent = state.get(name)
     return sent.get("value") if isinstance(sent, Mapping) else None
 
 
@@ -95,6 +95,6 @@ def _pair(raw: object) -> tuple[int, int] | None:
 
 
 def _index(raw: object) -> int | None:
-    if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw < _MOST:
+    if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw < _MAX_INDEX:
         return None
     return raw

@@ -161,7 +161,7 @@ def _overview(
     trace: Trace, layer: int, head: int, quantity: Quantity, item: int, size: int
 ) -> tuple[EncodedTile, np.ndarray, np.ndarray]:
     """The whole map in one tile, and the maximum of each row and each column."""
-    picture = overviews.picture(trace, layer, head, quantity, size, item)
+    picture = overviews.pooled_map(trace, layer, head, quantity, size, item)
     rows, cols = (0, len(picture.row_max)), (0, len(picture.col_max))
     which = (trace, layer, head, quantity, item)
     tile = _encoded(*which, rows, cols, picture.side, picture.cells)

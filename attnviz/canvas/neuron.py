@@ -1,4 +1,4 @@
-"""How a query meets each key: q, k, their product element by element, its sum, the weight."""
+"""One query against each key: q, k, their elementwise product, its sum, the weight."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attnviz.analysis.arrays import as_numpy
 from attnviz.canvas import wire
 from attnviz.canvas.codecs import SignificantDigits
 from attnviz.canvas.naming import layer_name, token_names, trace_id
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 
-BYTES = 2 << 20  # up to here every query is sent, and choosing one needs no question
-KEYS = 4096  # keys sent; in a longer text, those around the query
+BYTES = 2 << 20  # up to here all queries are sent, and selecting one needs no request
+KEYS = 4096  # sent at most; of a longer text, those around the query
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class NeuronPayload:
     """Queries against keys.
 
     Attributes:
-        query: the one chosen. queries, keys: first and one past the last that are here.
+        query: the selected one. queries, keys: first and one past the last that are sent.
         q: (Q, d_head) float32. k: (K, d_head) float32.
         dots: (Q, K) float32, q · k. scores: (Q, K) float32, scaled, biased, -inf where masked.
         weights: (Q, K) float32.
@@ -69,10 +70,11 @@ class NeuronPayload:
 def neuron_payload(
     trace: Trace, layer: int, head: int, query: int | None = None, *, item: int = 0
 ) -> NeuronPayload:
-    """One head, from the side of one query.
+    """One head, seen from one query.
 
     Args:
-        query: a row, by default the last; where the text is short, all others come along.
+        query: a row, by default the last; of a short text all rows are sent.
+        item: which text of a batch.
 
     Raises:
         AttnVizError: no such layer, head or query, or a layer that hides its Q, K or scores.
@@ -81,12 +83,12 @@ def neuron_payload(
     query = a.n_q - 1 if query is None else query
     if not 0 <= query < a.n_q:
         raise AttnVizError(f"There is no query {query}.", f"They run from 0 to {a.n_q - 1}.")
-    q, k = a.q.float(), a.k.float()
+    q, k = a.q, a.k
     if a.scaling is None:
-        a.scores(slice(0, 1))  # says that they stay inside the module
+        a.scores(slice(0, 1))  # raises with the reason
         raise AttnVizError("This layer keeps its Q and K to itself.", "Look at its weights.")
-    everything = (a.n_q + a.n_k) * q.shape[1] * 4 + a.n_q * a.n_k * 10
-    rows = slice(0, a.n_q) if everything <= BYTES else slice(query, query + 1)
+    n_bytes = (a.n_q + a.n_k) * q.shape[1] * 4 + a.n_q * a.n_k * 10
+    rows = slice(0, a.n_q) if n_bytes <= BYTES else slice(query, query + 1)
     first = min(max(0, query + a.n_k - a.n_q + KEYS // 8 - KEYS), max(0, a.n_k - KEYS))
     cols = slice(0, a.n_k) if a.n_k <= KEYS else slice(first, first + KEYS)
     q, k = q[rows], k[cols]
@@ -96,11 +98,11 @@ def neuron_payload(
         query=query,
         queries=(rows.start, rows.stop),
         keys=(cols.start, cols.stop),
-        q=q.cpu().numpy(),
-        k=k.cpu().numpy(),
-        dots=(q.double() @ k.double().T).float().cpu().numpy(),
-        scores=a.scores(rows, cols).float().cpu().numpy(),
-        weights=a.weights(rows, cols).float().cpu().numpy(),
+        q=as_numpy(q),
+        k=as_numpy(k),
+        dots=as_numpy(q.double() @ k.double().T),
+        scores=as_numpy(a.scores(rows, cols)),
+        weights=as_numpy(a.weights(rows, cols)),
         scaling=float(a.scaling),
         row_names=token_names(trace.row_tokens(layer, item)),
         col_names=token_names(trace.col_tokens(layer, item)),

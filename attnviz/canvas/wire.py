@@ -1,12 +1,12 @@
-"""One message to the browser: a small JSON header, then arrays as they lie in memory.
+"""One message to the browser: a small JSON header, followed by arrays in their memory layout.
 
-Streamlit hands bytes to a component untouched only when they are all of its data, so the header
-travels inside them:
+Streamlit passes bytes to a component unchanged only if they are all of its data, so the header is
+part of them:
 
     4 bytes "AVC1" · uint32 length of the header · header, UTF-8, padded with spaces · arrays
 
 The header's ``arrays`` names each array's type, shape and offset from the header's end. Everything
-is little-endian and starts at a multiple of 8.
+is little-endian and aligned to 8 bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ _TYPES = {"u1": np.uint8, "u2": np.uint16, "u4": np.uint32, "f4": np.float32}
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The message. A NumPy number in the header is a mistake, and raises TypeError."""
+    """The message.
+
+    Raises:
+        TypeError: a NumPy scalar in the header, or an array of another type.
+    """
     table, parts, offset = {}, [], 0
     for name, array in arrays.items():
         data = np.ascontiguousarray(array)

@@ -208,7 +208,7 @@ def test_thumbnails_are_the_overviews_of_every_head(decoder, both, size):
 def test_a_picture_is_exact(decoder, quantity):
     a = decoder.attention(1, 3)
     full = a.weights() if quantity == "weights" else a.scores()
-    made = overviews.picture(decoder, 1, 3, quantity, size=10)
+    made = overviews.pooled_map(decoder, 1, 3, quantity, size=10)
     assert made.side == 4 and made.cells.shape == (10, 10)
     for i in range(10):
         for j in range(10):
@@ -236,4 +236,4 @@ def test_a_head_that_is_not_there(decoder):
     with pytest.raises(AttnVizError):
         heads.token_metrics(decoder, 0, 9)
     with pytest.raises(AttnVizError):
-        overviews.picture(decoder, 5, 0)
+        overviews.pooled_map(decoder, 5, 0)

@@ -189,7 +189,7 @@ def test_the_largest_of_negative_weights_is_negative(side: int) -> None:
         ]
     )
     assert torch.equal(trace.attention(LAYER, HEAD).overview(size), expected)
-    picture = overviews.picture(trace, LAYER, HEAD, size=size)
+    picture = overviews.pooled_map(trace, LAYER, HEAD, size=size)
     assert torch.equal(picture.cells, expected)
     assert torch.equal(picture.row_max, negative.amax(1))
     assert torch.equal(picture.col_max, negative.amax(0))

@@ -61,7 +61,7 @@ def test_masked_keys_are_masked_whatever_number_is_used(fill: float, pad: int) -
     assert np.array_equal(table.masked, ~allowed.numpy())
     assert np.array_equal(matrices.attention(trace, 1, 2).masked, ~allowed.numpy())
     assert torch.equal(
-        torch.isneginf(overviews.picture(trace, 1, 2, "scores", size=N).cells), ~allowed
+        torch.isneginf(overviews.pooled_map(trace, 1, 2, "scores", size=N).cells), ~allowed
     )
     sheet = map_payload(trace, 1, 2, quantity="scores").base
     assert np.array_equal(np.isnan(sheet.codec.decode(sheet.codes)), ~allowed.numpy())
