@@ -9,7 +9,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from attnviz.charts.axes import heading, hover_labels, token_axis
 from attnviz.charts.chart import Chart
-from attnviz.charts.palettes import CATEGORIES
+from attnviz.charts.palettes import categories
 
 
 def bars(
@@ -65,8 +65,8 @@ def bars(
             "axis": {"title": value_title, "tickCount": 4, "titlePadding": 6},
         },
         "color": {
-            "condition": {"test": "datum.picked", "value": CATEGORIES[1]},
-            "value": CATEGORIES[0],
+            "condition": {"test": "datum.picked", "value": categories()[1]},
+            "value": categories()[0],
         },
         "tooltip": [
             {"field": "label", "type": "nominal", "title": label_title or "position"},

@@ -10,7 +10,7 @@ import numpy as np
 from attnviz.charts.axes import heading, token_axis
 from attnviz.charts.chart import Chart
 from attnviz.charts.matrix_table import matrix_table
-from attnviz.charts.palettes import HATCH, PICKED, Domain, Palette, nice_domain, ramp
+from attnviz.charts.palettes import HATCH, Domain, Palette, nice_domain, ramp, selected
 
 Size = tuple[int, int]
 
@@ -260,7 +260,7 @@ def _outline() -> dict[str, Any]:
     is_picked = "datum.picked"
     return {
         "stroke": {
-            "condition": {"test": is_picked, "value": PICKED},
+            "condition": {"test": is_picked, "value": selected()},
             "value": {"expr": "background"},
         },
         "strokeWidth": {"condition": {"test": is_picked, "value": 3}, "value": _GAP},

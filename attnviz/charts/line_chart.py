@@ -10,7 +10,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from attnviz.charts.axes import heading
 from attnviz.charts.chart import Chart
-from attnviz.charts.palettes import CATEGORIES
+from attnviz.charts.palettes import categories
 
 
 def lines(
@@ -63,7 +63,7 @@ def lines(
         "color": {
             "field": "series",
             "type": "nominal",
-            "scale": {"domain": names, "range": list(CATEGORIES)},
+            "scale": {"domain": names, "range": categories()},
             "legend": legend_at if len(names) > 1 or legend == "top" else None,
         },
         "tooltip": [

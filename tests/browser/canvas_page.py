@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 
 from benchmarks.server import serve
 
-LONGEST_TIMER_MS = 500  # of the canvas: TELL_AFTER in js/asking.js
+LONGEST_TIMER_MS = 500  # of the canvas: REPORT_AFTER in js/requests.js
 
 # The component's root, of the first canvas on the page; `attnviz` on it is the running instance.
 FIND = """

@@ -98,11 +98,11 @@ def test_past_1024_tokens_the_overview_is_exact_and_so_are_the_tiles(look):
     height, width = canvas.run("return [mode.tile.sheet.height, mode.tile.sheet.width];")
     assert said["bytes"] < height * width * 2 + 4096 < 1000 * 1000 * 2
     # moving inside what has come asks for nothing; a hover never does
-    asked = canvas.run("return mode.asking.last;")
+    asked = canvas.run("return mode.requests.last;")
     for dx in (5, -5, 3):
         canvas.run("mode.pan(argument, argument);", dx)
     canvas.timers_run_out()
-    assert canvas.run("return mode.asking.last;") == asked
+    assert canvas.run("return mode.requests.last;") == asked
     assert canvas.said()["runs"] == said["runs"]
 
 
@@ -243,11 +243,11 @@ def test_two_fingers_zoom_about_their_middle(look):
     assert canvas.said()["runs"] == runs
 
 
-def test_colour_scales_and_norms_are_the_browsers_own_work(look):
+def test_color_scales_and_norms_are_the_browsers_own_work(look):
     n = 64
     canvas, w = look(f"mode=map&n={n}"), weights_of(n)
     runs = canvas.said()["runs"]
-    colour = """
+    color = """
         const ctx = mode.held.picture.levels[0].image.getContext("2d");
         return [...ctx.getImageData(argument[1], argument[0], 1, 1).data];
     """
@@ -258,8 +258,8 @@ def test_colour_scales_and_norms_are_the_browsers_own_work(look):
     )
 
     def place(row: int, col: int) -> int:
-        """Where on the ramp a cell's colour lies."""
-        red, green, blue, alpha = canvas.run(colour, [row, col])
+        """Where on the ramp a cell's color lies."""
+        red, green, blue, alpha = canvas.run(color, [row, col])
         assert alpha == 255
         return int(np.abs(ramp - [red, green, blue]).sum(axis=1).argmin())
 
@@ -278,7 +278,7 @@ def test_colour_scales_and_norms_are_the_browsers_own_work(look):
         canvas.settle()
         for row, col in cells:
             assert place(row, col) == pytest.approx(255 * np.clip(share(row, col), 0, 1), abs=1.5)
-        assert canvas.run(colour, [3, 9])[3] == 0  # masked: no colour of the scale
+        assert canvas.run(color, [3, 9])[3] == 0  # masked: no color of the scale
     assert canvas.said()["runs"] == runs
 
 
@@ -371,7 +371,7 @@ def place_by_layer(browser: Browser) -> Iterator[Callable[..., dict[str, Any]]]:
     def place(kinds: int, layers: int, heads: int, width: int, height: int) -> dict[str, Any]:
         return page.evaluate(
             """async ([kinds, layers, heads, width, height]) => {
-                const { placeByLayer } = await import("http://canvas/gridlayout.js");
+                const { layoutByLayer } = await import("http://canvas/gridlayout.js");
                 const names = ["encoder", "decoder", "cross"].slice(0, kinds);
                 const shape = { heads, rows: 64, cols: 64 };
                 const blocks = names.flatMap((kind) =>
@@ -379,7 +379,7 @@ def place_by_layer(browser: Browser) -> Iterator[Callable[..., dict[str, Any]]]:
                 const all = blocks.flatMap((block) =>
                     Array.from({ length: heads }, (_, head) => ({ block, head })));
                 const { shown, content, side, plan } =
-                    placeByLayer(all, blocks, width, height);
+                    layoutByLayer(all, blocks, width, height);
                 return { content, side, plan, boxes: shown.map(({ x, y, w, h }) => [x, y, w, h]) };
             }""",
             [kinds, layers, heads, width, height],

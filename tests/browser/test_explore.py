@@ -16,7 +16,7 @@ import attnviz
 from attnviz.canvas import grid_payload
 from attnviz.canvas.codecs import as_shown
 from attnviz.trace.model import Model
-from tests.browser.colours import contrast, ground, luminance
+from tests.browser.colors import contrast, ground, luminance
 from tests.conftest import Visit
 
 Begin = Callable[..., Visit]

@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from attnviz.analysis.cell_steps import cell_steps
 from attnviz.ui.lab.layer_controls import FIRST
-from tests.browser.colours import picture
+from tests.browser.colors import picture
 from tests.conftest import Visit
 
 Begin = Callable[..., Visit]

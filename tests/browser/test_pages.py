@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from benchmarks.server import serve
-from tests.browser.colours import contrast, ground, luminance
+from tests.browser.colors import contrast, ground, luminance
 from tests.conftest import Visit
 
 PAGES = {"/layer_lab": "Layer lab", "/train": "Train", "/explore": "Explore"}

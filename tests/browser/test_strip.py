@@ -16,7 +16,7 @@ from tests.browser.canvas_page import CanvasOn, served
 DARKNESS = """
     const light = (c) => ((c & 255) + (c >> 8 & 255) + (c >> 16 & 255)) / 3;
     return argument.map((chip) => {
-        const packed = mode.colourOf(chip);
+        const packed = mode.colorOf(chip);
         return packed === null ? null : 255 - light(packed);
     });
 """
@@ -267,12 +267,12 @@ def test_it_takes_the_height_it_needs_and_wraps_anew(look):
 def test_written_tokens_are_marked_and_explained(look):
     canvas = look("n=40&start=36")
     assert canvas.page.get_by_text("written by the model").is_visible()
-    colour = """
+    color = """
         const box = mode.boxOf(argument), ctx = stage.picture.getContext("2d");
         const [x, y] = [box.x + box.w / 2, box.y + box.h + 3].map((v) => Math.round(v * stage.dpr));
         return [...ctx.getImageData(x, y, 1, 1).data].join();
     """
-    marks = [canvas.run(colour, chip) for chip in (34, 35, 36, 39)]
+    marks = [canvas.run(color, chip) for chip in (34, 35, 36, 39)]
     assert marks[0] == marks[1] != marks[2] == marks[3]
     assert not look("n=40").page.get_by_text("written by the model").is_visible()
 

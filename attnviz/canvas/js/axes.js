@@ -17,11 +17,11 @@ const BESIDE = 12; // px between level names
  * @property {number} wide px of most column names
  */
 
-/** @param {CanvasRenderingContext2D} ctx with the plot's corner as origin @param {Plot["view"]} view @param {[number, number]} at @param {string} colour */
-export function drawOutline(ctx, view, at, colour) {
+/** @param {CanvasRenderingContext2D} ctx with the plot's corner as origin @param {Plot["view"]} view @param {[number, number]} at @param {string} color */
+export function drawOutline(ctx, view, at, color) {
   const size = Math.max(view.cell, 5);
   const [x, y] = view.middle(at);
-  ctx.strokeStyle = colour;
+  ctx.strokeStyle = color;
   ctx.lineWidth = 2;
   ctx.strokeRect(x - size / 2, y - size / 2, size, size);
 }
@@ -75,7 +75,7 @@ export function drawFocus(ctx, { stage, view, held, header, left, head }) {
   const thick = Math.max(2, Math.min(view.cell, 16));
   ctx.save();
   ctx.translate(left, head);
-  ctx.fillStyle = ctx.strokeStyle = stage.theme.mark;
+  ctx.fillStyle = ctx.strokeStyle = stage.theme.selected;
   const [down, across] = [held.rowNames, held.colNames];
   const both = down.length === across.length && down[at] === across[at];
   if ((both || side === "row") && at >= rows[0] && at < rows[1]) ctx.fillRect(-5, view.middle([at, 0])[1] - thick / 2, 4, thick);
@@ -86,7 +86,7 @@ export function drawFocus(ctx, { stage, view, held, header, left, head }) {
 /** @param {CanvasRenderingContext2D} ctx @param {Plot} plot @param {[number, number]} at */
 export function drawCrosshair(ctx, plot, at) {
   const { stage, view, held, left, head } = plot;
-  const { mark } = stage.theme;
+  const { selected: mark } = stage.theme;
   const [x, y] = view.middle(at);
   const thick = Math.max(1, view.cell);
   ctx.save();
@@ -98,7 +98,7 @@ export function drawCrosshair(ctx, plot, at) {
   ctx.globalAlpha = 0.75;
   ctx.strokeStyle = ctx.fillStyle = mark;
   ctx.lineWidth = 1;
-  if (thick > 4) { // the cells between the lines keep their colours
+  if (thick > 4) { // the cells between the lines keep their colors
     ctx.strokeRect(-2, y - thick / 2, view.right + 4, thick);
     ctx.strokeRect(x - thick / 2, -2, thick, view.bottom + 4);
   } else {
@@ -124,7 +124,7 @@ function drawFlag(ctx, stage, name, x, y, edge, room) {
   ctx.translate(x, y);
   if (edge === "col") ctx.rotate(-Math.PI / 2);
   const [left, top] = { row: [-width, -9], flat: [-width / 2, -19], col: [0, -9] }[edge];
-  ctx.fillStyle = theme.mark;
+  ctx.fillStyle = theme.selected;
   ctx.fillRect(left, top, width, 18);
   ctx.fillStyle = theme.dark ? "#10151b" : "#ffffff";
   ctx.textAlign = "left";

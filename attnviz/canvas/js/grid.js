@@ -1,10 +1,10 @@
 // Every head at a glance: thumbnails by layer, or in the order of a number.
 
-import { codecOf, MASKED, shortNumber } from "./numbers.js";
-import { colourTable } from "./colours.js";
+import { codecOf, MASKED, shortNumber } from "./codecs.js";
+import { colorTable } from "./scales.js";
 import { dropdown, slider } from "./dom.js";
-import { placeByLayer, placeByNumber } from "./gridlayout.js";
-import { asImage } from "./pictures.js";
+import { layoutByLayer, layoutByMetric } from "./gridlayout.js";
+import { imageOf } from "./pyramid.js";
 import { fitted, spoken } from "./stage.js";
 
 /** @typedef {import("./gridlayout.js").Head} Head */
@@ -111,8 +111,8 @@ export class GridMode {
     const { width } = this.stage;
     const height = this._room();
     const placed = this.order === "layers"
-      ? placeByLayer(this.heads, this.header.layers, width, height)
-      : placeByNumber(this.heads, this.metric, this.order === "down", width, height);
+      ? layoutByLayer(this.heads, this.header.layers, width, height)
+      : layoutByMetric(this.heads, this.metric, this.order === "down", width, height);
     Object.assign(this, placed);
   }
 
@@ -240,23 +240,23 @@ export class GridMode {
 
   themed() {
     for (const head of this.heads) head.image = null;
-    this.colours = null;
+    this.colors = null;
     this.stage.repaint();
   }
 
   _image(head) {
-    const table = (this.colours ??= this._table());
+    const table = (this.colors ??= this._table());
     const { rows, cols } = head.block;
     const pixels = new Uint32Array(rows * cols);
     for (let i = 0; i < pixels.length; i++) pixels[i] = table[this.cells[head.at + i]];
-    return asImage(pixels, cols, rows);
+    return imageOf(pixels, cols, rows);
   }
 
-  /** A colour for each upper byte of a code. */
+  /** A color for each upper byte of a code. */
   _table() {
     const low = this.scaleKind === "log" ? 1e-3 : 0;
     const scale = { kind: this.scaleKind, low, high: 1, ranks: null };
-    const full = colourTable(codecOf({ kind: "significant" }), scale, this.stage.theme.sequential);
+    const full = colorTable(codecOf({ kind: "significant" }), scale, this.stage.theme.sequential);
     const table = new Uint32Array(256);
     for (let i = 0; i < 255; i++) table[i] = full[Math.min(MASKED - 1, i * 256 + 128)];
     table[0] = 0;
@@ -292,7 +292,7 @@ export class GridMode {
       ctx.strokeRect(head.x - 0.5, head.y - 0.5, head.w + 1, head.h + 1);
       if (this._isSelected(head)) {
         ctx.globalAlpha = 1;
-        ctx.strokeStyle = theme.mark;
+        ctx.strokeStyle = theme.selected;
         ctx.lineWidth = 2.5;
         ctx.strokeRect(head.x - 2, head.y - 2, head.w + 4, head.h + 4);
         ctx.strokeStyle = theme.border;

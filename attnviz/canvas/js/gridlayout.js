@@ -1,6 +1,6 @@
 // Where each head's thumbnail goes: by layer, or in the order of a number.
 
-import { shortNumber } from "./numbers.js";
+import { shortNumber } from "./codecs.js";
 
 const GAP = 4; // px between thumbnails
 const MARGIN = 30; // px left of thumbnails, for the numbers of layers or heads
@@ -29,7 +29,7 @@ const KINDS = { encoder: "Encoder self-attention", decoder: "Decoder self-attent
 
 /**
  * @typedef {{x: number, y: number, text: string, align?: CanvasTextAlign, strong?: boolean, room?: number, short?: string}} Mark
- * @typedef {{shown: Head[], headings: Mark[], marks: Mark[], content: number}} Placed
+ * @typedef {{shown: Head[], headings: Mark[], marks: Mark[], content: number}} GridLayout
  */
 
 /**
@@ -52,9 +52,9 @@ const KINDS = { encoder: "Encoder self-attention", decoder: "Decoder self-attent
  * By layer, in the way that shows the largest thumbnails without scrolling; where every way makes
  * them too small, in the way that shows much of them at once in a good size.
  * @param {Head[]} heads @param {any[]} blocks the layers @param {number} width @param {number} height
- * @returns {Placed & {plan: Plan, side: number}}
+ * @returns {GridLayout & {plan: Plan, side: number}}
  */
-export function placeByLayer(heads, blocks, width, height) {
+export function layoutByLayer(heads, blocks, width, height) {
   const kinds = [...new Set(blocks.map((b) => b.kind))].map((kind) =>
     kindOf(kind, blocks.filter((b) => b.kind === kind), heads));
   const { plan, side } = choosePlan(kinds, width, height);
@@ -64,7 +64,7 @@ export function placeByLayer(heads, blocks, width, height) {
   let [x, y] = [0, 0];
   for (const kind of kinds) {
     const size = sizeOf(kind, plan, side);
-    placeKind(placed, kind, plan, side, x, y, plan.beside ? size.width + apart - APART : width);
+    layoutKind(placed, kind, plan, side, x, y, plan.beside ? size.width + apart - APART : width);
     placed.content = Math.max(placed.content, y + size.height);
     if (plan.beside) x += size.width + apart;
     else y += size.height + apart;
@@ -144,8 +144,8 @@ function choosePlan(kinds, width, height) {
   return whole.worth ? whole : best(ENOUGH, Infinity);
 }
 
-/** @param {Placed} placed @param {Kind} kind @param {Plan} plan @param {number} side */
-function placeKind(placed, kind, { turned, groups }, side, x, y, room) {
+/** @param {GridLayout} placed @param {Kind} kind @param {Plan} plan @param {number} side */
+function layoutKind(placed, kind, { turned, groups }, side, x, y, room) {
   const { layers, most } = kind;
   const [across, down] = pitchOf(kind, side);
   const cut = Math.ceil(layers.length / groups);
@@ -182,9 +182,9 @@ function placeKind(placed, kind, { turned, groups }, side, x, y, room) {
  * Heads that are in the filter, in the order of a metric.
  * @param {Head[]} heads @param {number} metric @param {boolean} down highest first
  * @param {number} width @param {number} height
- * @returns {Placed}
+ * @returns {GridLayout}
  */
-export function placeByNumber(heads, metric, down, width, height) {
+export function layoutByMetric(heads, metric, down, width, height) {
   const number = (h) => h.numbers[metric];
   const shown = heads.filter((h) => !h.faded && Number.isFinite(number(h)))
     .sort((a, b) => (down ? number(b) - number(a) : number(a) - number(b)) || a.layer - b.layer || a.head - b.head);

@@ -1,9 +1,9 @@
 // Heads as lines from queries to keys: only what is on screen and over the threshold is drawn.
 
-import { codecOf, significantCode } from "./numbers.js";
-import { headColour } from "./colours.js";
+import { codecOf, significantCode } from "./codecs.js";
+import { headColor } from "./theme.js";
 import { element, plainButton, slider } from "./dom.js";
-import { drawLines, linesAsSvg } from "./linepaint.js";
+import { drawLines, linesAsSvg } from "./linesdraw.js";
 import { keepStrongest, Links, strongest } from "./links.js";
 import { spoken } from "./stage.js";
 
@@ -94,7 +94,7 @@ export class LinesMode {
   _chipsShown() {
     this.heads.forEach((head, i) => {
       this.chips[i].setAttribute("aria-pressed", String(!this.hidden.has(head.number)));
-      this.chips[i].style.setProperty("--colour", this.colourOf(head));
+      this.chips[i].style.setProperty("--color", this.colorOf(head));
     });
     this.stage.repaint();
     this.stage.fillTable();
@@ -104,8 +104,8 @@ export class LinesMode {
     if (this.heads) this._chipsShown();
   }
 
-  colourOf(head) {
-    return headColour(this.stage.theme, head.i, this.heads.length);
+  colorOf(head) {
+    return headColor(this.stage.theme, head.i, this.heads.length);
   }
 
   active() {

@@ -1,13 +1,13 @@
 // One head's map: pan, zoom, and the number under the hand.
 
-import { codecOf } from "./numbers.js";
-import { Asking, covers, tileSide } from "./asking.js";
+import { codecOf } from "./codecs.js";
+import { ViewRequests, covers, tileSide } from "./requests.js";
 import { drawCrosshair, drawFocus, drawLabels, drawOutline, LABEL } from "./axes.js";
 import { dropdown, element, plainButton, segments } from "./dom.js";
-import { SheetPicture } from "./pictures.js";
-import { moveByKey } from "./mapkeys.js";
-import { describeCell, drawNumbers, readCell, tableOf } from "./reading.js";
-import { largestIn, largestOf, Shading } from "./shading.js";
+import { Pyramid } from "./pyramid.js";
+import { moveInMap } from "./mapkeys.js";
+import { describeCell, drawNumbers, readCell, tableOf } from "./cells.js";
+import { largestInTile, largestSize, Shading } from "./shading.js";
 import { ROOMY, Viewport } from "./viewport.js";
 
 const BASES_KEPT = 4;
@@ -23,7 +23,7 @@ export class MapMode {
     this.send = send;
     /** @type {Map<string, any>} what was sent with a base, by map */
     this.bases = new Map();
-    /** @type {SheetPicture | null} */
+    /** @type {Pyramid | null} */
     this.tile = null;
     this.view = new Viewport();
     this.shading = new Shading();
@@ -37,7 +37,7 @@ export class MapMode {
     /** @type {[number, number] | null} */
     this.pointer = null; // where it was last
     this.pointers = new Map();
-    this.asking = new Asking((view) => send("view", view), () => this._status());
+    this.requests = new ViewRequests((view) => send("view", view), () => this._status());
     this.label = "Attention map";
     this._build();
   }
@@ -75,17 +75,17 @@ export class MapMode {
         picture, twoSided,
         rowMax: arrays.rowMax, colMax: arrays.colMax,
         rowNames: header.rowNames, colNames: header.colNames,
-        ranks: null, largest: twoSided ? largestIn(picture.sheet) : largestOf(arrays.rowMax),
+        ranks: null, largest: twoSided ? largestInTile(picture.sheet) : largestSize(arrays.rowMax),
       });
       while (this.bases.size > BASES_KEPT) this.bases.delete(this.bases.keys().next().value);
     }
     this.held = this.bases.get(header.id);
     if (!this.held) { // told that we have what we no longer have
-      this.asking.tell({ rows: [0, this.shape[0]], cols: [0, this.shape[1]], have: "" });
+      this.requests.tell({ rows: [0, this.shape[0]], cols: [0, this.shape[1]], have: "" });
       return;
     }
     this.tile = header.tile ? asSheet(header.tile, arrays.tile, header) : null;
-    this.asking.waiting = false;
+    this.requests.waiting = false;
     const { rowTitle = "query", colTitle = "key" } = header;
     this.label = `${header.title}. ${this.shape[0]} rows (${rowTitle}), ${this.shape[1]} columns (${colTitle}). ` +
       "Arrow keys move, plus and minus zoom, 0 shows all, Enter picks a cell.";
@@ -106,7 +106,7 @@ export class MapMode {
     this.stage.resize();
     if (first && header.view) {
       this.view.show(header.view.rows, header.view.cols);
-      this.asking.known({ ...this.view.visible(), have: header.id }); // the page knows where we are
+      this.requests.known({ ...this.view.visible(), have: header.id }); // the page knows where we are
     } else if (elsewhere && this.view.tooTall(READABLE)) {
       this.view.show([0, Math.ceil(this.view.height / READABLE)], [0, this.shape[1]]);
     }
@@ -196,7 +196,7 @@ export class MapMode {
     if (!this.held) return;
     const { rows, cols } = this.view.visible();
     const view = this.view.whole ? null : { rows, cols, have: this.header.id };
-    this.asking.moved(view, this._needsCells(rows, cols), this.header.report);
+    this.requests.moved(view, this._needsCells(rows, cols), this.header.report);
     this._status();
   }
 
@@ -282,7 +282,7 @@ export class MapMode {
   }
 
   key(event) {
-    return moveByKey(this, event);
+    return moveInMap(this, event);
   }
 
   /** @param {[number, number]} at @returns {[number, number]} px on the canvas */
@@ -306,7 +306,7 @@ export class MapMode {
 
   // ---- drawing -------------------------------------------------------------------------------
 
-  /** Colours have changed. */
+  /** Colors have changed. */
   themed() {
     if (!this.held) return;
     this.shading.use(this.held, this.stage.theme);
@@ -323,7 +323,7 @@ export class MapMode {
     const { rows, cols } = this.view.visible();
     const shown = t && covers(t.rows, rows) && covers(t.cols, cols) ? t.side : side;
     const what = shown === 1 ? "Every cell is one weight." : `Each cell is the largest of ${shown} × ${shown} weights.`;
-    this.stage.status(this.asking.waiting ? `${what} Fetching what is in view…` : what);
+    this.stage.status(this.requests.waiting ? `${what} Fetching what is in view…` : what);
   }
 
   draw(ctx) {
@@ -339,7 +339,7 @@ export class MapMode {
     this.held.picture.draw(ctx, view, dpr, paint);
     this.tile?.draw(ctx, view, dpr, paint);
     if (view.cell >= NUMBERS_FROM) drawNumbers(ctx, this);
-    if (this.picked) drawOutline(ctx, view, this.picked, theme.mark);
+    if (this.picked) drawOutline(ctx, view, this.picked, theme.selected);
     ctx.restore();
     ctx.strokeStyle = theme.border;
     ctx.lineWidth = 1;
@@ -355,7 +355,7 @@ export class MapMode {
   }
 
   destroy() {
-    this.asking.stop();
+    this.requests.stop();
     clearTimeout(this.clicking);
   }
 }
@@ -363,5 +363,5 @@ export class MapMode {
 /** @param {any} part of the header @param {any} codes @param {any} header @param {any} [exact] */
 function asSheet(part, codes, header, exact = null) {
   const [height, width] = header.arrays[part === header.base ? "base" : "tile"].shape;
-  return new SheetPicture({ ...part, codes, exact, height, width, codec: codecOf(part.codec) });
+  return new Pyramid({ ...part, codes, exact, height, width, codec: codecOf(part.codec) });
 }

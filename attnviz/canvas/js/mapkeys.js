@@ -7,7 +7,7 @@ const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRi
 const ZOOM = 1.5; // a key press
 
 /** @param {import("./map.js").MapMode} map @param {KeyboardEvent} event @returns {boolean} whether it was for the map */
-export function moveByKey(map, event) {
+export function moveInMap(map, event) {
   const step = STEPS[event.key];
   const row = map.cursor?.[0] ?? 0;
   if (step) {

@@ -1,8 +1,8 @@
 // Why a query looks where it looks: q, each key's k, their product element by element, and its sum.
 
-import { codecOf, MASKED } from "./numbers.js";
+import { codecOf, MASKED } from "./codecs.js";
 import { dropdown, element } from "./dom.js";
-import { drawNeuron, drawNeuronOver, figure, HEAD, LINE } from "./neuronpaint.js";
+import { drawNeuron, drawNeuronOver, figure, HEAD, LINE } from "./neurondraw.js";
 import { spoken } from "./stage.js";
 
 export class NeuronMode {
@@ -257,7 +257,7 @@ export class NeuronMode {
 }
 
 /**
- * What colours are measured by, and whether some numbers lie beyond it.
+ * What colors are measured by, and whether some numbers lie beyond it.
  * @param {Float32Array[]} lists
  */
 function rangeOf(...lists) {

@@ -1,19 +1,20 @@
-// What colour a cell of a map has: its scale, and whether rows or columns are made comparable.
+// What color a cell of a map has: its scale, and whether rows or columns are made comparable.
 
-import { MASKED, shortNumber } from "./numbers.js";
-import { colourTable, cssColour, placeOn, ranksOf, sizeRanksOf } from "./colours.js";
+import { MASKED, shortNumber } from "./codecs.js";
+import { colorTable, rampPosition, ranksOf, magnitudeRanksOf } from "./scales.js";
+import { cssColor } from "./theme.js";
 
 const LEAST_SHOWN = 1e-4; // of the largest weight, at the low end of a logarithmic scale
 const FEW = 0.01; // of the weights may lie below its low end, where they are larger than that
 
 /**
  * @typedef {object} MapBase what is known of a whole map
- * @property {import("./pictures.js").SheetPicture} picture
+ * @property {import("./pyramid.js").Pyramid} picture
  * @property {Float32Array} rowMax
  * @property {Float32Array} colMax
  * @property {string[]} rowNames
  * @property {string[]} colNames
- * @property {boolean} twoSided zero is the middle of its colours
+ * @property {boolean} twoSided zero is the middle of its colors
  * @property {Float32Array | null} ranks
  * @property {number} largest
  */
@@ -26,23 +27,23 @@ export class Shading {
     this.norm = "none";
     /** @type {MapBase} */
     this.base = /** @type {any} */ (null);
-    /** @type {import("./colours.js").Theme} */
+    /** @type {import("./theme.js").Theme} */
     this.theme = /** @type {any} */ (null);
     this.tables = new Map();
   }
 
-  /** @param {MapBase} base @param {import("./colours.js").Theme} theme */
+  /** @param {MapBase} base @param {import("./theme.js").Theme} theme */
   use(base, theme) {
     this.base = base;
     this.theme = theme;
     this.tables.clear();
   }
 
-  get colours() {
+  get colors() {
     return this.base.twoSided ? this.theme.diverging : this.theme.sequential;
   }
 
-  /** @returns {import("./colours.js").Scale} */
+  /** @returns {import("./scales.js").Scale} */
   get scale() {
     const { twoSided, largest } = this.base;
     const high = this.norm === "none" || twoSided ? largest : 1;
@@ -52,10 +53,10 @@ export class Shading {
 
   get _ranks() {
     const { codes, codec } = this.base.picture.sheet;
-    return (this.base.ranks ??= this.base.twoSided ? sizeRanksOf(codes, codec) : ranksOf(codes));
+    return (this.base.ranks ??= this.base.twoSided ? magnitudeRanksOf(codes, codec) : ranksOf(codes));
   }
 
-  /** An even map would be of one colour if its scale began far below it. @param {number} high */
+  /** An even map would be of one color if its scale began far below it. @param {number} high */
   _lowEnd(high) {
     if (this.norm !== "none") return high * LEAST_SHOWN;
     if (this.base.twoSided) return high * 0.01;
@@ -63,14 +64,14 @@ export class Shading {
     return Math.max(high * LEAST_SHOWN, Math.min(this.base.picture.sheet.codec.values[code], high / 2));
   }
 
-  /** Whether a cell's colour depends on more than its own number. */
+  /** Whether a cell's color depends on more than its own number. */
   get _shares() {
     return this.norm !== "none" && this.kind !== "percentile" && !this.base.twoSided;
   }
 
-  /** @param {import("./pictures.js").Sheet} sheet */
+  /** @param {import("./pyramid.js").Tile} sheet */
   _table(sheet) {
-    if (!this.tables.has(sheet)) this.tables.set(sheet, colourTable(sheet.codec, this.scale, this.colours));
+    if (!this.tables.has(sheet)) this.tables.set(sheet, colorTable(sheet.codec, this.scale, this.colors));
     return this.tables.get(sheet);
   }
 
@@ -86,24 +87,24 @@ export class Shading {
     const byRow = this.norm === "row";
     const tops = this._tops(byRow, sheet, level);
     const { values } = sheet.codec;
-    const { scale, colours } = this;
+    const { scale, colors } = this;
     for (let i = 0; i < level.height; i++) {
       for (let j = 0; j < level.width; j++) {
         const code = codes[i * level.width + j];
         if (code === MASKED || (code === 0 && empty)) continue;
         const share = Math.min(1, values[code] / (tops[byRow ? i : j] || 1));
-        out[i * level.width + j] = colours[Math.round(placeOn(scale, share, code) * 255)];
+        out[i * level.width + j] = colors[Math.round(rampPosition(scale, share, code) * 255)];
       }
     }
     return out;
   }
 
-  /** The packed colour of one cell. @param {import("./pictures.js").Sheet} sheet @param {[number, number]} at @param {number} code */
-  colourOf(sheet, [row, col], code) {
+  /** The packed color of one cell. @param {import("./pyramid.js").Tile} sheet @param {[number, number]} at @param {number} code */
+  colorOf(sheet, [row, col], code) {
     if (!this._shares) return this._table(sheet)[code];
     const top = this.norm === "row" ? this.base.rowMax[row] : this.base.colMax[col];
     const share = Math.min(1, sheet.codec.values[code] / (top || 1));
-    return this.colours[Math.round(placeOn(this.scale, share, code) * 255)];
+    return this.colors[Math.round(rampPosition(this.scale, share, code) * 255)];
   }
 
   /** The largest weight of the rows (or columns) that each line of a level stands for. */
@@ -124,7 +125,7 @@ export class Shading {
     const [low, bar, high] = /** @type {any} */ (legend.children);
     const ctx = bar.getContext("2d");
     for (let i = 0; i < bar.width; i++) {
-      ctx.fillStyle = cssColour(this.colours[Math.round((i / (bar.width - 1)) * 255)]);
+      ctx.fillStyle = cssColor(this.colors[Math.round((i / (bar.width - 1)) * 255)]);
       ctx.fillRect(i, 0, 1, bar.height);
     }
     const { scale } = this;
@@ -134,16 +135,16 @@ export class Shading {
     [low.textContent, high.textContent] = ends;
   }
 
-  /** Percentiles with the numbers that they are. @param {import("./colours.js").Scale} scale */
+  /** Percentiles with the numbers that they are. @param {import("./scales.js").Scale} scale */
   _percentEnds({ twoSided, high }) {
     if (twoSided) return [`−100% · ${shortNumber(-high)}`, `${shortNumber(high)} · 100%`];
-    const [least] = endsOf(this.base.picture.sheet);
+    const [least] = rangeOfTile(this.base.picture.sheet);
     return [`0% · ${shortNumber(least)}`, `${shortNumber(high)} · 100%`];
   }
 }
 
 /** The largest size among finite numbers, or 1. @param {Float32Array} numbers */
-export function largestOf(numbers) {
+export function largestSize(numbers) {
   let most = 0;
   for (let i = 0; i < numbers.length; i++) {
     const size = Math.abs(numbers[i]);
@@ -152,13 +153,13 @@ export function largestOf(numbers) {
   return most || 1;
 }
 
-/** The largest size among a sheet's numbers, or 1. @param {import("./pictures.js").Sheet} sheet */
-export function largestIn(sheet) {
-  return Math.max(...endsOf(sheet).map(Math.abs)) || 1;
+/** The largest size among a sheet's numbers, or 1. @param {import("./pyramid.js").Tile} sheet */
+export function largestInTile(sheet) {
+  return Math.max(...rangeOfTile(sheet).map(Math.abs)) || 1;
 }
 
-/** The least and the largest of a sheet's numbers. @param {import("./pictures.js").Sheet} sheet */
-function endsOf({ codes, codec }) {
+/** The least and the largest of a sheet's numbers. @param {import("./pyramid.js").Tile} sheet */
+function rangeOfTile({ codes, codec }) {
   let [low, high] = [MASKED, -1];
   for (let i = 0; i < codes.length; i++) {
     const code = codes[i];

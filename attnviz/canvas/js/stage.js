@@ -1,7 +1,7 @@
 // What the modes stand on: a toolbar, a sharp canvas that scrolls, a tooltip, a table.
 
 import { element, fileName, plainButton, saveFile } from "./dom.js";
-import { readTheme } from "./colours.js";
+import { readTheme } from "./theme.js";
 
 /**
  * One way of looking. All coordinates are CSS pixels on the canvas.
@@ -11,7 +11,7 @@ import { readTheme } from "./colours.js";
  * @property {() => number} contentHeight of what can be scrolled; 0 if nothing
  * @property {() => number} [naturalHeight] what the picture needs at the stage's width, if it may be short
  * @property {() => void} [layout] after a change of size
- * @property {() => void} [themed] after a change of colours
+ * @property {() => void} [themed] after a change of colors
  * @property {(ctx: CanvasRenderingContext2D) => void} draw
  * @property {(ctx: CanvasRenderingContext2D) => void} drawOver what follows the pointer
  * @property {(x: number, y: number, event: PointerEvent) => void} hover
@@ -109,7 +109,7 @@ export class Stage {
     this.scroll.style.flex = given ? "" : `0 1 ${Math.ceil(natural)}px`;
   }
 
-  /** Take up the page's colours and sizes again. */
+  /** Take up the page's colors and sizes again. */
   refresh() {
     this.theme = readTheme(this.root);
     this.mode?.themed?.();

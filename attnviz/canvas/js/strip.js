@@ -1,12 +1,12 @@
 // The text as chips that wrap, each tinted by what a head does with its token.
 
-import { codecOf, MASKED } from "./numbers.js";
-import { placeOn } from "./colours.js";
+import { codecOf, MASKED } from "./codecs.js";
+import { rampPosition } from "./scales.js";
 import { dropdown, element } from "./dom.js";
 import { CHIP_SMALL, CHIP_TEXT, drawChips, outlineChip } from "./stripdraw.js";
-import { flowChips, stripLineAt } from "./stripflow.js";
-import { walkStrip } from "./stripkeys.js";
-import { explainStrip, stripScale } from "./striptint.js";
+import { layoutChips, lineAt } from "./striplayout.js";
+import { moveInStrip } from "./stripkeys.js";
+import { drawStripLegend, stripScale } from "./stripcolors.js";
 
 const CHIP_LONGEST = 260; // px of one token
 const STRIP_LOG_FROM = 128; // tokens: among more, the many weak ones would all look alike
@@ -103,7 +103,7 @@ export class StripMode {
     if (this.measure !== "entropy") this.measure = this._sectionOf(this.focus).keys ? "sent" : "received";
   }
 
-  // ---- colours -------------------------------------------------------------------------------
+  // ---- colors -------------------------------------------------------------------------------
 
   /** Codes that tint the chips. */
   get codes() {
@@ -128,8 +128,8 @@ export class StripMode {
     this.codec = this.codecs[this.measure];
     this.scale = stripScale(this.codes, this.codec, this._ofKeys ? this.scaleKind : "range");
     this.scales.disabled = !this._ofKeys;
-    explainStrip(this.legend, this.scale, this.stage.theme, this.measure === "entropy" ? " bits" : "");
-    this.written.style.setProperty("--colour", this.stage.theme.primary);
+    drawStripLegend(this.legend, this.scale, this.stage.theme, this.measure === "entropy" ? " bits" : "");
+    this.written.style.setProperty("--color", this.stage.theme.primary);
     this._status();
     this.stage.repaint();
     this.stage.fillTable();
@@ -154,11 +154,11 @@ export class StripMode {
     if (this.header) this._tint();
   }
 
-  /** The packed colour of a chip, or null. */
-  colourOf(chip) {
+  /** The packed color of a chip, or null. */
+  colorOf(chip) {
     const code = this.codes[chip];
     if (code === MASKED || !this.scale) return null;
-    return this.stage.theme.sequential[Math.round(placeOn(this.scale, this.codec.values[code], code) * 255)];
+    return this.stage.theme.sequential[Math.round(rampPosition(this.scale, this.codec.values[code], code) * 255)];
   }
 
   // ---- where things are ----------------------------------------------------------------------
@@ -166,7 +166,7 @@ export class StripMode {
   layout() {
     if (!this.header) return;
     this.widths ??= this._measured();
-    Object.assign(this, flowChips(this.sections, this.widths, this.stage.width));
+    Object.assign(this, layoutChips(this.sections, this.widths, this.stage.width));
   }
 
   /** Of each chip, what its text and its position take, in px. */
@@ -200,7 +200,7 @@ export class StripMode {
 
   /** @returns {number | null} */
   _chipAt(x, y) {
-    const line = this.lines && stripLineAt(this.lines, y + this.stage.top);
+    const line = this.lines && lineAt(this.lines, y + this.stage.top);
     if (!line) return null;
     for (let chip = line.from; chip < line.to; chip++) {
       if (x >= this.xs[chip] && x < this.xs[chip] + this.shown[chip]) return chip;
@@ -281,7 +281,7 @@ export class StripMode {
   }
 
   key(event) {
-    return walkStrip(this, event);
+    return moveInStrip(this, event);
   }
 
   // ---- numbers -------------------------------------------------------------------------------

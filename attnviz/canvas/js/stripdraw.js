@@ -1,6 +1,6 @@
 // Chips on the canvas: a position, a token, a tint, a mark under what the model wrote.
 
-import { cssColour, isBright, mix } from "./colours.js";
+import { cssColor, letterColor, mix } from "./theme.js";
 import { fitted } from "./stage.js";
 
 export const CHIP_TEXT = 13; // px
@@ -36,13 +36,13 @@ function drawChip(ctx, strip, chip, section) {
   const { theme } = stage;
   const box = strip.boxOf(chip);
   const { x, y, w, h } = box;
-  const colour = strip.colourOf(chip);
-  const ground = colour === null ? theme.background : cssColour(colour);
-  const letters = colour === null ? theme.text : isBright(colour) ? "#10151b" : "#ffffff";
+  const color = strip.colorOf(chip);
+  const ground = color === null ? theme.background : cssColor(color);
+  const letters = color === null ? theme.text : letterColor(color);
   chipPath(ctx, x, y, w, h);
   ctx.fillStyle = ground;
   ctx.fill();
-  ctx.strokeStyle = colour === null ? theme.border : mix(ground, theme.text, 0.14);
+  ctx.strokeStyle = color === null ? theme.border : mix(ground, theme.text, 0.14);
   ctx.lineWidth = 1;
   ctx.stroke();
   const index = chip - section.start;
@@ -58,13 +58,13 @@ function drawChip(ctx, strip, chip, section) {
     ctx.fillStyle = theme.primary;
     ctx.fillRect(x + 3, y + h + 2, w - 6, 2);
   }
-  if (chip === strip.focus) outlineChip(ctx, box, theme.mark, 2);
+  if (chip === strip.focus) outlineChip(ctx, box, theme.selected, 2);
 }
 
 /** @param {CanvasRenderingContext2D} ctx @param {{x: number, y: number, w: number, h: number}} box */
-export function outlineChip(ctx, { x, y, w, h }, colour, width) {
+export function outlineChip(ctx, { x, y, w, h }, color, width) {
   chipPath(ctx, x - 1, y - 1, w + 2, h + 2);
-  ctx.strokeStyle = colour;
+  ctx.strokeStyle = color;
   ctx.lineWidth = width;
   ctx.stroke();
 }

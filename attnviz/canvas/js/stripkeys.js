@@ -3,7 +3,7 @@
 import { spoken } from "./stage.js";
 
 /** @param {any} strip a StripMode @param {KeyboardEvent} event @returns {boolean} whether it was for the strip */
-export function walkStrip(strip, event) {
+export function moveInStrip(strip, event) {
   const now = strip.cursor ?? strip.hovered ?? strip.focus;
   const last = strip.names.length - 1;
   const walk = (chip) => walkTo(strip, now === null ? 0 : chip());

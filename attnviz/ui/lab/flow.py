@@ -160,7 +160,7 @@ def picture(
     hidden = None
     if stage.name in _FROM_ZERO and stage.name != "sink_weights" and steps.mask is not None:
         hidden = ~steps.mask[0, 0].numpy()  # (n_q, n_k)
-    # Over all heads, so that colours mean the same from one head to the next.
+    # Over all heads, so that colors mean the same from one head to the next.
     domain = (0.0, 1.0) if stage.name == "mask" else nice_domain(values, palette)
     size = _size(stage, len(rows), len(columns), together=stage.per_head and head is None)
     options: dict[str, Any] = {

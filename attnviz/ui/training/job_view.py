@@ -91,9 +91,9 @@ def _depth(job: Job) -> int:
 
 
 def _standing(status: Status, happened: tuple[Event, ...]) -> None:
-    colour, icon = _BADGES[status.state]
+    color, icon = _BADGES[status.state]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(status.state, color=colour, icon=icon)  # type: ignore[arg-type]
+        st.badge(status.state, color=color, icon=icon)  # type: ignore[arg-type]
         st.caption(_words(status, happened))
     st.progress(min(1.0, status.step / status.steps))
     if status.sentence:

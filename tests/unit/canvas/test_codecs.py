@@ -44,7 +44,7 @@ def test_where_a_digit_more_or_less_begins(weight):
 
 @given(st.lists(weights, min_size=2, max_size=30))
 def test_codes_rise_with_the_weights(values):
-    """So the code of a maximum is the maximum of the codes, and a colour scale is a table."""
+    """So the code of a maximum is the maximum of the codes, and a color scale is a table."""
     numbers = np.sort(np.array(values, np.float32))
     codes = SignificantDigits().encode(numbers).astype(int)
     assert (np.diff(codes) >= 0).all()

@@ -92,7 +92,7 @@ def test_the_room_taken_depends_on_the_shape_alone() -> None:
     assert len(sizes) == 1
 
 
-def test_colours_cover_the_domain_evenly() -> None:
+def test_colors_cover_the_domain_evenly() -> None:
     scale = validated(heatmap(np.array([[-1.1, 0.2]]), "a", "bc", palette="diverging"))
     domain = scale["encoding"]["color"]["scale"]["domain"]
     assert domain == [-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5]

@@ -1,17 +1,23 @@
-"""Colours that everyone can read, and ranges that do not jump."""
+"""Colors that everyone can read, and ranges that do not jump."""
 
 from __future__ import annotations
 
 import math
 import re
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnviz.charts import Palette, nice_domain
+from attnviz.canvas import bundle
+from attnviz.canvas.bundle import ASSETS
+from attnviz.charts import Palette, nice_domain, palettes
 from attnviz.charts.palettes import ramp
+
+ROOT = Path(__file__).parents[3]
 
 # Machado, Oliveira and Fernandes (2009), severity 1: what linear RGB becomes for each deficiency.
 DEFICIENCIES = {
@@ -21,12 +27,12 @@ DEFICIENCIES = {
 }
 
 
-def colours(palette: Palette, theme: str) -> np.ndarray:
+def colors(palette: Palette, theme: str) -> np.ndarray:
     """(7, 3) linear RGB of a ramp as drawn on a page of that theme."""
     on_page = [
         re.findall(r"#\w{6}", stop["expr"])[0 if theme == "dark" else 1] for stop in ramp(palette)
     ]
-    srgb = np.array([[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in on_page])
+    srgb = np.array([[int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)] for color in on_page])
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
@@ -41,7 +47,7 @@ def lab(linear: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("deficiency", ["none", *DEFICIENCIES])
 def test_sequential_steps_are_monotonic_and_visible(theme: str, deficiency: str) -> None:
-    seen = colours("sequential", theme)
+    seen = colors("sequential", theme)
     if deficiency != "none":
         seen = seen @ np.array(DEFICIENCIES[deficiency]).T
     perceived = lab(seen)
@@ -53,13 +59,13 @@ def test_sequential_steps_are_monotonic_and_visible(theme: str, deficiency: str)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("deficiency", ["none", *DEFICIENCIES])
 def test_diverging_signs_differ_for_everyone(theme: str, deficiency: str) -> None:
-    seen = colours("diverging", theme)
+    seen = colors("diverging", theme)
     if deficiency != "none":
         seen = seen @ np.array(DEFICIENCIES[deficiency]).T
     perceived = lab(seen)
     for step in (1, 2, 3):
         difference = np.linalg.norm(perceived[3 - step] - perceived[3 + step])
-        assert difference > 15, f"colours {step} from the middle look alike"
+        assert difference > 15, f"colors {step} from the middle look alike"
     towards = 1 if theme == "dark" else -1
     for half in (perceived[3:, 0], perceived[3::-1, 0]):
         assert (np.diff(half) * towards > 3).all()
@@ -68,8 +74,8 @@ def test_diverging_signs_differ_for_everyone(theme: str, deficiency: str) -> Non
 @pytest.mark.parametrize("palette", ["sequential", "diverging"])
 def test_small_values_lie_near_the_page(palette: Palette) -> None:
     zero = 0 if palette == "sequential" else 3
-    assert lab(colours(palette, "light"))[zero, 0] > 93
-    assert lab(colours(palette, "dark"))[zero, 0] < 15
+    assert lab(colors(palette, "light"))[zero, 0] > 93
+    assert lab(colors(palette, "dark"))[zero, 0] < 15
 
 
 @given(st.lists(st.floats(-1e9, 1e9, allow_subnormal=False), min_size=1))
@@ -93,3 +99,37 @@ def test_domain_leaves_out_what_is_not_a_number() -> None:
     assert nice_domain([-math.inf, math.nan, 0.3], "diverging") == (-0.3, 0.3)
     assert nice_domain([-math.inf], "sequential") == (0.0, 1.0)
     assert nice_domain([0.0], "diverging") == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_streamlits_theme_has_these_colors(theme: palettes.Theme) -> None:
+    settings = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+    colors = palettes.theme_colors(theme)
+    assert {name: settings["theme"][theme][name] for name in colors} == colors
+    assert {len(colors["chartSequentialColors"]), len(colors["chartDivergingColors"])} == {10}
+
+
+def test_the_canvas_has_these_colors() -> None:
+    assert (ASSETS / "palettes.js").read_text(encoding="utf-8") == palettes.as_script()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_negative_is_blue_and_positive_orange(theme: palettes.Theme) -> None:
+    """In every part of the app, at every step of the ramp: charts, theme and canvas alike."""
+    for stops in (
+        palettes.RAMPS[theme]["diverging"],
+        palettes.theme_colors(theme)["chartDivergingColors"],
+    ):
+        red, blue = (np.array([int(c[i : i + 2], 16) for c in stops]) for i in (1, 5))
+        half = len(stops) // 2
+        assert (blue[:half] > red[:half]).all()
+        assert (red[-half:] > blue[-half:]).all()
+
+
+def test_a_saved_page_has_the_themes_colors() -> None:
+    settings = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+    light, dark = bundle._PAGE.split("prefers-color-scheme: dark")
+    for theme, style in (("light", light), ("dark", dark)):
+        for name, value in re.findall(r"--st-([a-z-]+): (#\w+);", style):
+            setting = re.sub(r"-(\w)", lambda m: m[1].upper(), name)
+            assert settings["theme"][theme][setting] == value, (theme, name)

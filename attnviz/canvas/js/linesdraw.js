@@ -1,6 +1,6 @@
 // The picture of the lines view: on a canvas, and as SVG.
 
-import { mix } from "./colours.js";
+import { mix } from "./theme.js";
 import { fitted } from "./stage.js";
 
 const STRENGTHS = 6; // opacities that lines are drawn in
@@ -11,7 +11,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /** @typedef {import("./lines.js").LinesMode} LinesMode */
 /** @typedef {import("./links.js").Token} Token */
-/** @typedef {{colour: string, alpha: number, width: number, lines: number[]}} Group */
+/** @typedef {{color: string, alpha: number, width: number, lines: number[]}} Group */
 
 /** @param {CanvasRenderingContext2D} ctx @param {LinesMode} mode @returns {number} lines drawn */
 export function drawLines(ctx, mode) {
@@ -22,8 +22,8 @@ export function drawLines(ctx, mode) {
   ctx.beginPath();
   ctx.rect(0, stage.top ? 0 : mode._y(0) - mode.row / 2 - 6, stage.width, stage.height);
   ctx.clip();
-  for (const { colour, alpha, width, lines } of groups) {
-    ctx.strokeStyle = colour;
+  for (const { color, alpha, width, lines } of groups) {
+    ctx.strokeStyle = color;
     ctx.globalAlpha = alpha;
     ctx.lineWidth = width;
     ctx.beginPath();
@@ -48,7 +48,7 @@ export function drawLines(ctx, mode) {
   return drawn;
 }
 
-/** Lines in groups of one colour and one opacity. @param {LinesMode} mode */
+/** Lines in groups of one color and one opacity. @param {LinesMode} mode */
 function groupsOf(mode) {
   const groups = /** @type {Group[]} */ ([]);
   let drawn = 0;
@@ -59,7 +59,7 @@ function groupsOf(mode) {
       by[Math.min(STRENGTHS - 1, Math.floor(Math.sqrt(weight) * STRENGTHS))].push(line);
     }
     by.forEach((some, i) => {
-      if (some.length) groups.push({ colour: mode.colourOf(head), alpha: (i + 1) / STRENGTHS, width: 0.6 + i * 0.3, lines: some });
+      if (some.length) groups.push({ color: mode.colorOf(head), alpha: (i + 1) / STRENGTHS, width: 0.6 + i * 0.3, lines: some });
     });
     drawn += lines.length;
   }
@@ -85,7 +85,7 @@ function drawTokens(ctx, mode, side, names) {
     const y = mode._y(i);
     const chosen = alone?.side === side && alone.index === i;
     if (chosen) {
-      ctx.fillStyle = mix(theme.background, theme.mark, 0.2);
+      ctx.fillStyle = mix(theme.background, theme.selected, 0.2);
       ctx.fillRect(left ? 0 : mode._x1 + 2, y - pitch / 2, left ? mode._x0 - 2 : stage.width - mode._x1, pitch);
     }
     const parts = shares?.get(i);
@@ -110,7 +110,7 @@ function drawBar(ctx, mode, parts, edge, y, scale) {
   const long = parts.reduce((sum, [, weight]) => sum + weight * scale, 0);
   let x = edge < mode._x0 ? edge - long : edge;
   for (const [head, weight] of parts) {
-    ctx.fillStyle = mode.colourOf(head);
+    ctx.fillStyle = mode.colorOf(head);
     ctx.fillRect(x, y, weight * scale, BAR);
     x += weight * scale;
   }
@@ -128,9 +128,9 @@ export function linesAsSvg(mode) {
   const root = made("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": theme.font, "font-size": TEXT });
   root.append(made("rect", { width, height, fill: theme.background }));
   const [x0, x1] = [mode._x0, mode._x1].map((x) => x.toFixed(1));
-  for (const { colour, alpha, width: thick, lines } of groupsOf(mode).groups) {
+  for (const { color, alpha, width: thick, lines } of groupsOf(mode).groups) {
     const d = lines.map((line) => `M${x0} ${mode._y(mode.queries[line])}L${x1} ${mode._y(mode.keys[line])}`).join("");
-    root.append(made("path", { d, fill: "none", stroke: colour, "stroke-opacity": alpha.toFixed(2), "stroke-width": thick }));
+    root.append(made("path", { d, fill: "none", stroke: color, "stroke-opacity": alpha.toFixed(2), "stroke-width": thick }));
   }
   const names = (list, x, anchor) => {
     const [first, last] = mode._window(list.length);

@@ -8,9 +8,9 @@ from PIL import Image
 from playwright.sync_api import Locator
 
 
-def luminance(colour: str) -> float:
-    """0 for black, 1 for white, of a CSS colour."""
-    parts = [float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+def luminance(color: str) -> float:
+    """0 for black, 1 for white, of a CSS color."""
+    parts = [float(part) / 255 for part in color[color.index("(") + 1 : -1].split(",")[:3]]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

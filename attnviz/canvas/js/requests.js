@@ -1,13 +1,13 @@
 // When a map asks the server: seldom, and only for cells that are in view and not here.
 
 const DETAIL = 1024; // squares along one side of a tile, as ../map.py cuts them
-const ASK_AFTER = 150; // ms without a move until cells are asked for
-const TELL_AFTER = 500; // ms until a move is told for the page's link alone
+const REQUEST_AFTER = 150; // ms without a move until cells are asked for
+const REPORT_AFTER = 500; // ms until a move is told for the page's link alone
 
-/** @typedef {{rows: number[], cols: number[], have: string} | null} ViewSaid null: the whole map */
+/** @typedef {{rows: number[], cols: number[], have: string} | null} RequestedView null: the whole map */
 
-export class Asking {
-  /** @param {(view: ViewSaid) => void} send @param {() => void} waits called when it begins to wait */
+export class ViewRequests {
+  /** @param {(view: RequestedView) => void} send @param {() => void} waits called when it begins to wait */
   constructor(send, waits) {
     this.send = send;
     this.waits = waits;
@@ -16,7 +16,7 @@ export class Asking {
     this.timer = 0;
   }
 
-  /** @param {ViewSaid} view @param {boolean} needed cells are missing @param {boolean} report tell every move */
+  /** @param {RequestedView} view @param {boolean} needed cells are missing @param {boolean} report tell every move */
   moved(view, needed, report) {
     clearTimeout(this.timer);
     const left = view === null && this.last !== "null"; // what was asked for is not in view any more
@@ -25,11 +25,11 @@ export class Asking {
         this.waiting = true;
         this.waits();
         this.tell(view);
-      }, ASK_AFTER);
-    } else if (report || left) this.timer = setTimeout(() => this.tell(view), TELL_AFTER);
+      }, REQUEST_AFTER);
+    } else if (report || left) this.timer = setTimeout(() => this.tell(view), REPORT_AFTER);
   }
 
-  /** @param {ViewSaid} view */
+  /** @param {RequestedView} view */
   tell(view) {
     const said = JSON.stringify(view);
     if (said === this.last) return;
@@ -37,7 +37,7 @@ export class Asking {
     this.send(view);
   }
 
-  /** The page knows of this view, as it told us. @param {ViewSaid} view */
+  /** The page knows of this view, as it told us. @param {RequestedView} view */
   known(view) {
     this.last = JSON.stringify(view);
   }

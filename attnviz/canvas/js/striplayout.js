@@ -17,7 +17,7 @@ const STRIP_EDGE = 3;
  * @param {number} width of the canvas
  * @returns {{lines: StripLine[], headings: {y: number, section: any}[], xs: Float32Array, shown: Float32Array, content: number}}
  */
-export function flowChips(sections, widths, width) {
+export function layoutChips(sections, widths, width) {
   const xs = new Float32Array(widths.length);
   const shown = new Float32Array(widths.length); // widths, of which none is wider than the canvas
   const lines = /** @type {StripLine[]} */ ([]);
@@ -48,7 +48,7 @@ export function flowChips(sections, widths, width) {
 }
 
 /** The line there, or null between lines. @param {StripLine[]} lines @param {number} y */
-export function stripLineAt(lines, y) {
+export function lineAt(lines, y) {
   let [low, high] = [0, lines.length - 1];
   while (low < high) {
     const middle = (low + high + 1) >> 1;

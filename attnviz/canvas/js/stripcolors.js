@@ -1,15 +1,15 @@
-// Which number is which colour on the strip.
+// Which number is which color on the strip.
 
-import { MASKED, shortNumber } from "./numbers.js";
-import { cssColour } from "./colours.js";
+import { MASKED, shortNumber } from "./codecs.js";
+import { cssColor } from "./theme.js";
 
 const STRIP_LEAST = 1e-4; // of the largest weight, at the low end of a logarithmic scale
 const STRIP_WEAK = 0.95; // of the weights lie above its low end, where they are larger than that
 
-/** @typedef {import("./colours.js").Scale & {open: boolean}} StripScale open: the largest lies beyond */
+/** @typedef {import("./scales.js").Scale & {open: boolean}} StripScale open: the largest lies beyond */
 
 /**
- * @param {Uint16Array} codes @param {import("./numbers.js").Codec} codec
+ * @param {Uint16Array} codes @param {import("./codecs.js").Codec} codec
  * @param {"linear" | "log" | "range"} kind range: from the smallest number to the largest
  * @returns {StripScale | null} null where there is no number
  */
@@ -24,7 +24,7 @@ export function stripScale(codes, codec, kind) {
     return { kind: "linear", low: least < largest ? least : 0, high: largest || 1, ranks: null, open: false };
   }
   const high = largest || 1;
-  if (kind === "log") { // an even text would be of one colour if its scale began far below it
+  if (kind === "log") { // an even text would be of one color if its scale began far below it
     const weak = values[Math.floor(STRIP_WEAK * (values.length - 1))];
     return { kind, low: Math.max(high * STRIP_LEAST, Math.min(weak, high / 2)), high, ranks: null, open: false };
   }
@@ -35,15 +35,15 @@ export function stripScale(codes, codec, kind) {
 /**
  * Fill a legend: a text, a small canvas, a text.
  * @param {HTMLElement} legend @param {StripScale | null} scale
- * @param {import("./colours.js").Theme} theme @param {string} unit
+ * @param {import("./theme.js").Theme} theme @param {string} unit
  */
-export function explainStrip(legend, scale, theme, unit) {
+export function drawStripLegend(legend, scale, theme, unit) {
   legend.hidden = !scale;
   if (!scale) return;
   const [low, bar, high] = /** @type {any} */ (legend.children);
   const ctx = bar.getContext("2d");
   for (let i = 0; i < bar.width; i++) {
-    ctx.fillStyle = cssColour(theme.sequential[Math.round((i / (bar.width - 1)) * 255)]);
+    ctx.fillStyle = cssColor(theme.sequential[Math.round((i / (bar.width - 1)) * 255)]);
     ctx.fillRect(i, 0, 1, bar.height);
   }
   low.textContent = `${scale.kind === "log" ? "≤ " : ""}${shortNumber(scale.low)}`;

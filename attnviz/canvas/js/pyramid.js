@@ -1,9 +1,9 @@
 // Rectangles of cells as images, at every size: each level holds the maxima of 2 x 2 of the one before.
 
-import { MASKED } from "./numbers.js";
+import { MASKED } from "./codecs.js";
 
 /**
- * @typedef {object} Sheet part of a map: see ../map.py
+ * @typedef {object} Tile part of a map: see ../map.py
  * @property {Uint16Array} codes
  * @property {Float32Array | null} exact the numbers themselves, where they came along
  * @property {[number, number]} rows
@@ -11,11 +11,11 @@ import { MASKED } from "./numbers.js";
  * @property {number} side
  * @property {number} height cells of the picture
  * @property {number} width
- * @property {import("./numbers.js").Codec} codec
+ * @property {import("./codecs.js").Codec} codec
  */
 
-export class SheetPicture {
-  /** @param {Sheet} sheet */
+export class Pyramid {
+  /** @param {Tile} sheet */
   constructor(sheet) {
     this.sheet = sheet;
     /** @type {{codes: Uint16Array, height: number, width: number, factor: number, image: HTMLCanvasElement | null}[]} */
@@ -53,7 +53,7 @@ export class SheetPicture {
    * @param {CanvasRenderingContext2D} ctx
    * @param {import("./viewport.js").Viewport} place the origin is the plot's corner
    * @param {number} dpr
-   * @param {(codes: Uint16Array, level: any, sheet: Sheet) => Uint32Array} paint
+   * @param {(codes: Uint16Array, level: any, sheet: Tile) => Uint32Array} paint
    */
   draw(ctx, place, dpr, paint) {
     const { rows, cols, side } = this.sheet;
@@ -61,7 +61,7 @@ export class SheetPicture {
     let k = 0;
     while (cell * dpr * side * 2 ** k < 1 && this._level(k).width > 1) k++;
     const level = this._level(k);
-    level.image ??= asImage(paint(level.codes, level, this.sheet), level.width, level.height);
+    level.image ??= imageOf(paint(level.codes, level, this.sheet), level.width, level.height);
     const step = side * level.factor * cell; // px a pixel of the image
     const [left, top] = [place.x + cols[0] * cell, place.y + rows[0] * cell];
     const j0 = Math.max(0, Math.floor(-left / step));
@@ -88,7 +88,7 @@ function unmaskedMax(a, b) {
 }
 
 /** @param {Uint32Array} pixels @param {number} width @param {number} height */
-export function asImage(pixels, width, height) {
+export function imageOf(pixels, width, height) {
   const image = document.createElement("canvas");
   image.width = width;
   image.height = height;

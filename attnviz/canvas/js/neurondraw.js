@@ -1,7 +1,7 @@
-// The picture of the neuron view: strips of numbers as colours, and what they add up to.
+// The picture of the neuron view: strips of numbers as colors, and what they add up to.
 
-import { MASKED } from "./numbers.js";
-import { cssColour } from "./colours.js";
+import { MASKED } from "./codecs.js";
+import { cssColor } from "./theme.js";
 import { fitted } from "./stage.js";
 
 export const LINE = 22; // px a key
@@ -27,7 +27,7 @@ export function drawNeuron(ctx, mode) {
   ctx.fillRect(0, HEAD - 1, width, 1);
 }
 
-/** Titles, what the colours mean, and the query's own numbers. */
+/** Titles, what the colors mean, and the query's own numbers. */
 function drawHeading(ctx, mode) {
   const { stage, kx, px, strip } = mode;
   const { theme } = stage;
@@ -48,7 +48,7 @@ function drawHeading(ctx, mode) {
   drawStrip(ctx, mode, kx, HEAD - 33, 22, (i) => mode.qAt(i), mode.vectors);
 }
 
-/** The colours with the numbers at their ends. @param {Range} range */
+/** The colors with the numbers at their ends. @param {Range} range */
 function drawRange(ctx, { stage, strip }, x, { most, beyond }) {
   const ends = [`${beyond ? "≤ " : ""}−${short(most)}`, `${beyond ? "≥ " : ""}${short(most)}`];
   ctx.font = stage.font(11);
@@ -61,7 +61,7 @@ function drawRange(ctx, { stage, strip }, x, { most, beyond }) {
   ctx.fillText(ends[1], x + low + wide + 12, 31);
   const { diverging } = stage.theme;
   for (let i = 0; i < wide; i++) {
-    ctx.fillStyle = cssColour(diverging[Math.round((i / (wide - 1)) * 255)]);
+    ctx.fillStyle = cssColor(diverging[Math.round((i / (wide - 1)) * 255)]);
     ctx.fillRect(x + low + 6 + i, 26, 1.5, 9);
   }
 }
@@ -100,10 +100,10 @@ function drawKey(ctx, mode, row, y) {
   drawStrip(ctx, mode, mode.px, y + 2, LINE - 4, (i) => mode.qAt(i) * mode.kAt(j, i), mode.products);
   const [sum, score, weight] = edgesOf(mode);
   const half = (sum[1] - sum[0]) / 2;
-  drawBarOn(ctx, theme, sum, y, sum[0] + half, (dot / mode.dotMost) * half, colourOf(theme, Math.sign(dot) * 0.6));
+  drawBarOn(ctx, theme, sum, y, sum[0] + half, (dot / mode.dotMost) * half, colorOf(theme, Math.sign(dot) * 0.6));
   if (!masked) {
     const share = Math.min(1, mode.codec.values[code] || 0);
-    drawBarOn(ctx, theme, weight, y, weight[0], share * (weight[1] - weight[0]), cssColour(theme.sequential[150]));
+    drawBarOn(ctx, theme, weight, y, weight[0], share * (weight[1] - weight[0]), cssColor(theme.sequential[150]));
   }
   ctx.font = stage.font(12);
   ctx.fillStyle = theme.text;
@@ -115,30 +115,30 @@ function drawKey(ctx, mode, row, y) {
 }
 
 /** A figure's size as a bar under it, on a line as long as the largest there can be. */
-function drawBarOn(ctx, theme, [left, right], y, from, length, colour) {
+function drawBarOn(ctx, theme, [left, right], y, from, length, color) {
   ctx.fillStyle = theme.border;
   ctx.fillRect(left, y + LINE - BAR_HIGH, right - left, 1);
-  ctx.fillStyle = colour;
+  ctx.fillStyle = color;
   ctx.fillRect(Math.min(from, from + length), y + LINE - BAR_HIGH - 1, Math.abs(length), BAR_HIGH);
 }
 
 function drawStrip(ctx, { stage, strip, width }, x, y, height, read, { most }) {
   const each = strip / width;
   for (let i = 0; i < width; i++) {
-    ctx.fillStyle = colourOf(stage.theme, read(i) / most);
+    ctx.fillStyle = colorOf(stage.theme, read(i) / most);
     ctx.fillRect(x + i * each, y, each + (each < 3 ? 0.5 : -0.5), height);
   }
 }
 
 /** @param {number} place −1 to 1 */
-function colourOf(theme, place) {
-  return cssColour(theme.diverging[Math.round((Math.max(-1, Math.min(1, place)) + 1) * 127.5)]);
+function colorOf(theme, place) {
+  return cssColor(theme.diverging[Math.round((Math.max(-1, Math.min(1, place)) + 1) * 127.5)]);
 }
 
 /** What is hovered: a key's line, and one dimension in both strips. */
 export function drawNeuronOver(ctx, mode, { row, index }) {
   const { stage, strip, width, kx, px } = mode;
-  ctx.strokeStyle = stage.theme.mark;
+  ctx.strokeStyle = stage.theme.selected;
   ctx.lineWidth = 1.5;
   if (row !== null) {
     const y = HEAD + row * LINE - stage.top;

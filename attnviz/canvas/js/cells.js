@@ -1,7 +1,7 @@
 // What a map says in words: one cell, or those in view as a table.
 
-import { MASKED } from "./numbers.js";
-import { isBright } from "./colours.js";
+import { MASKED } from "./codecs.js";
+import { letterColor } from "./theme.js";
 
 const TABLE_CELLS = 24;
 const DIGITS = 6; // of a number that came as it is
@@ -9,13 +9,13 @@ const CELL_DIGITS = 3; // of one that is written into its cell
 
 /**
  * @typedef {object} Read a cell and where it was read
- * @property {import("./pictures.js").Sheet} sheet
+ * @property {import("./pyramid.js").Tile} sheet
  * @property {number} i its place among the sheet's cells
  */
 
 /**
  * The best that is known of a cell.
- * @param {(import("./pictures.js").SheetPicture | null)[]} pictures the finest first
+ * @param {(import("./pyramid.js").Pyramid | null)[]} pictures the finest first
  * @param {[number, number]} at
  * @returns {Read}
  */
@@ -95,7 +95,7 @@ export function drawNumbers(ctx, { stage, view, shading, readAt }) {
       const read = readAt([i, j]);
       const code = read.sheet.codes[read.i];
       if (read.sheet.side > 1 || code === MASKED) continue;
-      ctx.fillStyle = isBright(shading.colourOf(read.sheet, [i, j], code)) ? "#10151b" : "#ffffff";
+      ctx.fillStyle = letterColor(shading.colorOf(read.sheet, [i, j], code));
       const [x, y] = view.middle([i, j]);
       ctx.fillText(textOf(read, CELL_DIGITS), x, y);
     }
