@@ -71,6 +71,15 @@ def head_metrics(trace: Trace, item: int = 0) -> tuple[HeadMetrics, ...]:
     return tuple(metric for _, _, found in summarize_layers(trace, 1, item) for metric in found)
 
 
+def layer_metrics(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetrics, ...]:
+    """Every head of one layer.
+
+    Raises:
+        AttnVizError: no such layer, or one that was refused.
+    """
+    return summarize_layer(trace, layer, 1, item)[1]
+
+
 def summarize_layers(
     trace: Trace, size: int = 64, item: int = 0
 ) -> Iterator[tuple[int, Tensor, tuple[HeadMetrics, ...]]]:
