@@ -1,4 +1,4 @@
-"""One head of one layer, computed when somebody looks."""
+"""The attention of one head of one layer, computed on access."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 from attnviz.errors import AttnVizError
 from attnviz.trace import pooling
-from attnviz.trace.compute import LayerRecord, WeightsRecord, outputs, row_blocks
+from attnviz.trace.compute import LayerRecord, outputs, row_blocks
 from attnviz.trace.pooling import Reduce
 
 _ALL = slice(None)
 
 
 class AttentionMap:
-    """A head's attention, lazy and exact: nothing is computed before it is asked for.
+    """A head's attention, lazy and exact: nothing is computed before it is accessed.
 
         a = trace.attention(layer=3, head=5)
         a.weights(rows=slice(0, 64), cols=slice(0, 64))   # (64, 64), softmax over whole rows
@@ -31,30 +31,30 @@ class AttentionMap:
 
     @property
     def q(self) -> Tensor:
-        """(n_q, d_head): queries as they enter the product (after positions)."""
-        return self._entering(self._layer.q, "queries", self._heads)
+        """(n_q, d_head): queries as they enter the product (after position encoding)."""
+        return self._operand(self._layer.q, "queries", self._heads)
 
     @property
     def k(self) -> Tensor:
-        """(n_k, d_head): keys as they enter the product, of the key/value head that serves us."""
-        return self._entering(self._layer.k, "keys", self._layer.kv_heads(self._heads))
+        """(n_k, d_head): keys as they enter the product, of the group's key/value head."""
+        return self._operand(self._layer.k, "keys", self._layer.kv_heads(self._heads))
 
     @property
     def v(self) -> Tensor:
         """(n_k, d_v): values."""
-        return self._entering(self._layer.v, "values", self._layer.kv_heads(self._heads))
+        return self._operand(self._layer.v, "values", self._layer.kv_heads(self._heads))
 
     @property
     def scaling(self) -> float | None:
-        """What q @ k.T is multiplied with; None where only the weights are known."""
-        return None if isinstance(self._layer, WeightsRecord) else self._layer.modifiers.scaling
+        """The factor on q @ k.T; None where only the weights are known."""
+        return self._layer.scaling
 
     def scores(self, rows: slice = _ALL, cols: slice = _ALL) -> Tensor:
         """(r, c): scaled, biased, masked scores; -inf where masked.
 
         Raises:
-            AttnVizError: a dense layer whose scores stay inside its module, or a head whose
-                weights were set by hand.
+            AttnVizError: a dense layer whose scores are unknown, or a head whose weights were set
+                by hand.
         """
         r, c = _bounds(rows, self.n_q), _bounds(cols, self.n_k)
         s = self._layer.scores(self._item, self._heads, r, c)[0]
@@ -62,10 +62,10 @@ class AttentionMap:
         return s if hidden is None else s.masked_fill(hidden, -torch.inf)
 
     def masked(self, rows: slice = _ALL, cols: slice = _ALL) -> Tensor | None:
-        """(r, c), True where a key is masked: it has no weight in a row that sees some key.
+        """(r, c), True where a key is masked: it has no weight in a row with a visible key.
 
-        None where no key is, or where it is not known: a dense layer may keep its scores to itself,
-        and weights that were set by hand have no mask.
+        None if no key is, or if that is unknown: the scores of a dense layer may be, and weights
+        set by hand have no mask.
         """
         r, c = _bounds(rows, self.n_q), _bounds(cols, self.n_k)
         parts = []
@@ -77,17 +77,17 @@ class AttentionMap:
         return torch.cat(parts) if parts else None
 
     def weights(self, rows: slice = _ALL, cols: slice = _ALL) -> Tensor:
-        """(r, c): weights, the softmax taken over each whole row."""
+        """(r, c): weights, from the softmax over each whole row."""
         r, c = _bounds(rows, self.n_q), _bounds(cols, self.n_k)
-        nothing = torch.zeros(0, c.stop - c.start, device=self._device)
+        empty = torch.zeros(0, c.stop - c.start, device=self._device)
         tiles = [self._tile(block, c) for block in _within(r, self.n_k)]
-        return tiles[0] if len(tiles) == 1 else torch.cat(tiles or [nothing])
+        return tiles[0] if len(tiles) == 1 else torch.cat(tiles or [empty])
 
     def overview(self, size: int = 512, reduce: Reduce = "max") -> Tensor:
         """(<= size, <= size): all weights, each cell the max or mean of a square of them.
 
-        The squares have a side of ceil(max(n_q, n_k) / size), the last of a row or column may be
-        smaller: the number is exact for the weights that it stands for.
+        A square's side is ceil(max(n_q, n_k) / size). The last of a row or column may be smaller;
+        its value is exact for the weights it covers.
         """
         side = pooling.side_for(self.n_q, self.n_k, size)
         blocks = pooling.blocks(self._layer, self._heads, self._item, side)
@@ -107,13 +107,13 @@ class AttentionMap:
         """(n_q, d_v): weights @ V.
 
         Raises:
-            AttnVizError: a dense layer whose values stay inside its module.
+            AttnVizError: a dense layer whose values are unknown.
         """
         r = _bounds(rows, self.n_q)
-        nothing = self.v[:0].float()
+        empty = self.v[:0].float()
         blocks = _within(r, self.n_k)
         parts = [outputs(self._layer, self._item, self._heads, b)[0] for b in blocks]
-        return torch.cat(parts or [nothing])
+        return torch.cat(parts or [empty])
 
     @property
     def _device(self) -> torch.device:
@@ -130,7 +130,7 @@ class AttentionMap:
             tile[:, a - cols.start : b - cols.start] = w[:, a - lo : b - lo]
         return tile
 
-    def _entering(self, t: Tensor | None, what: str, heads: slice) -> Tensor:
+    def _operand(self, t: Tensor | None, what: str, heads: slice) -> Tensor:
         if t is None:
             raise AttnVizError(
                 f"The {what} of this layer stay inside its module.",

@@ -11,23 +11,24 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from attnviz.models.tokens import PATCH_ID, Token, patches
-from attnviz.trace.structure import Kind, Reads
+from attnviz.trace.structure import Kind, Modality
 
-# "source": of trace.tokens. "target": of trace.target_tokens. "image": patches of an image that
-# was read beside a text. "number": windows, learned slots, frames, whatever has no name.
+# "source": trace.tokens. "target": trace.target_tokens. "image": the patches of an image that was
+# given with a text. "number": windows, learned slots, frames, and anything else without a name.
 Axis = Literal["source", "target", "image", "number"]
 
-# Tokens beside the patches (class, distillation, registers): where the grid is known, or guessed.
-MOST_EXTRA = 16
-MOST_GUESSED = 9
+# The most special tokens beside the patches (class, distillation, registers): where the grid is
+# known, and where it is guessed.
+MAX_EXTRA = 16
+MAX_EXTRA_GUESSED = 9
 
 
 class BatchTokens:
-    """The tokens of a batch, item by item, made from their ids when somebody looks.
+    """The tokens of a batch, item by item, decoded on access.
 
     Args:
-        first: the first item's. ids: (B, n), or None where there is one item.
-        decode: makes tokens of ids.
+        first: the first item's tokens. ids: (B, n), or None for a single item.
+        decode: from ids to tokens.
     """
 
     def __init__(
@@ -36,32 +37,32 @@ class BatchTokens:
         ids: Tensor | None = None,
         decode: Callable[[Sequence[int]], tuple[Token, ...]] | None = None,
     ) -> None:
-        self._made = {0: first}
+        self._decoded = {0: first}
         self._ids = ids.cpu() if ids is not None and len(ids) > 1 else None
         self._decode = decode
 
     def __len__(self) -> int:
-        """How many positions each item has."""
-        return len(self._made[0])
+        """The number of positions of each item."""
+        return len(self._decoded[0])
 
     def of(self, item: int) -> tuple[Token, ...]:
-        """One item's tokens; of an item that has no ids none."""
-        if item not in self._made:
+        """One item's tokens; none if its ids are unknown."""
+        if item not in self._decoded:
             if self._ids is None or self._decode is None or not 0 <= item < len(self._ids):
                 return ()
-            self._made[item] = self._decode(self._ids[item].tolist())
-        return self._made[item]
+            self._decoded[item] = self._decode(self._ids[item].tolist())
+        return self._decoded[item]
 
 
 @dataclass(frozen=True)
 class AxisLabels:
-    """What there is to name the positions of a trace with.
+    """The labels of a trace's positions.
 
     Attributes:
-        source: the text that the model reads. target: what the decoder of an encoder-decoder reads.
+        source: the input text. target: the decoder input of an encoder-decoder.
         image: the patches of an image's grid.
-        batch: texts (or images, where there is no text). n_images: images in all of them.
-        decodes: whether a decoder reads a text of its own, the target.
+        batch: number of texts (or images, if there is no text). n_images: images in all of them.
+        has_target: whether a decoder reads a text of its own, the target.
     """
 
     source: BatchTokens
@@ -69,32 +70,32 @@ class AxisLabels:
     image: tuple[Token, ...] = ()
     batch: int = 1
     n_images: int = 0
-    decodes: bool = False
+    has_target: bool = False
 
-    def axes(self, kind: Kind, reading: Reads, shape: Sequence[int]) -> tuple[Axis, Axis]:
-        """What a layer's queries are, and what its keys are.
+    def axes(self, kind: Kind, modality: Modality, shape: Sequence[int]) -> tuple[Axis, Axis]:
+        """What a layer's queries and its keys are.
 
-        By the tower that the layer lies in and by what entered it; the counts have to agree too,
-        but alone they decide nothing.
+        The layer's tower and its input decide. The counts must agree as well, but equal counts
+        alone mean nothing.
 
         Args:
-            reading: what the layer's tower reads. shape: the layer's items, H, n_q, n_k.
+            modality: of the layer's tower. shape: its items, H, n_q, n_k.
         """
         items, _, n_q, n_k = shape
         queries: Axis = "number"
-        if reading == "text":
-            queries = "target" if self.decodes and kind != "encoder" else "source"
-        elif reading == "image" and kind == "encoder":  # a DETR's decoder asks with slots
+        if modality == "text":
+            queries = "target" if self.has_target and kind != "encoder" else "source"
+        elif modality == "image" and kind == "encoder":  # DETR's decoder has learned queries
             queries = "image"
         keys = queries
         if kind == "cross":
             keys = "image" if self.image else "number"
-            if self.decodes and len(self.source):
+            if self.has_target and len(self.source):
                 keys = "source"
         return self._fitting(queries, items, n_q), self._fitting(keys, items, n_k)
 
     def of(self, axis: Axis, n: int, item: int = 0) -> tuple[Token, ...]:
-        """The n tokens of an axis, of one item of the batch."""
+        """The n tokens of an axis, for one item of the batch."""
         if axis == "image":
             tokens = self.image
         elif axis == "number":
@@ -104,7 +105,7 @@ class AxisLabels:
         return tokens if len(tokens) == n else numbered_tokens(n)
 
     def _fitting(self, axis: Axis, items: int, n: int) -> Axis:
-        """The axis, or numbers where the layer works on windows or something pooled."""
+        """The axis, or "number" if the layer works on windows or on pooled positions."""
         if axis == "image":
             return axis if len(self.image) == n and items == self.n_images else "number"
         if axis == "number" or items != self.batch:
@@ -113,34 +114,34 @@ class AxisLabels:
 
 
 def numbered_tokens(n: int) -> tuple[Token, ...]:
-    """Positions that have no other name."""
+    """Tokens for positions without a name: their numbers."""
     return tuple(Token(str(i), PATCH_ID, None, None) for i in range(n))
 
 
 def patches_of(module: PreTrainedModel, pixels: Any, n: int) -> tuple[Token, ...]:
-    """The n positions of an image tower as patches of its grid; none where they are no grid.
+    """The n positions of an image tower as patches of its grid; none if they aren't a grid.
 
     Args:
-        pixels: (B, C, height, width), or with more dimensions in front.
+        pixels: (..., B, C, height, width).
     """
     if not isinstance(pixels, Tensor) or pixels.ndim < 4 or n < 1:
         return ()
-    high, wide = pixels.shape[-2:]
+    height, width = pixels.shape[-2:]
     config = getattr(module.config, "vision_config", None) or module.config
     size = getattr(config, "patch_size", None)
     if isinstance(size, int):
         size = (size, size)
     if isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(s, int) for s in size):
-        rows, columns = high // size[0], wide // size[1]
-        behind = int(getattr(config, "num_detection_tokens", 0) or 0)
-        extra = n - rows * columns - behind
-        if not 0 <= extra <= MOST_EXTRA:
-            return ()  # merged, pooled or dropped on the way
-        detections = (Token(f"[DET {i}]", PATCH_ID, None, None, True) for i in range(behind))
+        rows, columns = height // size[0], width // size[1]
+        n_detections = int(getattr(config, "num_detection_tokens", 0) or 0)
+        extra = n - rows * columns - n_detections
+        if not 0 <= extra <= MAX_EXTRA:
+            return ()  # patches were merged, pooled or dropped
+        detections = (Token(f"[DET {i}]", PATCH_ID, None, None, True) for i in range(n_detections))
         return (*patches((rows, columns), extra), *detections)
-    # leading special tokens (class, distillation, registers) are what the grid leaves over
-    for extra in range(min(n, MOST_GUESSED)):
-        rows = math.isqrt((n - extra) * high // max(1, wide))
-        if rows and rows * (wide * rows // high) == n - extra:
-            return patches((rows, wide * rows // high), extra)
+    # positions beyond the grid are leading special tokens (class, distillation, registers)
+    for extra in range(min(n, MAX_EXTRA_GUESSED)):
+        rows = math.isqrt((n - extra) * height // max(1, width))
+        if rows and rows * (width * rows // height) == n - extra:
+            return patches((rows, width * rows // height), extra)
     return ()

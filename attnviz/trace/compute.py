@@ -74,7 +74,9 @@ class QKVRecord:
     def visible_counts(self, item: int, heads: slice) -> Tensor | None:
         """(n_k,) float64: how many queries may look at each key, the mean of these heads."""
         _, _, n_q, n_k = self.shape
-        ranges = self.modifiers.ranges(item, n_q, n_k) if self.modifiers.masks_are_hard else None
+        ranges = (
+            self.modifiers.visible_ranges(item, n_q, n_k) if self.modifiers.masks_are_hard else None
+        )
         if ranges is None:
             return count_visible(self, item, heads)
         lo = ranges[0].clamp(max=n_k)
@@ -127,8 +129,13 @@ class QKVRecord:
         return False
 
     @property
+    def scaling(self) -> float | None:
+        """The factor on q @ k.T; None where only the weights are known."""
+        return self.modifiers.scaling
+
+    @property
     def device(self) -> torch.device:
-        """Where its tensors are."""
+        """The device of its tensors."""
         return self.q.device
 
     @property
@@ -229,8 +236,13 @@ class WeightsRecord:
         return 0, self.shape[3]
 
     @property
+    def scaling(self) -> float | None:
+        """The factor on q @ k.T: unknown."""
+        return None
+
+    @property
     def device(self) -> torch.device:
-        """Where its tensors are."""
+        """The device of its tensors."""
         return self.values.device
 
     @property

@@ -1,4 +1,4 @@
-"""What an einsum of two tensors does, told as a product of matrices."""
+"""An einsum of two tensors, as a batched matrix product."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from torch import Tensor
 
 
 def _letters(equation: str, left: Tensor, right: Tensor) -> tuple[str, str, str]:
-    """The axes of an einsum's operands and result, an ellipsis as capital letters."""
+    """The axes of an einsum's operands and result; an ellipsis becomes capital letters."""
     terms, out = equation.replace(" ", "").split("->")
     a, b = terms.split(",")
-    more = max(left.ndim - len(a) + 3, right.ndim - len(b) + 3) if "..." in terms else 0
-    rest = "ABCDEFGH"[:more]
+    n_ellipsis = max(left.ndim - len(a) + 3, right.ndim - len(b) + 3) if "..." in terms else 0
+    rest = "ABCDEFGH"[:n_ellipsis]
     return a.replace("...", rest), b.replace("...", rest), out.replace("...", rest)
 
 
@@ -23,8 +23,12 @@ def summed_axes(equation: str, left: Tensor, right: Tensor) -> tuple[int, ...]:
 def as_matmul(
     equation: str, left: Tensor, right: Tensor, result: Tensor
 ) -> tuple[list[int], list[int], tuple[int, ...]] | None:
-    """How an einsum is a product of matrices: the operands' axes in the order (lead, n_q, n_k) and
-    (lead, n_k, d), and the result's axes as axes of (lead, n_q, d); None if it is no such thing."""
+    """How an einsum is a batched matrix product; None if it isn't one.
+
+    Returns:
+        The axes of the left operand in the order (lead, n_q, n_k), those of the right one in the
+        order (lead, n_k, d), and for each axis of the result its index in (lead, n_q, d).
+    """
     a, b, out = _letters(equation, left, right)
     if len(a) != left.ndim or len(b) != right.ndim or len(out) != result.ndim:
         return None
@@ -34,9 +38,9 @@ def as_matmul(
     column = [x for x in b if x not in a and x in out]
     if not (len(row) == len(key) == len(column) == 1) or len(out) != len(lead) + 2:
         return None
-    whole = [*lead, *row, *column]
+    product = [*lead, *row, *column]
     return (
         [a.index(x) for x in [*lead, *row, *key]],
         [b.index(x) for x in [*lead, *key, *column]],
-        tuple(whole.index(x) for x in out),
+        tuple(product.index(x) for x in out),
     )

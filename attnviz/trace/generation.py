@@ -1,4 +1,4 @@
-"""Letting a model write, and recording all of it."""
+"""Generating text and recording all of it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from transformers.utils import ModelOutput
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token
 from attnviz.trace import model_inputs
+from attnviz.trace.assembly import assemble_trace
 from attnviz.trace.decoding import (
-    Progress,
-    ends_of,
+    GenerationState,
+    end_tokens,
+    generation_settings,
     logits_processors,
     overrides_generate,
-    settings,
-)
-from attnviz.trace.generation_recorder import GenerationRecorder, recorded
+)  # fmt: skip
+from attnviz.trace.generation_recorder import GenerationRecorder, recording_generation
 from attnviz.trace.passes import Passes
 from attnviz.trace.recorder import Edit
-from attnviz.trace.recording import copied
+from attnviz.trace.session import copied
 from attnviz.trace.structure import Kind
 from attnviz.trace.trace import Trace
 
@@ -36,12 +37,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Generation:
-    """What a model wrote, and the trace of all of it, prompt and continuation.
+    """Generated text, and the trace of prompt and continuation.
 
     Attributes:
-        text: the continuation alone. tokens: its tokens. trace: of the whole.
-        start: where the continuation begins among the trace's tokens (an encoder-decoder's
-            target tokens).
+        text: the continuation alone. tokens: its tokens. trace: of the whole text.
+        start: the index of the continuation among the trace's tokens (an encoder-decoder's target
+            tokens).
     """
 
     text: str
@@ -52,11 +53,11 @@ class Generation:
 
 @dataclass(frozen=True)
 class GenerationStep:
-    """A token that has just been written, and what the model looked at when it chose it.
+    """A token that was just generated, and the attention of the query that predicted it.
 
     Attributes:
-        ids: (n,) the text so far, this token last: a decoder's prompt and what it wrote; of an
-            encoder-decoder what the decoder reads.
+        ids: (n,) the text so far, this token last: a decoder's prompt and continuation, or what the
+            decoder of an encoder-decoder reads.
     """
 
     ids: Tensor
@@ -64,16 +65,16 @@ class GenerationStep:
 
     @property
     def id(self) -> int:
-        """The token's."""
+        """The token's id."""
         return int(self.ids[-1])
 
     @property
     def position(self) -> int:
-        """Where the token stands in the text; the query that chose it stands one before."""
+        """The token's position; the query that predicted it is one before."""
         return len(self.ids) - 1
 
     def kind(self, layer: int) -> Kind:
-        """The kind of a layer; an encoder's rows stay what they are while the decoder writes.
+        """The kind of a layer; an encoder's rows stay the same while the decoder generates.
 
         Raises:
             AttnVizError: no such layer.
@@ -81,14 +82,14 @@ class GenerationStep:
         return self.passes.kind(layer)
 
     def weights(self, layer: int, head: int, since: int | None = None) -> Tensor:
-        """(r, n_k): one head's weights for the query that chose the token, as one row, or for all
-        queries from ``since`` on. Nothing is kept of them here.
+        """(r, n_k): a head's weights for the query that predicted the token, or from ``since`` on.
 
         Args:
-            layer: counted in the order in which the layers first ran, as in ``trace.layers``.
+            layer: in the order in which the layers first ran, as in ``trace.layers``.
+            since: the first query; by default the last one alone.
 
         Raises:
-            AttnVizError: no such layer or head, or a layer that cannot be shown.
+            AttnVizError: no such layer or head, or a layer that was refused.
         """
         return self.passes.weights(layer, head, since)
 
@@ -108,33 +109,87 @@ def generate(
     keep: Sequence[str] = ("qkv", "residual"),
     on_token: Callable[[GenerationStep], bool] | None = None,
 ) -> Generation:
-    """Lets the model write, with its KV cache, and records all of it.
+    """Generates text with the model's KV cache, and records all of it.
 
-    Each token is drawn with a chance of its own, made of the seed and the token's position, so
-    that going on after a beginning gives what writing all at once would have given.
+    Each token is sampled with a random state of its own, made of the seed and the token's position,
+    so that continuing a beginning gives the same text as generating all at once.
 
-    Of the checkpoint's own generation settings only its special tokens and the tokens that it
-    forbids count: no penalty, guidance, beam, chunk or kind of cache. A decoder has a row for each
-    token, the last one included; an encoder-decoder has not read its last one.
+    Of the checkpoint's generation settings only its special tokens and the tokens it forbids apply:
+    no penalty, guidance, beams, chunks or cache type. The trace of a decoder has a row for each
+    token, the last one included; an encoder-decoder hasn't read its last one.
 
     Args:
         text: the prompt (the source text of an encoder-decoder).
         inputs: ready tensors instead, of one text.
-        after: ids of tokens that were written before. The writing goes on after them, and they
-            count as written in what is returned. After an end of text nothing more is written.
-        max_new_tokens: how many are written at most, those in ``after`` not counted. With 0 what
-            is there is read.
-        temperature: 0 takes the likeliest token each time, without any penalty; above, tokens are
-            drawn.
-        top_k, top_p: draw among the k likeliest, or the likeliest that make up p.
-        edits: interventions, see `attnviz.edits`, that act on each pass. They speak of all
-            positions, so everything is then read again for each token: n passes, without a cache.
+        after: ids of tokens that were generated before. They are continued, and are part of what is
+            returned. After an end-of-text token nothing more is generated.
+        max_new_tokens: the most tokens to generate, not counting ``after``. With 0 the text is only
+            read.
+        temperature: 0 takes the most probable token each time; above 0, tokens are sampled.
+        top_k, top_p: sample among the k most probable, or the most probable that add up to p.
+        edits: interventions, see `attnviz.edits`, applied in each pass. They refer to all
+            positions, so each token then takes a pass over the whole text, without a cache.
         keep: as for ``Model.trace``; each layer's own output is always kept.
         on_token: called with each new token; returning True stops.
 
     Raises:
-        AttnVizError: a model that writes nothing, input that it cannot take, several texts at once,
-            settings out of range, or a model whose passes cannot be put together as one trace.
+        AttnVizError: a model that can't generate, input that it can't take, several texts at once,
+            settings out of range, or a model whose passes don't add up to one trace.
+    """
+    module = model.module
+    encdec = _is_encoder_decoder(module)
+    prepared = _prepare(model, text, inputs, max_new_tokens)
+    ends = end_tokens(module)
+    n = 0 if after and after[-1] in ends else max_new_tokens
+    # the last token of an encoder-decoder's text is not read
+    unread = list(after[-1:]) if encdec and n == 0 else []
+    earlier = after[: len(after) - len(unread)]
+    tensors = copied(prepared.tensors)  # some models write to them (BLIP)
+    if inputs is None:
+        tensors.pop("decoder_input_ids", None)  # transformers sets the start token itself
+    tensors = _append(module, _with_mask(module, tensors), earlier)
+    # an edit refers to all positions at once; and some models are saved without a usable cache
+    use_cache = not edits and module.generation_config.use_cache is not False  # type: ignore[union-attr]
+    processors = logits_processors(module, len(earlier), temperature, top_k, top_p, seed)
+
+    def report(ids: Tensor) -> bool:
+        return on_token is not None and bool(on_token(GenerationStep(ids, recorder.passes)))
+
+    state = GenerationState(n, ends, not encdec, report)
+    with recording_generation(model, keep, edits, state) as recorder:
+        module.generate(  # type: ignore[operator]
+            **copied(tensors),
+            **{
+                **generation_settings(module, use_cache),
+                "logits_processor": processors,
+                "stopping_criteria": StoppingCriteriaList([state]),
+                "max_new_tokens": state.n_passes,
+            },
+        )
+    given = tensors.get("decoder_input_ids" if encdec else "input_ids")
+    if earlier and (given is None or state.ids[: state.n_prompt] != given[0].tolist()):
+        raise AttnVizError(
+            f"{model.name} changes what it is given, so it cannot go on after what was written.",
+            "Let it write all at once.",
+        )
+    start = state.n_prompt - len(earlier)
+    ids = [*state.ids, *unread]
+    if not recorder.covers(ids):
+        recorder = _read_at_once(model, tensors, recorder, recorder.tokens_read(ids), keep, edits)
+    labeled = _with_tokens(model, prepared, recorder.tokens_read(ids), start)
+    calls = recorder.passes.merged()
+    trace = assemble_trace(model, calls, recorder.stream, labeled, recorder.logits, "qkv" in keep)
+    tokens = model_inputs.tokens_of(model.loaded, ids[start:])
+    return Generation(_decoded(model, ids[start:]), tokens, trace, start)
+
+
+def _prepare(
+    model: Model, text: str | None, inputs: dict[str, Tensor] | None, max_new_tokens: int
+) -> model_inputs.PreparedInputs:
+    """The model's input, if the model can continue it.
+
+    Raises:
+        AttnVizError: it can't.
     """
     module = model.module
     if not module.can_generate():
@@ -153,137 +208,101 @@ def generate(
         raise AttnVizError(
             "A text is read from its start, not from a cache.", "Leave past_key_values out."
         )
-    encdec = bool(getattr(module.config, "is_encoder_decoder", False))
     config = module.generation_config
-    if encdec and config.decoder_start_token_id is None and config.bos_token_id is None:
+    starts = (config.decoder_start_token_id, config.bos_token_id)  # type: ignore[union-attr]
+    if _is_encoder_decoder(module) and starts == (None, None):
         raise AttnVizError(
             f"{model.name} names no token that its decoder begins with.",
             "Set decoder_start_token_id in its generation_config.json.",
         )
-    ends = ends_of(module)
-    n = 0 if after and after[-1] in ends else max_new_tokens
-    # of an encoder-decoder's text the last token is not read
-    unread = list(after[-1:]) if encdec and n == 0 else []
-    given = copied(prepared.tensors)  # some write to them (BLIP)
-    if inputs is None:
-        given.pop("decoder_input_ids", None)  # the start, which transformers knows best
-    given = _masked(module, given)
-    given = _after(module, given, after[: len(after) - len(unread)])
-    n_after = len(after) - len(unread)
-    # an edit speaks of all positions at once; and some models are saved as having no cache to use
-    cached = not edits and config.use_cache is not False
-    how = logits_processors(module, n_after, temperature, top_k, top_p, seed)
-
-    def listen(ids: Tensor) -> bool:
-        return on_token is not None and bool(on_token(GenerationStep(ids, run.passes)))
-
-    writing = Progress(n, ends, not encdec, listen)
-    with recorded(model, keep, edits, writing) as run:
-        module.generate(  # type: ignore[operator]
-            **copied(given),
-            **{
-                **settings(module, cached),
-                "logits_processor": how,
-                "stopping_criteria": StoppingCriteriaList([writing]),
-                "max_new_tokens": writing.n_passes,
-            },
-        )
-    asked = given.get("decoder_input_ids" if encdec else "input_ids")
-    if n_after and (asked is None or writing.ids[: writing.n_first] != asked[0].tolist()):
-        raise AttnVizError(
-            f"{model.name} changes what it is given, so it cannot go on after what was written.",
-            "Let it write all at once.",
-        )
-    start = writing.n_first - n_after
-    ids = [*writing.ids, *unread]
-    if not run.fits(ids):
-        run = _read_again(model, given, run, run.read(ids), keep, edits)
-    read = run.read(ids)
-    written = model_inputs.tokens_of(model.loaded, ids[start:])
-    shown = _labels(model, prepared, read, start, encdec)
-    trace = model.traced(run.passes.merged(), run.stream, shown, run.logits, "qkv" in keep)
-    answer = ids[start:]
-    words = (
-        model.tokenizer.decode(answer, skip_special_tokens=True)
-        if model.tokenizer is not None
-        else " ".join(map(str, answer))
-    )
-    return Generation(str(words), written, trace, start)
+    return prepared
 
 
-def _labels(
-    model: Model, prepared: model_inputs.Prepared, read: Sequence[int], start: int, encdec: bool
-) -> model_inputs.Prepared:
-    """The input under the tokens that were read, prompt and continuation."""
-    if encdec:
-        return model_inputs.with_tokens(
-            prepared, prepared.tokens, model_inputs.tokens_of(model.loaded, read)
-        )
+def _is_encoder_decoder(module: PreTrainedModel) -> bool:
+    return bool(getattr(module.config, "is_encoder_decoder", False))
+
+
+def _decoded(model: Model, ids: Sequence[int]) -> str:
+    """A continuation as text; without a tokenizer its ids."""
+    if model.tokenizer is None:
+        return " ".join(map(str, ids))
+    return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def _with_tokens(
+    model: Model, prepared: model_inputs.PreparedInputs, read: Sequence[int], start: int
+) -> model_inputs.PreparedInputs:
+    """The input with the tokens that were read, prompt and continuation."""
+    if _is_encoder_decoder(model.module):
+        target = model_inputs.tokens_of(model.loaded, read)
+        return model_inputs.with_tokens(prepared, prepared.tokens, target)
     prompt = prepared.tokens
-    if [t.id for t in prompt] != list(read[:start]):  # some models begin with their own
+    if [t.id for t in prompt] != list(read[:start]):  # some models prepend tokens of their own
         prompt = model_inputs.tokens_of(model.loaded, read[:start])
     rest = model_inputs.tokens_of(model.loaded, read[start:])
     return model_inputs.with_tokens(prepared, (*prompt, *rest), ())
 
 
-def _read_again(
+def _read_at_once(
     model: Model,
-    given: dict[str, Any],
-    before: GenerationRecorder,
+    tensors: dict[str, Any],
+    generation: GenerationRecorder,
     read: Sequence[int],
     keep: Sequence[str],
     edits: Sequence[Edit],
 ) -> GenerationRecorder:
-    """All of a text in one pass, for models whose passes do not add up to it.
+    """Reads a whole text in one pass, for models whose passes don't add up to it.
 
     Raises:
-        AttnVizError: one pass has not a row for each token either, or another prediction.
+        AttnVizError: that pass has no row for each token either, or predicts something else.
     """
     module = model.module
-    encdec = bool(getattr(module.config, "is_encoder_decoder", False))
-    ids = given.get("decoder_input_ids" if encdec else "input_ids")
+    ids = tensors.get("decoder_input_ids" if _is_encoder_decoder(module) else "input_ids")
     n_given = 1 if ids is None else ids.shape[1]
-    reading = Progress(0, (), True, None)
-    with recorded(model, keep, edits, reading) as run:
+    state = GenerationState(0, (), True, None)
+    with recording_generation(model, keep, edits, state) as recorder:
         module.generate(  # type: ignore[operator]
-            **_after(module, given, read[n_given:]),
+            **_append(module, tensors, read[n_given:]),
             **{
-                **settings(module, False),
-                "stopping_criteria": StoppingCriteriaList([reading]),
+                **generation_settings(module, False),
+                "stopping_criteria": StoppingCriteriaList([state]),
                 "max_new_tokens": 1,
             },
         )
-    if reading.ids != list(read) or not run.fits(read) or not run.agrees(before):
+    is_complete = state.ids == list(read) and recorder.covers(read)
+    if not is_complete or not recorder.agrees(generation):
         raise AttnVizError(
             f"As it writes, {model.name} reads a text otherwise than as a whole: no trace is both.",
             "Trace the finished text instead.",
         )
-    return run
+    return recorder
 
 
-def _masked(module: PreTrainedModel, tensors: dict[str, Any]) -> dict[str, Any]:
-    """The input with a mask, which transformers would make of it: padding is not seen.
+def _with_mask(module: PreTrainedModel, tensors: dict[str, Any]) -> dict[str, Any]:
+    """The input with the mask that transformers would make for it, which hides padding.
 
-    Made here, of the prompt alone: a token that was written is seen whatever its id is, and a text
-    whose padding is also its end has none, which transformers is not told (see `settings`).
+    Made here from the prompt alone: a generated token is visible whatever its id is. A text whose
+    padding token is also its end token has no padding; transformers can't know that, since the
+    end tokens are hidden from it (see `generation_settings`).
     """
     ids = tensors.get("input_ids")
-    takes = "attention_mask" in inspect.signature(module.forward).parameters
-    takes = takes and not overrides_generate(module)
-    if not takes or ids is None or ids.ndim != 2 or tensors.get("attention_mask") is not None:
+    takes_mask = "attention_mask" in inspect.signature(module.forward).parameters
+    takes_mask = takes_mask and not overrides_generate(module)
+    if not takes_mask or ids is None or ids.ndim != 2 or tensors.get("attention_mask") is not None:
         return tensors
     pad = module.generation_config.pad_token_id  # type: ignore[union-attr]
-    pads = pad is not None and pad not in ends_of(module)
-    return {**tensors, "attention_mask": ids.ne(pad).long() if pads else torch.ones_like(ids)}
+    has_padding = pad is not None and pad not in end_tokens(module)
+    mask = ids.ne(pad).long() if has_padding else torch.ones_like(ids)
+    return {**tensors, "attention_mask": mask}
 
 
-def _after(
-    module: PreTrainedModel, tensors: dict[str, Any], written: Sequence[int]
+def _append(
+    module: PreTrainedModel, tensors: dict[str, Any], new_ids: Sequence[int]
 ) -> dict[str, Any]:
-    """The input with tokens that were written after it."""
-    if not written:
+    """The input with more tokens after it."""
+    if not new_ids:
         return tensors
-    encdec = bool(getattr(module.config, "is_encoder_decoder", False))
+    encdec = _is_encoder_decoder(module)
     name = "decoder_input_ids" if encdec else "input_ids"
     device = next(t.device for t in tensors.values() if isinstance(t, Tensor))
     ids = tensors.get(name)
@@ -293,7 +312,7 @@ def _after(
         start = config.bos_token_id if start is None else start  # type: ignore[union-attr]
         ids = torch.tensor([[start]], device=device)
     longer = {k: v for k, v in tensors.items() if k != name}
-    for _ in written:  # masks, segments and positions go on as they do when the model writes
+    for _ in new_ids:  # masks, segments and positions continue as they do in a generation
         longer = module._update_model_kwargs_for_generation(  # type: ignore[operator]
             ModelOutput(), longer, is_encoder_decoder=encdec
         )
@@ -301,6 +320,6 @@ def _after(
     if not encdec:
         for k, t in longer.items():
             if isinstance(t, Tensor) and t.shape == ids.shape and t is tensors[k]:
-                longer[k] = torch.cat([t, t[:, -1:].expand(-1, len(written))], dim=1)
-    new = torch.tensor([list(written)], dtype=ids.dtype, device=device)
+                longer[k] = torch.cat([t, t[:, -1:].expand(-1, len(new_ids))], dim=1)
+    new = torch.tensor([list(new_ids)], dtype=ids.dtype, device=device)
     return {**longer, name: torch.cat([ids, new], dim=1)}

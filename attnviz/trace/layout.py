@@ -1,25 +1,25 @@
-"""Which axis of a residual stream is which: from a block's own layout to (B, n, d_model)."""
+"""The axes of a residual stream: from a block's own layout to (B, n, d_model)."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-# Text models whose blocks take (n, B, d_model). Sizes tell that too, but not where n is B.
+# Text models whose blocks take (n, B, d_model). The sizes show that too, unless n equals B.
 _POSITIONS_FIRST = frozenset({"xlnet", "fsmt"})
 
 
 def to_batch_first(
     hidden: Tensor, batch: int | None, block: nn.Module, config: PreTrainedConfig
 ) -> Tensor | str:
-    """What enters or leaves a block as (B, n, d_model), or one clause that says why it is not.
+    """A block's input or output as (B, n, d_model), or a clause that says why that is impossible.
 
         to_batch_first(torch.zeros(12, 2, 32), 2, block, XLNetConfig()).shape   # (2, 12, 32)
 
     Args:
-        hidden: of three or four dimensions, the features last, or of an image (B, d, h, w).
-        batch: how many texts were read; None for what is not text, which has its items first.
-        block: the module that takes it. config: the whole model's.
+        hidden: three or four dimensions, features last, or (B, d, h, w) for an image.
+        batch: how many texts were given; None for anything but text, which has its batch first.
+        block: the module it belongs to. config: the whole model's.
     """
     if batch is None:
         return _of_image(hidden, block) if hidden.ndim == 4 else _three(hidden)
@@ -44,8 +44,11 @@ def _three(hidden: Tensor) -> Tensor | str:
 
 
 def _of_image(hidden: Tensor, block: nn.Module) -> Tensor | str:
-    """(B, h * w, d_model) of (B, h, w, d_model) or (B, d_model, h, w), told apart by the width of
-    what the block multiplies. A stage that begins with a convolution changes its positions."""
+    """(B, h * w, d_model) from (B, h, w, d_model) or (B, d_model, h, w).
+
+    The width of the block's first projection tells which. A stage that begins with a convolution
+    changes its positions, so its input is refused.
+    """
     widths = [m.in_features for m in block.modules() if isinstance(m, nn.Linear)][:1]
     last, first = hidden.shape[-1] in widths, hidden.shape[1] in widths
     if last == first or any(isinstance(m, nn.Conv2d) for m in block.modules()):

@@ -1,4 +1,4 @@
-"""From what a person gives to what a model takes."""
+"""From text, images or ready tensors to the input of a model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TEXTS = ("input_ids", "decoder_input_ids")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedInputs:
     """A model's input: tensors on its device, and the tokens of each side.
 
     Attributes:
@@ -46,11 +46,11 @@ def prepare(
     pair: str | None,
     image: Any | None,
     inputs: dict[str, Tensor] | None,
-) -> Prepared:
-    """What the model takes, from text, an image, or ready tensors.
+) -> PreparedInputs:
+    """The input of a model, from text, an image, or ready tensors.
 
     Raises:
-        AttnVizError: nothing given, or something that this model cannot take.
+        AttnVizError: nothing given, or something that this model can't take.
     """
     if inputs is not None:
         return _ready(loaded, inputs)
@@ -73,7 +73,7 @@ def prepare(
     elif target is not None:
         raise _no_decoder(loaded)
     on_device = {k: v.to(loaded.device) for k, v in tensors.items()}
-    return Prepared(on_device, tokens, target_tokens, 1)
+    return PreparedInputs(on_device, tokens, target_tokens, 1)
 
 
 def tokens_of(loaded: LoadedModel, ids: Sequence[int]) -> tuple[Token, ...]:
@@ -88,17 +88,17 @@ def _decoded(tokenizer: PreTrainedTokenizerBase | None, ids: Sequence[int]) -> t
 
 
 def with_tokens(
-    prepared: Prepared, tokens: Sequence[Token], target_tokens: Sequence[Token]
-) -> Prepared:
-    """The same input under other tokens: those of a generation's whole text."""
+    prepared: PreparedInputs, tokens: Sequence[Token], target_tokens: Sequence[Token]
+) -> PreparedInputs:
+    """The same input with other tokens: those of a generation's whole text."""
     return replace(prepared, tokens=tuple(tokens), target_tokens=tuple(target_tokens))
 
 
-def labels(loaded: LoadedModel, prepared: Prepared, n_patches: int | None) -> AxisLabels:
-    """What there is to name the positions of a trace with.
+def labels(loaded: LoadedModel, prepared: PreparedInputs, n_patches: int | None) -> AxisLabels:
+    """The labels of a trace's positions.
 
     Args:
-        n_patches: positions of the image tower, once its first layer has told how many.
+        n_patches: positions of the image tower, from its first layer; None if there is none.
     """
     pixels = prepared.tensors.get("pixel_values")
     grid = patches_of(loaded.module, pixels, n_patches) if n_patches else ()
@@ -112,7 +112,7 @@ def labels(loaded: LoadedModel, prepared: Prepared, n_patches: int | None) -> Ax
     return AxisLabels(source, target, grid, prepared.batch, n_images, _has_decoder(loaded))
 
 
-def _ready(loaded: LoadedModel, inputs: dict[str, Tensor]) -> Prepared:
+def _ready(loaded: LoadedModel, inputs: dict[str, Tensor]) -> PreparedInputs:
     if not inputs:
         raise AttnVizError("The inputs are empty.", 'Give tensors such as {"input_ids": ids}.')
     tensors = {k: v.to(loaded.device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
@@ -123,11 +123,11 @@ def _ready(loaded: LoadedModel, inputs: dict[str, Tensor]) -> Prepared:
     tokens, target = (
         () if rows is None else tokens_of(loaded, rows[0].tolist()) for rows in (ids, target_ids)
     )
-    return Prepared(tensors, tokens, target, _batch(loaded, tensors, ids))
+    return PreparedInputs(tensors, tokens, target, _batch(loaded, tensors, ids))
 
 
 def _batch(loaded: LoadedModel, tensors: dict[str, Tensor], ids: Tensor | None) -> int:
-    """How many items the model is given."""
+    """The number of items in the input."""
     if ids is not None:
         return len(ids)
     given = {k: v for k, v in tensors.items() if isinstance(v, Tensor) and v.ndim}
@@ -139,9 +139,9 @@ def _batch(loaded: LoadedModel, tensors: dict[str, Tensor], ids: Tensor | None) 
 
 
 def _ids(loaded: LoadedModel, tensors: dict[str, Tensor], name: str) -> Tensor | None:
-    """(items, n): the text in an input, each choice of a multiple choice an item.
+    """(items, n): the text of an input; each choice of a multiple choice is an item.
 
-    None where there is none, or where the ids are codes of sound.
+    None if there is no text, or if the ids are audio codes.
     """
     ids = tensors.get(name)
     if ids is None or ids.ndim < 2 or not len(ids) or _codebooks(loaded, name) > 1:
@@ -151,11 +151,11 @@ def _ids(loaded: LoadedModel, tensors: dict[str, Tensor], name: str) -> Tensor |
     if ids.ndim == 2:
         return ids
     chooses = re.search("MultipleChoice|DoubleHeads", type(loaded.module).__name__)
-    return ids.flatten(0, -2) if chooses else None  # others have a column for each codebook
+    return ids.flatten(0, -2) if chooses else None  # others have an axis of codebooks
 
 
 def _codebooks(loaded: LoadedModel, name: str) -> int:
-    """How many rows of ids one item has: MusicGen's has one for each codebook."""
+    """How many rows of ids one item has: MusicGen has one per codebook."""
     config = loaded.module.config
     if not config.model_type.startswith("musicgen"):
         return 1
@@ -165,10 +165,10 @@ def _codebooks(loaded: LoadedModel, name: str) -> int:
 
 
 def _has_decoder(loaded: LoadedModel) -> bool:
-    """Whether a decoder reads a text of its own; a DETR's reads learned queries."""
+    """Whether a decoder reads a text of its own; DETR's reads learned queries."""
     module = loaded.module
-    takes = "decoder_input_ids" in inspect.signature(module.forward).parameters
-    return takes and bool(getattr(module.config, "is_encoder_decoder", False))
+    takes_text = "decoder_input_ids" in inspect.signature(module.forward).parameters
+    return takes_text and bool(getattr(module.config, "is_encoder_decoder", False))
 
 
 def _no_decoder(loaded: LoadedModel) -> AttnVizError:
@@ -179,7 +179,7 @@ def _no_decoder(loaded: LoadedModel) -> AttnVizError:
 
 
 def _decoder_input(loaded: LoadedModel, target: str | None) -> tuple[Tensor, tuple[Token, ...]]:
-    """(1, n): the decoder's start token and then the target, with their tokens."""
+    """(1, n): the decoder's start token followed by the target, and their tokens."""
     config = loaded.module.config
     start = getattr(config, "decoder_start_token_id", None)
     if start is None:
@@ -192,7 +192,7 @@ def _decoder_input(loaded: LoadedModel, target: str | None) -> tuple[Tensor, tup
         return torch.tensor([[start]], device=loaded.device), begin
     tensors, tokens = encode(loaded, target)
     ids = tensors["input_ids"]
-    # the closing token is what the decoder would say last, not what it is given
+    # the end token is the decoder's last prediction, not part of its input
     if len(tokens) > 1 and tokens[-1].special:
         ids, tokens = ids[:, :-1], tokens[:-1]
     if tokens and tokens[0].special and tokens[0].id == start:
@@ -201,7 +201,7 @@ def _decoder_input(loaded: LoadedModel, target: str | None) -> tuple[Tensor, tup
     return torch.cat([first, ids], dim=1), (*begin, *tokens)
 
 
-def _image(loaded: LoadedModel, image: Any, text: str | None, target: str | None) -> Prepared:
+def _image(loaded: LoadedModel, image: Any, text: str | None, target: str | None) -> PreparedInputs:
     processor, name = loaded.processor, loaded.name
     if processor is None:
         raise AttnVizError(

@@ -1,4 +1,4 @@
-"""What a model predicts: decided once, from its class and from what its forward pass gave."""
+"""What a model predicts: decided once, from its class and the output of its forward pass."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token
 from attnviz.trace.structure import is_causal_lm
 
-# "next": the token after a position (of the target, where there is one). "fill": the token at a
+# "next": the token after a position (of the target, if there is one). "fill": the token at a
 # position. "class": of the whole input. "label": of each token. "value": numbers, not choices.
 Task = Literal["next", "fill", "class", "label", "value", "none"]
 
 _CLASS = re.compile(r"(Sequence|Image|Audio|Video)Classification|NextSentence|MultipleChoice")
 _LABEL = re.compile(r"(Token|AudioFrame)Classification|ForCTC")
-_FILL = re.compile(r"MaskedLM|PreTraining")  # vision models are pretrained too, without words
+_FILL = re.compile(r"MaskedLM|PreTraining")  # also of vision models, which have no tokens
 NO_HEAD = "Its checkpoint has no language-model head."
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One token, class or label that the model thinks possible."""
+    """A predicted token, class or label with its probability."""
 
     token: str
     id: int
@@ -36,13 +36,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class PredictionHead:
-    """How a model's logits are read.
+    """How to read a model's logits.
 
     Attributes:
-        names: of what is predicted: a tokenizer, or each class's name.
-        mask_token_id: the token that a "fill" model is asked about.
-        independent: each class is likely or not by itself (multi-label), not one among all.
-        reason: why nothing is predicted, where the task is "none".
+        names: names of the choices: a tokenizer, or the name of each class.
+        mask_token_id: the token that a "fill" model predicts.
+        independent: multi-label: each class has a probability of its own.
+        reason: why nothing is predicted, if the task is "none".
     """
 
     task: Task = "none"
@@ -54,11 +54,11 @@ class PredictionHead:
     def predict(
         self, logits: Tensor | None, tokens: Sequence[Token], position: int | None, k: int
     ) -> tuple[Prediction, ...]:
-        """The k likeliest, best first.
+        """The k most probable choices, best first.
 
         Args:
             logits: of one item: (n, choices), (1, choices) of the last position, or (choices,).
-            tokens: those whose positions the logits are of. position: see ``Trace.predictions``.
+            tokens: the tokens at the logits' positions. position: see ``Trace.predictions``.
 
         Raises:
             AttnVizError: nothing is predicted, or not at that position.
@@ -68,17 +68,17 @@ class PredictionHead:
         if self.task == "value":
             values = ", ".join(f"{float(x):.4g}" for x in logits.reshape(-1)[:8])
             raise AttnVizError(f"This model gives numbers, not choices: {values}.")
-        row = logits if logits.ndim == 1 else logits[self._place(len(logits), tokens, position)]
+        row = logits if logits.ndim == 1 else logits[self._row(len(logits), tokens, position)]
         row = row.float()
         probabilities = torch.sigmoid(row) if self.independent else torch.softmax(row, dim=-1)
         top = torch.topk(probabilities, min(k, len(probabilities)))
         return tuple(
-            Prediction(self._word(int(i)), int(i), float(p))
+            Prediction(self._name(int(i)), int(i), float(p))
             for p, i in zip(top.values, top.indices, strict=True)
         )
 
-    def _place(self, n: int, tokens: Sequence[Token], position: int | None) -> int:
-        """Which of n rows of logits."""
+    def _row(self, n: int, tokens: Sequence[Token], position: int | None) -> int:
+        """The index of a position among n rows of logits."""
         if position is None and self.task == "label":
             raise AttnVizError("This model labels each token.", "Name a position.")
         if position is None and self.task == "fill":
@@ -86,17 +86,17 @@ class PredictionHead:
             position = next(masked, None)
         if position is None:
             return -1
-        last_alone = n == 1 and len(tokens) > 1
-        if last_alone and position in (-1, len(tokens) - 1):
+        only_last = n == 1 and len(tokens) > 1
+        if only_last and position in (-1, len(tokens) - 1):
             return -1
-        if last_alone or not -n <= position < n:
+        if only_last or not -n <= position < n:
             raise AttnVizError(
                 f"The logits of position {position} were not kept.",
                 'Trace with keep=("qkv", "residual", "logits").',
             )
         return position
 
-    def _word(self, id: int) -> str:
+    def _name(self, id: int) -> str:
         if self.names is None:
             return str(id)
         if isinstance(self.names, Mapping):
@@ -105,18 +105,18 @@ class PredictionHead:
 
 
 def continues_text(module: PreTrainedModel) -> bool:
-    """Whether a decoder predicts next tokens, so that its last position's logits may do."""
+    """Whether the model predicts next tokens, so that the last position's logits may suffice."""
     name = type(module).__name__
     return is_causal_lm(module) and not (_CLASS.search(name) or _LABEL.search(name))
 
 
-def head_of(
+def prediction_head(
     module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, output: Any
 ) -> tuple[PredictionHead, Tensor | None]:
-    """How the logits of a forward pass are read, and the first item's, (n, choices) or (choices,).
+    """How to read the logits of a forward pass, and the first item's: (n, choices) or (choices,).
 
     Args:
-        output: what the module gave, with its whole batch.
+        output: the module's output for a whole batch.
     """
     config, name = module.config, type(module).__name__
     logits = getattr(output, "logits", None)
@@ -137,7 +137,7 @@ def head_of(
         several = kind == "multi_label_classification"
         task: Task = "label" if _LABEL.search(name) else "class"
         return PredictionHead(task, labels, independent=several), first
-    if logits.ndim == 3 and (module.can_generate() or _speaks(module, logits)):
+    if logits.ndim == 3 and (module.can_generate() or _is_over_vocabulary(module, logits)):
         decodes = getattr(config, "is_encoder_decoder", False) or continues_text(module)
         if decodes and not _FILL.search(name):
             return PredictionHead("next", tokenizer), first
@@ -148,7 +148,7 @@ def head_of(
     return PredictionHead(reason="What it gives are neither tokens nor classes."), first
 
 
-def _speaks(module: PreTrainedModel, logits: Tensor) -> bool:
+def _is_over_vocabulary(module: PreTrainedModel, logits: Tensor) -> bool:
     """Whether the logits are over the vocabulary."""
     text = module.config.get_text_config()
     name = type(module).__name__

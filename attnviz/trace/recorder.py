@@ -1,10 +1,10 @@
 """Recording a forward pass without touching the model.
 
 transformers sends every attention call of its models through ``AttentionInterface``. Importing
-this module puts a step in front of that look-up: while a `Recorder` is active in the running
-thread's context, the function that is found is wrapped; otherwise it is returned as it is. The
-model's config, mode, weights and attention implementation are never changed, and other threads
-that use the same model at the same time see nothing.
+this module adds a step to that lookup: while a `Recorder` is active in the running thread's
+context, the function found is wrapped; otherwise it is returned as it is. The model's config, mode,
+weights and attention implementation never change, and other threads that use the same model at the
+same time are unaffected.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -20,54 +20,27 @@ from torch import Tensor, nn
 from transformers.modeling_utils import AttentionInterface
 
 from attnviz.errors import AttnVizError
-from attnviz.trace.call_grouping import belongs_to, group_calls
-from attnviz.trace.call_interpreter import CallInterpreter, Source
+from attnviz.trace.call import Call, Source
+from attnviz.trace.call_grouping import continues_layer, group_calls
+from attnviz.trace.call_interpreter import CallInterpreter
 from attnviz.trace.compute import LayerRecord, QKVRecord
-from attnviz.trace.edited import EditedRecord, HeadChange, applied
+from attnviz.trace.dispatch import AttentionFunction, Dispatch
+from attnviz.trace.edited import EditedRecord, HeadChange, apply_change
 from attnviz.trace.fidelity import UNCHECKED, Checks
-from attnviz.trace.probe import AttentionFunction, Dispatch, ProbeResult
+from attnviz.trace.probe import ProbeResult
 
 _ACTIVE: ContextVar[Recorder | None] = ContextVar("attnviz_recorder", default=None)
 
 
-@dataclass(frozen=True)
-class Call:
-    """One attention call of one forward pass.
-
-    Attributes:
-        module: the attention module, or the module in whose forward it was seen.
-        layer: what was kept, or None if refused.
-        own: (B, n_q, H, d_v) the layer's own output, where it was seen and kept.
-        source, reason: how `layer` came about, and why not exactly.
-        windows: how many windows each item was split into (then B counts windows).
-        index: the layer, counted in the order in which the layers first ran.
-        checks: what was compared while recording.
-        asked: what the layer's own function made of random values in all rows, for a
-            `LayerObserver`.
-        run: tells the runs of a module apart that runs several times in one block.
-    """
-
-    module: nn.Module
-    layer: LayerRecord | None
-    own: Tensor | None
-    source: Source
-    reason: str = ""
-    windows: int = 1
-    index: int = -1
-    checks: Checks = UNCHECKED
-    asked: ProbeResult | None = None
-    run: int = 0
-
-
 class LayerObserver(Protocol):
-    """Is shown each layer's own output, and what its function made of random values, as it runs."""
+    """Receives each layer's own output and its probe, as the layer runs."""
 
     def wants(self, index: int) -> bool:
-        """Whether it has a use for this layer."""
+        """Whether it needs this layer."""
         ...
 
-    def see(self, index: int, own: Tensor, asked: ProbeResult | None) -> None:
-        """One layer's."""
+    def observe(self, index: int, own: Tensor, probe: ProbeResult | None) -> None:
+        """Receives one layer."""
         ...
 
 
@@ -77,17 +50,22 @@ class Edit(Protocol):
     layer: int
 
     def change(self, layer: QKVRecord | EditedRecord, output: Tensor) -> HeadChange:
-        """What it changes of the layer, whose output is (B, n_q, H, d_v)."""
+        """What it changes in the layer, whose output is (B, n_q, H, d_v)."""
         ...
 
 
 class Recorder:
-    """Collects the attention calls and block inputs of the forward passes made inside it.
+    """Collects the attention calls of the forward passes that run inside it.
 
     Args:
-        edits: interventions, applied to the calls they name.
+        edits: interventions, applied to the layers they name.
         keep_outputs: keep each layer's own output, so that a receipt needs no second pass.
-        observer: is shown what each layer did instead; then nothing is kept.
+        observer: receives the layers as they run; then no records are kept.
+
+    Attributes:
+        calls: one per layer, in order.
+        inside: whether a dispatched call is running, whose operations are not recorded again.
+        before_finish: called before the calls of a block are grouped into layers.
     """
 
     def __init__(
@@ -98,18 +76,18 @@ class Recorder:
     ) -> None:
         self.calls: list[Call] = []
         self.edits = edits
+        self.inside = False
+        self.before_finish: Callable[[], None] = lambda: None
         self._keep_outputs = keep_outputs
         self._observer = observer
-        self.before_finish: Callable[[], None] = lambda: None
-        self.inside = False  # within a dispatched call, whose insides are not looked at again
-        self._open: list[Call] = []  # of the block that is running
-        self._layers: dict[tuple[int, int], int] = {}
-        self._ran: dict[int, int] = {}
+        self._open: list[Call] = []  # calls of the running block
+        self._layers: dict[tuple[int, int], int] = {}  # (module id, its nth run in a pass): index
+        self._run_counts: dict[int, int] = {}  # of each module in this pass
         self._interpreter = CallInterpreter()
 
     @contextmanager
     def active(self) -> Iterator[Recorder]:
-        """Records what this thread runs inside the block."""
+        """Records what this thread runs inside the ``with`` block."""
         token = _ACTIVE.set(self)
         try:
             yield self
@@ -119,7 +97,7 @@ class Recorder:
 
     @contextmanager
     def _paused(self) -> Iterator[None]:
-        """Does not record what this thread runs inside the block."""
+        """Doesn't record what this thread runs inside the ``with`` block."""
         token = _ACTIVE.set(None)
         try:
             yield
@@ -131,12 +109,12 @@ class Recorder:
         return _ACTIVE.get() is self
 
     def end_pass(self) -> list[Call]:
-        """One forward pass of a generation has ended: its calls, which are not held here any more.
+        """Ends one forward pass of a generation and hands over its calls.
 
-        The layers of the next pass are those seen before; masks that they shared are let go.
+        The layers of the next pass get the same indices; cached masks are released.
         """
         self.finish_block()
-        self._ran.clear()
+        self._run_counts.clear()
         self._interpreter = CallInterpreter()
         calls, self.calls = self.calls, []
         return calls
@@ -150,37 +128,38 @@ class Recorder:
         reason: str = "",
         windows: int = 1,
         checks: Checks = UNCHECKED,
-        asked: ProbeResult | None = None,
+        probe: ProbeResult | None = None,
         run: int = 0,
     ) -> None:
-        """Notes one attention call."""
+        """Adds one attention call."""
         if not self._keep_outputs and self._observer is None:
-            own = None  # nobody will ask: it need not outlive the call while the block goes on
-        call = Call(module, layer, own, source, reason, windows, -1, checks, asked, run)
+            own = None  # not needed, so it need not stay in memory while the block runs
+        call = Call(module, layer, own, source, reason, windows, -1, checks, probe, run)
         self._open.append(call)
 
     def finish_block(
-        self, length: int | None = None, read: Callable[[Call], Call] = lambda call: call
+        self, length: int | None = None, recover: Callable[[Call], Call] = lambda call: call
     ) -> None:
-        """Makes layers of the calls of a block that has ended.
+        """Groups the calls of a block that has ended into layers.
 
         Args:
-            length: how many positions entered the block. read: tries a refused call in another way.
+            length: how many positions entered the block. recover: tries to read a refused call in
+                another way.
         """
         self.before_finish()
         calls, self._open = self._open, []
         for call in group_calls(calls, length):
             if call.source == "refused" and self._observer is None:
                 with self._paused():
-                    call = read(call)
+                    call = recover(call)
             index = self._index(call.module)
-            self._ran[id(call.module)] = self._ran.get(id(call.module), 0) + 1
+            self._run_counts[id(call.module)] = self._run_counts.get(id(call.module), 0) + 1
             self._check_edited(index, call)
             own = call.own
             if self._observer is not None:
                 if own is not None and self._observer.wants(index):
-                    self._observer.see(index, own, call.asked)
-                call = replace(call, layer=None, asked=None)
+                    self._observer.observe(index, own, call.probe)
+                call = replace(call, layer=None, probe=None)
             kept = own if self._keep_outputs else None
             self.calls.append(replace(call, own=kept, index=index))
 
@@ -190,21 +169,21 @@ class Recorder:
         return len(self.calls) + len(self._open)
 
     def _index(self, module: nn.Module) -> int:
-        """The layer that the module's next is: one that runs twice in a pass is two layers."""
-        nth = self._ran.get(id(module), 0)
+        """The layer index of a module's next run: a module that runs twice is two layers."""
+        nth = self._run_counts.get(id(module), 0)
         return self._layers.setdefault((id(module), nth), len(self._layers))
 
     def _next_index(self, module: nn.Module, query: Tensor, key: Tensor) -> int:
-        """The layer that a call now belongs to."""
-        goes_on = bool(self._open) and belongs_to(self._open[-1], module, query, key)
+        """The layer index of a call that is about to run."""
+        continues = bool(self._open) and continues_layer(self._open[-1], module, query, key)
         before = [call.module for call in group_calls(self._open, None)]
-        before = before[:-1] if goes_on else before
-        nth = self._ran.get(id(module), 0) + sum(m is module for m in before)
-        # known from an earlier pass of a generation, or the next one
+        before = before[:-1] if continues else before
+        nth = self._run_counts.get(id(module), 0) + sum(m is module for m in before)
+        # known from an earlier pass of a generation, or a new one
         return self._layers.get((id(module), nth), len(self._layers) + len(before))
 
     def check_applied(self) -> None:
-        """Refuses an edit of a layer that never ran."""
+        """Raises an error for an edit of a layer that never ran."""
         n = len(self._layers)
         for edit in self.edits:
             if not 0 <= edit.layer < n:
@@ -214,50 +193,49 @@ class Recorder:
                 )
 
     def _check_edited(self, index: int, call: Call) -> None:
-        if any(edit.layer == index for edit in self.edits) and not isinstance(
-            call.layer, EditedRecord
-        ):
+        edited = isinstance(call.layer, EditedRecord)
+        if any(edit.layer == index for edit in self.edits) and not edited:
             raise AttnVizError(
                 f"Layer {index} cannot be edited: {call.reason or 'it is outside the interface'}.",
                 "Edit a layer whose source is exact.",
             )
 
     def attend(self, call: Dispatch) -> tuple[Tensor, Tensor | None]:
-        """Runs a layer's attention as the model would, and keeps what entered it."""
+        """Runs a layer's attention as the model would, applies its edits, and keeps its record."""
         index = -1
         if self.edits or self._observer is not None:
             index = self._next_index(call.module, call.query, call.key)
-        asked = None
+        probe = None
         self.inside = True
         try:
             output, weights = call.run()
-            found = self._interpreter.read(call, output, weights)
+            found = self._interpreter.interpret(call, output, weights)
             if self._observer is not None and self._observer.wants(index):
-                asked = self._interpreter.ask(call, all_rows=True)
+                probe = self._interpreter.probe(call, all_rows=True)
         finally:
             self.inside = False
         layer: LayerRecord | None = found.layer
         for edit in self.edits:
             if edit.layer == index and isinstance(layer, QKVRecord | EditedRecord):
-                layer, output = applied(edit.change(layer, output), layer, output)
+                layer, output = apply_change(edit.change(layer, output), layer, output)
         own = output if layer is not None else None
         self.add(
-            call.module, layer, own, found.source, found.reason, checks=found.checks, asked=asked
+            call.module, layer, own, found.source, found.reason, checks=found.checks, probe=probe
         )
         return output, weights
 
 
-# How transformers' attention functions name what may be passed to them by position.
+# The arguments that transformers' attention functions may receive by position.
 _POSITIONAL = ("query", "key", "value", "attention_mask", "dropout", "scaling")
 
-_found = AttentionInterface.get_interface
+_original_get_interface = AttentionInterface.get_interface
 
 
-def _find(
+def _get_interface(
     self: AttentionInterface, attn_implementation: str, default: AttentionFunction
 ) -> AttentionFunction:
-    function = _found(self, attn_implementation, default)
-    if torch.compiler.is_compiling():  # a compiler cannot follow the look-up below
+    function = _original_get_interface(self, attn_implementation, default)
+    if torch.compiler.is_compiling():  # the compiler can't trace the lookup below
         return function
     recorder = _ACTIVE.get()
     if recorder is None:
@@ -275,4 +253,4 @@ def _find(
     return recorded
 
 
-AttentionInterface.get_interface = _find  # type: ignore[method-assign]
+AttentionInterface.get_interface = _get_interface  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""How large a trace will be, before it is made."""
+"""The size of a trace, estimated before it is made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def trace_bytes(model: Model, n: int, keep: tuple[str, ...]) -> int:
-    """About the bytes of a trace of n tokens, from the sizes in the model's config.
+    """Approximate bytes of a trace of n tokens, from the sizes in the model's config.
 
     Args:
         keep: as for `Model.trace`.
@@ -20,6 +20,6 @@ def trace_bytes(model: Model, n: int, keep: tuple[str, ...]) -> int:
     n_kv = getattr(config, "num_key_value_heads", None) or heads
     n_layers = getattr(config, "num_hidden_layers", 0) or 0
     n_layers += getattr(config, "num_decoder_layers", None) or 0
-    vectors = 2 + 2 * n_kv / heads + ("output" in keep)  # stream, Q, K and V, the layer's own
+    vectors = 2 + 2 * n_kv / heads + ("output" in keep)  # stream and Q, K and V, outputs
     logits = (getattr(config, "vocab_size", 0) or 0) if "logits" in keep else 0
     return int(n * (n_layers * vectors * d_model + logits) * model.dtype.itemsize)

@@ -1,9 +1,9 @@
-"""Seeing attention that does not go through transformers' attention interface.
+"""Recording attention that does not go through transformers' attention interface.
 
 Some modules compute attention in their own code. A torch function mode, which acts in the running
-thread alone, looks at the operations as they happen: a call of PyTorch's fused attention tells all
-that enters it, and a softmax whose result is multiplied with values is a layer's weights, if the
-product is what the module hands on.
+thread alone, sees their operations: a call of PyTorch's fused attention has all inputs as
+arguments, and a softmax that is multiplied with values is a layer's weights, if the product becomes
+the module's output.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from attnviz.trace.compute import QKVRecord, WeightsRecord
 from attnviz.trace.einsum import as_matmul, summed_axes
 from attnviz.trace.fidelity import Checks, Rounding, all_rows, compare, compare_rows, sampled_rows
 from attnviz.trace.modifiers import ScoreModifiers
-from attnviz.trace.probe import values_like
+from attnviz.trace.probe import probe_values
 from attnviz.trace.product_tracker import (
     ADD,
     CAST,
+    CONSUME,
     JOIN,
     RESHAPE,
-    TAKE,
     Product,
     ProductTracker,
     by_head,
@@ -37,10 +37,10 @@ from attnviz.trace.product_tracker import (
 from attnviz.trace.recorder import Recorder
 from attnviz.trace.term_detection import mask_term
 from attnviz.trace.terms import Term, causal
-from attnviz.trace.torch_multihead import read
+from attnviz.trace.torch_multihead import read_multihead
 
-# Operations after which they are still the layer's weights, but no longer a plain softmax.
-_CHANGED = {
+# Operations after which a softmax is still the layer's weights, but no longer a plain softmax.
+_CHANGE = {
     torch.Tensor.masked_fill, torch.Tensor.masked_fill_, torch.masked_fill, torch.where,
     torch.Tensor.mul, torch.Tensor.mul_, torch.Tensor.__mul__, torch.mul, torch.Tensor.__getitem__,
     torch.nan_to_num, torch.Tensor.nan_to_num, torch.Tensor.add, torch.Tensor.__add__,
@@ -50,35 +50,35 @@ _PRODUCT = {
     torch.einsum,
 }  # fmt: skip
 _SOFTMAX = {F.softmax, torch.softmax, torch.Tensor.softmax}
-_STEP = CAST | RESHAPE | JOIN | ADD | _CHANGED
-_CUT = {torch.Tensor.__getitem__}
+_MOVE = CAST | RESHAPE | JOIN | ADD | _CHANGE
+_SLICE = {torch.Tensor.__getitem__}
 _DROPOUT = (F.dropout, torch.dropout)
 
-# Softmaxes whose results are still waited for; older ones were no attention (or never used).
-_PENDING = 4
-# Modules that are a step of the attention around them.
-_STEPS = (nn.Softmax, nn.Dropout, nn.Identity)
+# The most softmaxes that wait for their values; older ones were not attention (or never used).
+_MAX_PENDING = 4
+# Modules that are part of the attention around them.
+_PARTS = (nn.Softmax, nn.Dropout, nn.Identity)
 
 _DENSE = "this module computes its attention itself, outside transformers' interface"
-_NOT_HANDED_ON = "what its softmax is multiplied into is not what the module hands on"
+_NOT_OUTPUT = "what its softmax is multiplied into is not what the module hands on"
 
 
 class _Pending:
-    """A softmax result on its way to the values."""
+    """The result of a softmax that was not multiplied with values yet."""
 
     def __init__(self, weights: Tensor, scores: Tensor | None, module: nn.Module, run: int) -> None:
         self.weights = weights
         self.scores = scores
         self.module = module
         self.run = run
-        self.is_part = False  # some of the keys were cut off
+        self.is_part = False  # some of the keys were sliced off
 
 
 class SoftmaxWatcher(TorchFunctionMode):
-    """Adds the attention that it sees in torch's operations to a recorder.
+    """Adds the attention found in torch's operations to a recorder.
 
     Args:
-        recorder: gets the calls. batch: items of the input, to tell them from windows.
+        recorder: receives the calls. batch: items of the input, to tell them from windows.
     """
 
     def __init__(self, recorder: Recorder, batch: int) -> None:
@@ -87,12 +87,12 @@ class SoftmaxWatcher(TorchFunctionMode):
         self._batch = max(1, batch)
         self._pending: list[_Pending] = []
         self._tracker = ProductTracker()
-        self._started: list[tuple[Product | None, nn.Module, int]] = []  # whose way has not ended
-        self._runs: list[FrameType] = []  # of modules, in the block that is running
-        recorder.before_finish = self._give_up
+        self._unfinished: list[tuple[Product | None, nn.Module, int]] = []  # not used as output yet
+        self._runs: list[FrameType] = []  # calls of modules in the running block
+        recorder.before_finish = self._end_block
         self._handlers: dict[Any, Callable[..., Any]] = {
-            **dict.fromkeys(_STEP, self._step),
-            **dict.fromkeys(TAKE, self._take),
+            **dict.fromkeys(_MOVE, self._step),
+            **dict.fromkeys(CONSUME, self._consume),
             **dict.fromkeys(_PRODUCT, self._product),
             **dict.fromkeys(_SOFTMAX, self._softmax),
             F.scaled_dot_product_attention: self._fused,
@@ -103,16 +103,16 @@ class SoftmaxWatcher(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         handler = self._handlers.get(func)
-        # a forward may trace another model: that one's operations are not this recorder's
+        # a forward may trace another model, whose operations are not for this recorder
         if handler is None or self._recorder.inside or not self._recorder.is_active():
             return func(*args, **(kwargs or {}))
         return handler(func, args, kwargs or {})
 
-    def _give_up(self) -> None:
-        """A block has ended: what was not handed on in it is no layer's output."""
-        for module, run in dict.fromkeys((module, run) for _, module, run in self._started):
-            self._recorder.add(module, None, None, "refused", _NOT_HANDED_ON, run=run)
-        self._started.clear()
+    def _end_block(self) -> None:
+        """A block has ended: products that it didn't use as output are not a layer's."""
+        for module, run in dict.fromkeys((module, run) for _, module, run in self._unfinished):
+            self._recorder.add(module, None, None, "refused", _NOT_OUTPUT, run=run)
+        self._unfinished.clear()
         self._runs.clear()
         self._pending.clear()
         self._tracker.clear()
@@ -125,7 +125,7 @@ class SoftmaxWatcher(TorchFunctionMode):
             module = _caller()
             if module is not None:
                 pending = _Pending(result, scores, module, self._run(module))
-                self._pending = [*self._pending[1 - _PENDING :], pending]
+                self._pending = [*self._pending[1 - _MAX_PENDING :], pending]
         return result
 
     def _step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -134,21 +134,21 @@ class SoftmaxWatcher(TorchFunctionMode):
             for operand in args[:3]:
                 found = self._find(operand)
                 if found is not None and func not in JOIN:
-                    if func in _CHANGED or (func in _DROPOUT and not _alike(operand, result)):
+                    if func in _CHANGE or (func in _DROPOUT and not _same_memory(operand, result)):
                         found.scores = None
-                    found.is_part |= result.shape[-1] < operand.shape[-1] and func in _CUT
+                    found.is_part |= result.shape[-1] < operand.shape[-1] and func in _SLICE
                     found.weights = result
                     break
         if self._tracker:
             self._tracker.step(func, args, kwargs, result)
         return result
 
-    def _take(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _consume(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._tracker:
             at = 1 if func is torch.addmm else 0
-            taken = args[at] if len(args) > at else kwargs.get("input")
+            operand = args[at] if len(args) > at else kwargs.get("input")
             channels = {F.conv1d: -2, F.conv2d: -3}.get(func, -1)
-            self._tracker.take(taken, (channels,))
+            self._tracker.consume(operand, (channels,))
         return func(*args, **kwargs)
 
     def _product(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -165,10 +165,10 @@ class SoftmaxWatcher(TorchFunctionMode):
         found = self._find(left)
         if found is not None:
             self._pending.remove(found)
-            self._follow(found, equation, right, result)
+            self._multiplied(found, equation, right, result)
         elif isinstance(right, nn.Parameter):
             axes = (-1,) if equation is None else summed_axes(equation, left, right)
-            self._tracker.take(left, axes)
+            self._tracker.consume(left, axes)
         return result
 
     def _find(self, operand: Any) -> _Pending | None:
@@ -177,7 +177,7 @@ class SoftmaxWatcher(TorchFunctionMode):
         return next((p for p in reversed(self._pending) if p.weights is operand), None)
 
     def _run(self, module: nn.Module) -> int:
-        """Which of the calls of modules in this block a module's code now runs in."""
+        """The index, in this block, of the module call whose code is running."""
         frame = sys._getframe(1)
         while frame is not None:
             if frame.f_code.co_name == "_call_impl" and frame.f_locals.get("self") is module:
@@ -187,26 +187,28 @@ class SoftmaxWatcher(TorchFunctionMode):
             self._runs.append(frame)
         return self._runs.index(frame)
 
-    def _start(
-        self, module: nn.Module, run: int, product: Product, where: Tensor,
+    def _track(
+        self, module: nn.Module, run: int, product: Product, tensor: Tensor,
         order: tuple[int, ...] | None = None,
     ) -> None:  # fmt: skip
-        """Waits for a product to be handed on."""
-        self._started.append((product, module, run))
-        self._tracker.follow(product, where, order)
+        """Tracks a product until it is used as output."""
+        self._unfinished.append((product, module, run))
+        self._tracker.track(product, tensor, order)
 
-    def _ended(self, product: Product) -> None:
-        self._started = [pair for pair in self._started if pair[0] is not product]
+    def _finish(self, product: Product) -> None:
+        self._unfinished = [entry for entry in self._unfinished if entry[0] is not product]
 
-    def _follow(self, seen: _Pending, equation: str | None, values: Tensor, result: Tensor) -> None:
-        """Weights were multiplied with values."""
-        weights, scores, order = seen.weights, seen.scores, None
+    def _multiplied(
+        self, pending: _Pending, equation: str | None, values: Tensor, result: Tensor
+    ) -> None:
+        """Weights were multiplied with values: tracks the product."""
+        weights, scores, order = pending.weights, pending.scores, None
         if scores is not None:
             scores = scores.reshape(weights.shape) if scores.numel() == weights.numel() else None
         if equation is not None:
             axes = as_matmul(equation, weights, values, result)
-            if axes is None:  # not one matrix a head
-                self._started.append((None, seen.module, seen.run))
+            if axes is None:  # not a batched matrix product
+                self._unfinished.append((None, pending.module, pending.run))
                 return
             weights, values = weights.permute(axes[0]), values.permute(axes[1])
             scores = None if scores is None else scores.permute(axes[0])
@@ -215,31 +217,35 @@ class SoftmaxWatcher(TorchFunctionMode):
         d = values.shape[-1]
         if values.shape[-2] != n_k or result.numel() != lead.numel() * n_q * d:
             return
-        held = [None if t is None else t.detach() for t in (weights, scores)]
+        detached = [None if t is None else t.detach() for t in (weights, scores)]
         values = values.expand(*lead, n_k, d).detach()
 
-        def arrived(groups: Tensor, own: Tensor, spacing: float) -> None:
-            if seen.is_part and spacing:  # and the rest of the output was added to it
+        def on_output(groups: Tensor, own: Tensor, spacing: float) -> None:
+            if pending.is_part and spacing:  # the rest of the output was added to it
                 return
-            self._ended(product)
-            w, s = (None if t is None else by_head(t, groups) for t in held)
+            self._finish(product)
+            w, s = (None if t is None else by_head(t, groups) for t in detached)
             assert w is not None
             layer = WeightsRecord(w, s, None, None, by_head(values, groups))
             own = by_head(own, groups).transpose(1, 2)  # (items, n_q, H, d_v)
-            self._note(seen, layer, own, spacing)
+            self._add_dense(pending, layer, own, spacing)
 
-        product = Product((*lead, n_q, d), arrived)
-        self._start(seen.module, seen.run, product, result, order)
+        product = Product((*lead, n_q, d), on_output)
+        self._track(pending.module, pending.run, product, result, order)
 
-    def _note(self, seen: _Pending, layer: WeightsRecord, own: Tensor, spacing: float) -> None:
-        """A layer that handed on (items, n_q, H, d_v), in numbers that lie ``spacing`` apart."""
+    def _add_dense(
+        self, pending: _Pending, layer: WeightsRecord, own: Tensor, spacing: float
+    ) -> None:
+        """Adds a layer whose output, (items, n_q, H, d_v), has numbers ``spacing`` apart."""
         items, _, n_q, n_k = layer.shape
-        rounding = Rounding.of(own.dtype, explicit=True)
-        rounding = replace(rounding, least=max(rounding.least, spacing))
+        rounding = Rounding.of(own.dtype, eager=True)
+        rounding = replace(rounding, absolute=max(rounding.absolute, spacing))
         check = compare(layer, own, all_rows(layer), rounding)
         windows = 1 if n_q == n_k else max(1, items // self._batch)
         checks = Checks(check, None, rounding)
-        self._recorder.add(seen.module, layer, own, "dense", _DENSE, windows, checks, run=seen.run)
+        self._recorder.add(
+            pending.module, layer, own, "dense", _DENSE, windows, checks, run=pending.run
+        )
 
     def _fused(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = func(*args, **kwargs)
@@ -248,10 +254,12 @@ class SoftmaxWatcher(TorchFunctionMode):
         module = _caller()
         if module is None or _one_query_for_all(given["query"]):
             return output
-        if output.ndim == 3:  # heads and items are one axis: where it is handed on tells them apart
+        if (
+            output.ndim == 3
+        ):  # heads and items share an axis: how the output is used tells them apart
 
-            def arrived(groups: Tensor, _: Tensor, __: float) -> None:
-                self._ended(product)
+            def on_output(groups: Tensor, _: Tensor, __: float) -> None:
+                self._finish(product)
                 mask = given.get("attn_mask")
                 if isinstance(mask, Tensor) and mask.ndim == 3 and len(mask) > 1:
                     mask = by_head(mask, groups)
@@ -259,10 +267,10 @@ class SoftmaxWatcher(TorchFunctionMode):
                     by_head(t.detach(), groups)
                     for t in (*(given[name] for name in names[:3]), output)
                 )
-                self._note_fused(func, {**given, "attn_mask": mask}, module, q, k, v, own)
+                self._add_fused(func, {**given, "attn_mask": mask}, module, q, k, v, own)
 
-            product = Product(tuple(output.shape), arrived)
-            self._start(module, 0, product, output)
+            product = Product(tuple(output.shape), on_output)
+            self._track(module, 0, product, output)
             return output
         windows = output.shape[2] if output.ndim == 5 else 1
         q, k, v, own = (_windows_first(t) for t in (*(given[name] for name in names[:3]), output))
@@ -272,14 +280,14 @@ class SoftmaxWatcher(TorchFunctionMode):
         mask = given.get("attn_mask")
         if isinstance(mask, Tensor) and windows > 1:
             given["attn_mask"] = mask[:, 0]
-        self._note_fused(func, given, module, q, k, v, own, windows)
+        self._add_fused(func, given, module, q, k, v, own, windows)
         return output
 
-    def _note_fused(
+    def _add_fused(
         self, func: Any, given: dict[str, Any], module: nn.Module,
         q: Tensor, k: Tensor, v: Tensor, own: Tensor, windows: int = 1,
     ) -> None:  # fmt: skip
-        """A call of PyTorch's fused attention with (items, H, rows, d)."""
+        """Adds a call of PyTorch's fused attention with (items, H, rows, d)."""
         terms: list[Term | None] = []
         mask = given.get("attn_mask")
         if isinstance(mask, Tensor):
@@ -294,43 +302,43 @@ class SoftmaxWatcher(TorchFunctionMode):
         )
         layer, own = QKVRecord(q, k, v, modifiers), own.transpose(1, 2)  # (B, n_q, H, d_v)
         rounding = Rounding.of(own.dtype)
-        same = compare(layer, own, sampled_rows(q.shape[2]), rounding)
-        if not same.passed:
-            reason = f"recomputing it from Q, K and V differs by {same.error:.1e}"
+        outputs = compare(layer, own, sampled_rows(q.shape[2]), rounding)
+        if not outputs.passed:
+            reason = f"recomputing it from Q, K and V differs by {outputs.error:.1e}"
             self._recorder.add(module, None, None, "refused", reason)
             return
-        proven = None
-        if not given.get("dropout_p"):  # which draws random numbers
-            values = values_like(v)
-            asked = {**given, "query": q, "key": k, "value": values, "attn_mask": mask}
-            whole = [(slice(0, q.shape[2]), func(**asked).transpose(1, 2))]
-            proven = compare_rows(replace(layer, v=values), whole, rounding)
-        checks = Checks(same, proven, rounding)
+        probed = None
+        if not given.get("dropout_p"):  # which uses random numbers
+            values = probe_values(v)
+            arguments = {**given, "query": q, "key": k, "value": values, "attn_mask": mask}
+            all_outputs = [(slice(0, q.shape[2]), func(**arguments).transpose(1, 2))]
+            probed = compare_rows(replace(layer, v=values), all_outputs, rounding)
+        checks = Checks(outputs, probed, rounding)
         self._recorder.add(module, layer, own, "exact", windows=windows, checks=checks)
 
     def _torch_module(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
         module = _caller()
         if module is not None:
-            layer, own, source, reason, checks = read(func, args, kwargs, result[0])
+            layer, own, source, reason, checks = read_multihead(func, args, kwargs, result[0])
             self._recorder.add(module, layer, own, source, reason, checks=checks)
         return result
 
 
-def _alike(a: Any, b: Tensor) -> bool:
-    """Whether nothing was done to a tensor: dropout when it does not drop."""
+def _same_memory(a: Any, b: Tensor) -> bool:
+    """Whether an operation returned its operand: dropout that is off."""
     return isinstance(a, Tensor) and a.data_ptr() == b.data_ptr()
 
 
 def _windows_first(t: Tensor) -> Tensor | None:
-    """(B, H, rows, d), or None if the tensor is no such thing; windows become items."""
+    """(B, H, rows, d), windows as items; None if the tensor has other axes."""
     if t.ndim == 5:  # (B, H, windows, rows, d)
         t = t.transpose(1, 2).flatten(0, 1)
     return t.detach() if t.ndim == 4 else None
 
 
 def _one_query_for_all(query: Tensor) -> bool:
-    """Whether one learned query serves every position: it weighs layers or features, not keys."""
+    """Whether all positions share one learned query: it weighs layers or features, not keys."""
     return query.ndim == 4 and query.shape[1] > 1 and query.stride(1) == 0
 
 
@@ -342,8 +350,8 @@ def _caller() -> nn.Module | None:
             names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
             for name in ("self", "module"):
                 if name in names:
-                    held = frame.f_locals.get(name)
-                    if isinstance(held, nn.Module) and not isinstance(held, _STEPS):
-                        return held
+                    owner = frame.f_locals.get(name)
+                    if isinstance(owner, nn.Module) and not isinstance(owner, _PARTS):
+                        return owner
         frame = frame.f_back  # type: ignore[assignment]
     return None

@@ -1,10 +1,10 @@
-"""Reading attention that no operation shows as a whole: sliding, blocked or hashed layouts.
+"""Reading attention that no single operation computes: sliding, blocked or hashed layouts.
 
-What attention hands on is linear in its values. So a module that runs again with values that are 1
-in one channel at one key, and 0 everywhere else, answers with its weights on that key; d_head keys
-are asked at a time, in as many channels. The layout need not be known. What was read is believed if
-it is a softmax's (no weight below 0, no row above 1) and gives what the module makes of random
-values, and of its own.
+The output of attention is linear in the values. So a module that runs again with values of 1 in one
+channel at one key, and 0 everywhere else, returns its weights on that key; each run covers d_head
+keys, one per channel. The layout need not be known. The weights are accepted if a softmax could
+have made them (none below 0, no row above 1) and if they reproduce the module's outputs for random
+values, and for its own.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from attnviz.trace.call import Call
 from attnviz.trace.compute import WeightsRecord
-from attnviz.trace.fidelity import Checks, Rounding, all_rows, compare
-from attnviz.trace.recorder import Call
+from attnviz.trace.fidelity import Check, Checks, Rounding, all_rows, compare
 
-# Keys up to which a module is asked: it runs once for each d_head of them.
-MOST_KEYS = 1024
+# The most keys of a module that is read: it runs once per d_head of them.
+MAX_KEYS = 1024
 
 _VALUES = ("value", "v_proj", "v", "value_global")
 _OUTPUTS = ("o", "o_proj", "out_proj", "output", "dense")
@@ -33,107 +33,129 @@ _REASON = "its layout is sparse: its weights are what it makes of one-hot values
 
 
 class _Unreadable(Exception):
-    """The module cannot be read in this way; says why, where that is worth saying."""
+    """The module can't be read in this way; the message says why, if that is of interest."""
 
 
 class _ProjectionReached(Exception):
     """The output projection was reached."""
 
 
-def read(call: Call, hidden: Any, cached: bool, again: Callable[[], Any], gave: Any) -> Call:
+def recover(
+    call: Call, hidden: Any, has_cache: bool, run_again: Callable[[], Any], output: Any
+) -> Call:
     """A refused call as a layer, if its module can be read; else the call, perhaps with a reason.
 
     Args:
-        hidden: (B, n, d_model) what entered the block around the module; cached: whether a cache
-            did, which would grow. again: runs the block again. gave: what it gave.
+        hidden: (B, n, d_model) the input of the block around the module. has_cache: whether it was
+            given a cache, which would grow. run_again: runs the block again. output: its output.
     """
-    if not isinstance(hidden, Tensor) or hidden.ndim != 3 or call.module.training or cached:
+    if not isinstance(hidden, Tensor) or hidden.ndim != 3 or call.module.training or has_cache:
         return call
     try:
-        return _Reading(call.module, again, *hidden.shape[:2]).read(call, gave)
-    except _Unreadable as why:
-        return replace(call, reason=f"{call.reason}; {why}") if str(why) else call
+        return _OneHotReader(call.module, run_again, *hidden.shape[:2]).read(call, output)
+    except _Unreadable as error:
+        return replace(call, reason=f"{call.reason}; {error}") if str(error) else call
 
 
-class _Reading:
-    """One module that is run again, with values of ours."""
+class _OneHotReader:
+    """Reads the weights of one module by running it again with one-hot values."""
 
     def __init__(self, module: nn.Module, run: Callable[[], Any], batch: int, n: int) -> None:
         linear = {n: m for n, m in module.named_modules() if isinstance(m, nn.Linear)}
-        inside = [m.weight for n, m in linear.items() if n.rpartition(".")[2] not in _OUTPUTS]
-        self._inside = {id(weight) for weight in inside}
-        self._sources = {id(linear[name].weight) for name in _VALUES if name in linear}
+        inner = [m.weight for n, m in linear.items() if n.rpartition(".")[2] not in _OUTPUTS]
+        self._inner_weights = {id(weight) for weight in inner}
+        self._value_weights = {id(linear[name].weight) for name in _VALUES if name in linear}
         heads = [H for H in (getattr(module, name, None) for name in _HEADS) if isinstance(H, int)]
-        if not self._sources or not heads:
+        if not self._value_weights or not heads:
             raise _Unreadable
         self._H, self._batch, self._n, self._run = heads[0], batch, n, run
 
-    def read(self, call: Call, gave: Any) -> Call:
-        """The call as a layer over the block's n positions."""
+    def read(self, call: Call, output: Any) -> Call:
+        """The call as a layer over the block's n positions.
+
+        Args:
+            output: what the block returned in the recorded pass.
+        """
         n = self._n
-        if n > MOST_KEYS:
-            raise _Unreadable(f"sparse layouts are read up to {MOST_KEYS} keys, and it has {n}")
-        own = self._probe(None)
-        if not _alike(own.gave, gave):
+        if n > MAX_KEYS:
+            raise _Unreadable(f"sparse layouts are read up to {MAX_KEYS} keys, and it has {n}")
+        own = self._run_probe(None)
+        if not _same_output(own.output, output):
             raise _Unreadable("run again, its block gives something else")
-        if not own.values or own.taken is None:
+        if not own.values or own.projected is None:
             raise _Unreadable
         values = [self._by_head(t) for t in own.values]  # (B, H, n or others, d) each
-        # further keys may be the module's own; global tokens have values of another projection
+        # more keys may be the module's own; global tokens have values from another projection
         lengths = [n, *(t.shape[2] for t in values[1:] if t.shape[2] != n)]
-        n_k, d = sum(lengths), values[0].shape[3]
-        if values[0].shape[2] != n or self._by_head(own.taken).shape != values[0].shape:
+        own_output = self._by_head(own.projected)  # (B, H, n, d)
+        if values[0].shape[2] != n or own_output.shape != values[0].shape:
             raise _Unreadable("its positions are not its block's")
-        sums = self._ask(values[0].new_ones(self._H, n_k, d), lengths)  # before many are asked
-        if not (sums.min() >= -1e-3 and sums.max() <= 1 + 1e-2):
+        weights = self._weights(values[0], lengths)
+        random, probed = self._check_random(weights, values[0].shape[3], lengths)
+        rounding = Rounding.of(weights.dtype, eager=True)
+        distinct = [t for i, t in enumerate(values) if i == 0 or t.shape[2] != n]
+        layer = WeightsRecord(weights, v=torch.cat(distinct, dim=2))
+        own_output = own_output.transpose(1, 2)  # (B, n, H, d)
+        outputs = compare(layer, own_output, all_rows(layer), rounding)
+        if not outputs.passed:  # the rows of global tokens weigh values of their own
+            layer, own_output, outputs = replace(layer, v=None), random, probed
+        return replace(
+            call, layer=layer, own=own_output, source="dense", reason=_REASON, windows=1,
+            checks=Checks(outputs, probed, rounding),
+        )  # fmt: skip
+
+    def _weights(self, values: Tensor, lengths: list[int]) -> Tensor:
+        """(B, H, n, n_k): the weights, from the outputs for one-hot values.
+
+        Args:
+            values: (B, H, n, d) the module's own.
+        """
+        n_k, d = sum(lengths), values.shape[3]
+        row_sums = self._outputs(values.new_ones(self._H, n_k, d), lengths)  # fails early
+        if not (row_sums.min() >= -1e-3 and row_sums.max() <= 1 + 1e-2):
             raise _Unreadable("what it makes of values of 1 is no softmax's sum")
-        weights = values[0].new_empty(self._batch, self._H, n, n_k)
+        weights = values.new_empty(self._batch, self._H, self._n, n_k)
         for first in range(0, n_k, d):
             keys = torch.arange(first, min(first + d, n_k), device=weights.device)
             one_hot = weights.new_zeros(n_k, d)
             one_hot[keys, keys - first] = 1.0
-            answer = self._ask(one_hot.expand(self._H, -1, -1), lengths)
-            weights[..., keys] = answer[..., : len(keys)]
+            outputs = self._outputs(one_hot.expand(self._H, -1, -1), lengths)
+            weights[..., keys] = outputs[..., : len(keys)]
         if not (weights.min() >= -1e-6 and weights.sum(-1).max() <= 1 + 1e-3):
             raise _Unreadable("what it makes of one-hot values is no softmax's weights")
-        if not weights.any():  # some need a kernel that is not there, and give nothing
+        if not weights.any():  # some need a kernel that is missing, and return nothing
             raise _Unreadable("it makes nothing of its values")
-        generator = torch.Generator().manual_seed(n_k)
-        random = torch.randn(self._H, n_k, d, generator=generator).to(weights)
-        proof = WeightsRecord(weights, v=random.expand(self._batch, -1, -1, -1))
-        rounding = Rounding.of(weights.dtype, explicit=True)
-        answer = self._ask(random, lengths).transpose(1, 2)  # (B, n, H, d)
-        proven = compare(proof, answer, all_rows(proof), rounding)
-        if not proven.passed:
-            raise _Unreadable(f"it differs from its one-hot answers by {proven.error:.1e}")
-        told = [t for i, t in enumerate(values) if i == 0 or t.shape[2] != n]
-        layer = WeightsRecord(weights, v=torch.cat(told, dim=2))
-        mine = self._by_head(own.taken).transpose(1, 2)
-        same = compare(layer, mine, all_rows(layer), rounding)
-        if not same.passed:  # rows of global tokens weigh values of their own
-            layer, mine, same = replace(layer, v=None), answer, proven
-        checks = Checks(same, proven, rounding)
-        return replace(
-            call, layer=layer, own=mine, source="dense", reason=_REASON, windows=1, checks=checks
-        )
+        return weights
 
-    def _ask(self, values: Tensor, lengths: list[int]) -> Tensor:
-        """(B, H, n, d): what the module makes of values (H, n_k, d), the same for every item."""
+    def _check_random(self, weights: Tensor, d: int, lengths: list[int]) -> tuple[Tensor, Check]:
+        """(B, n, H, d) the outputs for random values, compared with those of the weights."""
+        n_k = weights.shape[3]
+        generator = torch.Generator().manual_seed(n_k)
+        values = torch.randn(self._H, n_k, d, generator=generator).to(weights)
+        layer = WeightsRecord(weights, v=values.expand(self._batch, -1, -1, -1))
+        outputs = self._outputs(values, lengths).transpose(1, 2)  # (B, n, H, d)
+        check = compare(layer, outputs, all_rows(layer), Rounding.of(weights.dtype, eager=True))
+        if not check.passed:
+            raise _Unreadable(f"it differs from its one-hot answers by {check.error:.1e}")
+        return outputs, check
+
+    def _outputs(self, values: Tensor, lengths: list[int]) -> Tensor:
+        """(B, H, n, d): the module's outputs for values (H, n_k, d), the same for every item."""
         parts = dict(zip(lengths, values.split(lengths, dim=1), strict=True))
 
-        def fill(t: Tensor) -> Tensor:  # (B, n, H d) or (n, B, H d)
+        def substitute(t: Tensor) -> Tensor:  # (B, n, H d) or (n, B, H d)
             n = self._by_head(t).shape[2]
             merged = parts[n].transpose(0, 1).flatten(1)  # (n, H d)
             return merged.unsqueeze(self._batch_axis(t)).expand_as(t).to(t.dtype).contiguous()
 
-        taken = self._probe(fill).taken
-        assert taken is not None
-        return self._by_head(taken)
+        projected = self._run_probe(substitute).projected
+        assert projected is not None
+        return self._by_head(projected)
 
-    def _probe(self, fill: Callable[[Tensor], Tensor] | None) -> _Probe:
-        probe = _Probe(self._sources, self._inside, self._n, fill)
+    def _run_probe(self, substitute: Callable[[Tensor], Tensor] | None) -> _ValueProbe:
+        probe = _ValueProbe(self._value_weights, self._inner_weights, self._n, substitute)
         with probe, suppress(_ProjectionReached):
-            probe.gave = self._run()
+            probe.output = self._run()
         return probe
 
     def _batch_axis(self, t: Tensor) -> int:
@@ -147,44 +169,54 @@ class _Reading:
         return t.unflatten(-1, (self._H, -1)).transpose(1, 2)
 
 
-class _Probe(TorchFunctionMode):
-    """Puts values in place of a module's own, and sees what its output projection is given."""
+class _ValueProbe(TorchFunctionMode):
+    """Replaces a module's values, and captures the input of its output projection.
+
+    Args:
+        value_weights, inner_weights: ids of the weights of its value projections, and of all
+            projections before its output projection. n: its positions.
+        substitute: from a value projection's output to what replaces it; None to only watch.
+
+    Attributes:
+        values: outputs of the value projections. projected: the input of the output projection.
+        output: what the block returned, if it ran to its end.
+    """
 
     def __init__(
         self,
-        sources: set[int],
-        inside: set[int],
+        value_weights: set[int],
+        inner_weights: set[int],
         n: int,
-        fill: Callable[[Tensor], Tensor] | None,
+        substitute: Callable[[Tensor], Tensor] | None,
     ) -> None:
         super().__init__()
+        self._value_weights = value_weights
+        self._inner_weights = inner_weights
         self._n = n
-        self._sources = sources
-        self._inside = inside
-        self._fill = fill
+        self._substitute = substitute
         self.values: list[Tensor] = []
-        self.taken: Tensor | None = None
-        self.gave: Any = None
+        self.projected: Tensor | None = None
+        self.output: Any = None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func is not F.linear or self.taken is not None:
+        if func is not F.linear or self.projected is not None:
             return result
         weight = id(args[1])
-        if weight in self._sources:
+        if weight in self._value_weights:
             self.values.append(result.clone())
-            return result if self._fill is None else self._fill(result)
-        if self.values and weight not in self._inside and self._n in args[0].shape[:2]:
-            self.taken = args[0].clone()
-            if self._fill is not None:
+            return result if self._substitute is None else self._substitute(result)
+        if self.values and weight not in self._inner_weights and self._n in args[0].shape[:2]:
+            self.projected = args[0].clone()
+            if self._substitute is not None:
                 raise _ProjectionReached
         return result
 
 
-def _alike(a: Any, b: Any) -> bool:
-    """Whether a block gave the same twice, but for rounding."""
+def _same_output(a: Any, b: Any) -> bool:
+    """Whether two outputs of a block are the same, up to rounding."""
     a, b = (x[0] if isinstance(x, tuple) else getattr(x, "hidden_states", x) for x in (a, b))
     if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.shape != b.shape:
         return False

@@ -1,8 +1,10 @@
-"""The terms a layer adds to its scores: masks and biases.
+"""Terms: the masks and biases that a layer adds to its scores.
 
 Whether a cell is masked is a property of the term. Models mask with -inf, the lowest number of
 their format, -1e9, -1e4 or -100, and some add a bias to the same tensor (ALiBi), so the score of a
 cell alone does not tell.
+
+A new kind of term is one subclass of `Term` here.
 """
 
 from __future__ import annotations
@@ -13,64 +15,64 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-# No score makes up for this: exp gives an exact 0 for such a key beside any visible one.
+# A fill at or below this is a hard mask: exp gives an exact 0 beside any visible key.
 HARD_MASK = -1e30
 
 
 class Term:
-    """Something added to the scores: it answers for what it masks, holds and is made of.
+    """Something added to the scores. It knows what it masks, its size and its parts.
 
-    Subclasses are frozen dataclasses of tensors and numbers, ``form`` their name in files.
+    Subclasses are frozen dataclasses of tensors and numbers; ``form`` is their name in files.
     """
 
     form: ClassVar[str]
     forms: ClassVar[dict[str, type[Term]]] = {}
 
     def __init_subclass__(cls, form: str = "") -> None:
-        if form:  # a kind of terms has none
+        if form:  # abstract terms have none
             cls.form = form
             Term.forms[form] = cls
 
     def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
-        """Adds to a tile of scores, (h, r, c), in place."""
+        """Adds itself to a tile of scores, (h, r, c), in place."""
         raise NotImplementedError
 
     def masks(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
-        """(h or 1, r or 1, c), True where a key is masked; None if it masks nothing at all."""
+        """(h or 1, r or 1, c), True where a key is masked; None if the term masks nothing."""
         return None
 
-    def ranges(self, item: int) -> tuple[Tensor, Tensor] | None:
-        """(n_q,) each: row i sees keys ``lo[i] <= j < hi[i]``; None if it masks in another way."""
+    def visible_ranges(self, item: int) -> tuple[Tensor, Tensor] | None:
+        """(n_q,) each: row i sees keys ``lo[i] <= j < hi[i]``; None if it isn't one range a row."""
         return None
 
     @property
-    def masking(self) -> bool:
+    def is_mask(self) -> bool:
         """Whether it masks anything."""
         return False
 
     @property
-    def lowest(self) -> float:
-        """The smallest penalty of a masked key: -inf leaves nothing to attend to in a row."""
+    def weakest_fill(self) -> float:
+        """The largest number that stands at a masked cell; -inf rules a key out completely."""
         return -torch.inf
 
     def parts(self) -> dict[str, Any]:
-        """What it is made of, by name: ``Term.forms[term.form](**term.parts())`` is its like."""
+        """Tensors and numbers by name; ``Term.forms[term.form](**term.parts())`` is a copy."""
         return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the tensors held."""
+        """Bytes of its tensors."""
         return sum(t.nbytes for t in self.parts().values() if isinstance(t, Tensor))
 
 
 @dataclass(frozen=True)
 class IntervalMask(Term, form="interval"):
-    """Row i of item b may look at keys ``lo[b, i] <= j < hi[b, i]``; the rest gets ``fill``.
+    """Row i of item b sees keys ``lo[b, i] <= j < hi[b, i]``; all others get ``fill``.
 
     Attributes:
         lo, hi: (B or 1, n_q) int64.
-        fill: what is added to the scores of masked cells: -inf, or a large negative number where
-            the model does that (then a row with no key left attends evenly, as the model's does).
+        fill: what is added to masked scores: -inf, or a large negative number where the model does
+            that (then a row without a visible key attends uniformly, as it does in the model).
     """
 
     lo: Tensor
@@ -78,13 +80,13 @@ class IntervalMask(Term, form="interval"):
     fill: float
 
     def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
-        """Adds to a tile of scores, (h, r, c), in place."""
-        lo, hi = (t[rows] for t in self.ranges(item))
-        # only columns that some row may not see need a look
-        seen_from = min(max(int(lo.max()), cols.start), cols.stop)
-        seen_to = max(min(int(hi.min()), cols.stop), cols.start)
-        parts = [(cols.start, seen_from), (seen_to, cols.stop)]
-        if seen_from >= seen_to:
+        """Adds itself to a tile of scores, (h, r, c), in place."""
+        lo, hi = (t[rows] for t in self.visible_ranges(item))
+        # only columns that some row can't see need work
+        visible_from = min(max(int(lo.max()), cols.start), cols.stop)
+        visible_to = max(min(int(hi.min()), cols.stop), cols.start)
+        parts = [(cols.start, visible_from), (visible_to, cols.stop)]
+        if visible_from >= visible_to:
             parts = [(cols.start, cols.stop)]
         for start, stop in parts:
             if start < stop:
@@ -99,27 +101,27 @@ class IntervalMask(Term, form="interval"):
 
     def masks(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
         """(1, r, c), True where a key is masked."""
-        lo, hi = self.ranges(item)
+        lo, hi = self.visible_ranges(item)
         return _outside(lo[rows], hi[rows], cols.start, cols.stop)[None]
 
-    def ranges(self, item: int) -> tuple[Tensor, Tensor]:
+    def visible_ranges(self, item: int) -> tuple[Tensor, Tensor]:
         """(n_q,) each: row i sees keys ``lo[i] <= j < hi[i]``."""
         b = min(item, len(self.lo) - 1)
         return self.lo[b], self.hi[b]
 
     @property
-    def masking(self) -> bool:
-        """It does."""
+    def is_mask(self) -> bool:
+        """Always."""
         return True
 
     @property
-    def lowest(self) -> float:
+    def weakest_fill(self) -> float:
         """The fill."""
         return self.fill
 
 
 class ElementwiseTerm(Term):
-    """A term of one number a cell, of which those at or below ``masked_from`` mask.
+    """A term with a number for each cell; numbers at or below ``masked_from`` are masked.
 
     Attributes:
         masked_from: None if no cell is masked.
@@ -128,33 +130,33 @@ class ElementwiseTerm(Term):
     masked_from: float | None
 
     def tile(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
-        """(h or 1, r or 1, c) numbers of a tile."""
+        """(h or 1, r or 1, c): the numbers of a tile."""
         raise NotImplementedError
 
     def add_to(self, scores: Tensor, item: int, heads: slice, rows: slice, cols: slice) -> None:
-        """Adds to a tile of scores, (h, r, c), in place."""
+        """Adds itself to a tile of scores, (h, r, c), in place."""
         scores += self.tile(item, heads, rows, cols)
 
     def masks(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
-        """(h or 1, r or 1, c), True where a key is masked; None if it masks nothing at all."""
+        """(h or 1, r or 1, c), True where a key is masked; None if the term masks nothing."""
         if self.masked_from is None:
             return None
         return self.tile(item, heads, rows, cols) <= self.masked_from
 
     @property
-    def masking(self) -> bool:
+    def is_mask(self) -> bool:
         """Whether it masks anything."""
         return self.masked_from is not None
 
     @property
-    def lowest(self) -> float:
-        """A masked cell has this or less."""
+    def weakest_fill(self) -> float:
+        """The number from which cells count as masked."""
         return -torch.inf if self.masked_from is None else self.masked_from
 
 
 @dataclass(frozen=True)
 class DenseTerm(ElementwiseTerm, form="dense"):
-    """A term kept as the tensor it is: (B or 1, H or 1, n_q or 1, n_k), added to the scores.
+    """A term kept as a whole tensor: (B or 1, H or 1, n_q or 1, n_k), added to the scores.
 
     Attributes:
         masked_from: cells at or below it are masked; None if there are none.
@@ -164,7 +166,7 @@ class DenseTerm(ElementwiseTerm, form="dense"):
     masked_from: float | None = None
 
     def tile(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
-        """(h or 1, r or 1, c) numbers of a tile."""
+        """(h or 1, r or 1, c): the numbers of a tile."""
         t = self.values[min(item, self.values.shape[0] - 1)]
         t = t if t.shape[0] == 1 else t[heads]
         t = t if t.shape[1] == 1 else t[:, rows]
@@ -177,8 +179,8 @@ class RelativeBias(ElementwiseTerm, form="relative"):
 
     Attributes:
         by_distance: (B or 1, H or 1, n_q + n_k - 1).
-        n_q: rows, which fixes where distance 0 lies.
-        masked_from: distances whose number is at or below it are masked; None if there are none.
+        n_q: number of rows; distance 0 is at index n_q - 1.
+        masked_from: distances at or below it are masked; None if there are none.
     """
 
     by_distance: Tensor
@@ -186,7 +188,7 @@ class RelativeBias(ElementwiseTerm, form="relative"):
     masked_from: float | None = None
 
     def tile(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
-        """(h or 1, r, c) numbers of a tile."""
+        """(h or 1, r, c): the numbers of a tile."""
         f = self.by_distance[min(item, self.by_distance.shape[0] - 1)]
         f = f if f.shape[0] == 1 else f[heads]
         i = torch.arange(rows.start, rows.stop, device=f.device)
@@ -195,12 +197,12 @@ class RelativeBias(ElementwiseTerm, form="relative"):
 
 
 def causal(n_q: int, offset: int = 0, device: torch.device | str = "cpu") -> IntervalMask:
-    """Row i looks at keys 0 .. i + offset."""
+    """Row i sees keys 0 .. i + offset."""
     hi = torch.arange(1, n_q + 1, device=device)[None] + offset
     return IntervalMask(torch.zeros_like(hi), hi, -torch.inf)
 
 
 def _outside(lo: Tensor, hi: Tensor, start: int, stop: int) -> Tensor:
-    """(r, stop - start), True where a key lies outside of its row's range."""
+    """(r, stop - start), True where a key lies outside its row's range."""
     j = torch.arange(start, stop, device=lo.device)
     return (j < lo[:, None]) | (j >= hi[:, None])

@@ -1,4 +1,4 @@
-"""What one forward pass did."""
+"""A trace: what one forward pass did."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token
 from attnviz.trace.attention_map import AttentionMap
 from attnviz.trace.axis_labels import Axis, AxisLabels, BatchTokens
-from attnviz.trace.call_interpreter import Source, compare_probe
+from attnviz.trace.call import Call, Source
+from attnviz.trace.call_interpreter import compare_probe
 from attnviz.trace.compute import LayerRecord
 from attnviz.trace.fidelity import Checks, Fidelity, all_rows, compare, receipt
 from attnviz.trace.prediction import Prediction, PredictionHead
 from attnviz.trace.probe import ProbeResult
-from attnviz.trace.recorder import Call
-from attnviz.trace.recording import Replay
-from attnviz.trace.structure import Kind, Tower
+from attnviz.trace.replay import Replay
+from attnviz.trace.residual_stream import Tower
+from attnviz.trace.structure import Kind
 
 Rows = Literal["recorded", "all"]
 
@@ -29,9 +30,9 @@ class AttentionLayer:
     """One attention layer of a trace.
 
     Attributes:
-        index: its place in ``trace.layers``, which is the order in which the layers ran.
-        kind: "encoder", "decoder" or "cross". name: its module inside the model.
-        n_items: items in the batch, or windows of an image where the layer works on those.
+        index: its index in ``trace.layers``, in the order in which the layers ran.
+        kind: "encoder", "decoder" or "cross". name: the path of its module in the model.
+        n_items: items in the batch, or windows of an image if the layer works on those.
         rows, cols: what its queries and its keys are, see `attnviz.trace.axis_labels.Axis`.
         source: "exact" (recomputed from Q, K, V), "dense" (the module's own weights) or
             "refused"; reason: why it is not exact.
@@ -52,23 +53,23 @@ class AttentionLayer:
 
 
 class Trace:
-    """What one forward pass did, with attention kept as what it is made of.
+    """What one forward pass did, with attention kept as Q, K, V and score modifiers.
 
         trace = model.trace("The cat sat")
         trace.attention(layer=3, head=5).weights()   # (n_q, n_k)
         trace.fidelity(3).error                      # max |recomputed - the layer's own output|
 
-    Read-only: several people may look at one trace at once.
+    Read-only: several threads may use one trace at once.
 
     Attributes:
-        tokens: the input's tokens, of a batch the first item's; for an encoder-decoder those of
-            the source, for an image alone its patches.
+        tokens: the input's tokens (the first item's of a batch): for an encoder-decoder those of
+            the source, for an image without text its patches.
         target_tokens: the decoder's tokens of an encoder-decoder, else empty.
         towers: the stacks of blocks, each with a residual stream of its own.
         layers: one `AttentionLayer` each, in the order in which they ran.
-        logits: (n, vocabulary) of the first item, (1, vocabulary) where only the last position
-            was kept, (classes,) of a classifier, None where the model has no such head.
-        task: what they predict, see `attnviz.trace.prediction.Task`.
+        logits: (n, vocabulary) of the first item; (1, vocabulary) if only the last position was
+            kept; (classes,) of a classifier; None if the model has no such head.
+        task: what the logits predict, see `attnviz.trace.prediction.Task`.
     """
 
     def __init__(
@@ -86,8 +87,8 @@ class Trace:
         head: PredictionHead | None = None,
         replay: Replay | None = None,
     ) -> None:
-        # not the calls: they hold the model's modules
-        self._held = tuple(call.layer for call in calls)
+        # not the calls themselves: they refer to the model's modules
+        self._records = tuple(call.layer for call in calls)
         self._own = tuple(call.own for call in calls)
         self._checks = tuple(call.checks for call in calls)
         self._labels = labels or AxisLabels(
@@ -101,10 +102,8 @@ class Trace:
         self.towers = tuple(towers)
         self.logits = logits
         self.task = self._head.task
-        described = enumerate(zip(calls, names, kinds, axes, strict=True))
-        self.layers = tuple(
-            _describe(i, call, name, kind, axis) for i, (call, name, kind, axis) in described
-        )
+        described = zip(calls, names, kinds, axes, strict=True)
+        self.layers = tuple(_describe(i, *layer) for i, layer in enumerate(described))
 
     def attention(
         self, layer: int, head: int, *, kind: Kind | None = None, item: int = 0
@@ -119,23 +118,23 @@ class Trace:
             AttnVizError: no such layer or head, or a layer that was refused.
         """
         found = self._layer(layer, kind)
-        held = self.layer_record(found.index, item)
+        record = self.layer_record(found.index, item)
         if not 0 <= head < found.n_heads:
             raise AttnVizError(
                 f"Layer {found.index} has no head {head}.",
                 f"Its heads are 0 to {found.n_heads - 1}.",
             )
-        return AttentionMap(held, head, item)
+        return AttentionMap(record, head, item)
 
     def layer_record(self, layer: int, item: int = 0) -> LayerRecord:
-        """A whole layer as it was kept, for what looks at many heads at once.
+        """The record of a whole layer, for code that works on many heads at once.
 
         Raises:
             AttnVizError: no such layer or item, or a layer that was refused.
         """
         found = self._layer(layer, None)
-        held = self._held[layer]
-        if held is None:
+        record = self._records[layer]
+        if record is None:
             raise AttnVizError(
                 f"Layer {layer} ({found.name}) cannot be shown: {found.reason}.",
                 "Look at another layer.",
@@ -144,7 +143,7 @@ class Trace:
             raise AttnVizError(
                 f"Layer {layer} has no item {item}.", f"It has {found.n_items}, from 0."
             )
-        return held
+        return record
 
     @overload
     def fidelity(
@@ -160,70 +159,72 @@ class Trace:
         rows: Rows = "all",
         should_continue: Callable[[], bool] = lambda: True,
     ) -> Fidelity | tuple[Fidelity, ...]:
-        """The receipt: outputs and weights of a layer, or of each, compared with its own.
+        """The receipt: outputs and weights of a layer, or of each layer, compared with its own.
 
         Args:
-            rows: "recorded" are those that were compared while the model ran: all of a short input,
-                some of a long one (`Fidelity.rows` says how many). "all" compares the rest too:
-                the model runs once more and its layers are compared as they run, in no memory to
-                speak of. It is also run where its weights have changed since, and then the receipt
-                fails. Where it is not in memory any more, the receipt is of the rows recorded.
+            rows: "recorded" rows were compared while the model ran: all of a short input, some of a
+                long one (`Fidelity.rows` says how many). "all" compares the rest too: the model
+                runs once more, and each layer is compared as it runs, which takes little memory.
+                It also runs if its weights have changed since, and then the receipt fails. If it is
+                no longer in memory, the receipt covers the recorded rows.
             should_continue: called between layers; returning False ends the second pass, and the
                 receipts cover what was compared until then.
 
-        A layer that was refused fails, and so does one that nothing could be compared of.
+        A refused layer fails, and so does a layer of which nothing could be compared.
         """
-        asked = range(len(self.layers)) if layer is None else (self._layer(layer, None).index,)
+        indices = range(len(self.layers)) if layer is None else (self._layer(layer, None).index,)
         if rows == "all":
-            self._check_all([i for i in asked if i not in self._receipts], should_continue)
-        found = tuple(self._receipts.get(i) or self._receipt(i, self._checks[i]) for i in asked)
+            self._check_all([i for i in indices if i not in self._receipts], should_continue)
+        found = tuple(self._receipts.get(i) or self._receipt(i, self._checks[i]) for i in indices)
         return found if layer is None else found[0]
 
     def _receipt(self, i: int, checks: Checks) -> Fidelity:
-        return receipt(i, self.layers[i].source, self._held[i], checks)
+        return receipt(i, self.layers[i].source, self._records[i], checks)
 
     def _check_all(self, layers: Collection[int], should_continue: Callable[[], bool]) -> None:
-        """Receipts of all rows of these layers, as far as they can be had."""
-        again = self._replay is not None and self._replay.possible
-        changed = again and self._replay is not None and self._replay.changed
-        open_ = set()
+        """Receipts of all rows of these layers, as far as possible."""
+        replay = self._replay if self._replay is not None and self._replay.possible else None
+        changed = replay is not None and replay.changed
+        remaining = set()
         for i in layers:
-            so_far = self._receipt(i, self._checks[i])
-            if self._held[i] is not None and (so_far.rows < so_far.total_rows or changed):
-                open_.add(i)
+            recorded = self._receipt(i, self._checks[i])
+            incomplete = recorded.rows < recorded.total_rows
+            if self._records[i] is not None and (incomplete or changed):
+                remaining.add(i)
             else:
-                self._receipts[i] = so_far
-        if open_ and again and self._replay is not None:
+                self._receipts[i] = recorded
+        if remaining and replay is not None:
             try:
-                self._replay.run(_Comparison(self, open_, should_continue))
+                replay.run(_ReplayComparison(self, remaining, should_continue))
             except _Canceled:
                 return
-        for i in open_ - self._receipts.keys():  # its own output, where that was kept
-            own, held, checks = self._own[i], self._held[i], self._checks[i]
-            if own is not None and held is not None and checks.rounding is not None:
-                output = compare(held, own, all_rows(held), checks.rounding)
+        for i in remaining - self._receipts.keys():  # with the layer's own output, if it was kept
+            own, record, checks = self._own[i], self._records[i], self._checks[i]
+            if own is not None and record is not None and checks.rounding is not None:
+                output = compare(record, own, all_rows(record), checks.rounding)
                 self._receipts[i] = self._receipt(i, replace(checks, output=output))
 
     def residual(
         self, i: int, *, kind: Kind | None = None, item: int = 0, tower: str | None = None
     ) -> Tensor:
-        """(n, d_model): the stream that enters block i; 0 is the embedding, -1 what the last left.
+        """(n, d_model): the input of block i; 0 is the embedding, -1 the last block's output.
 
         Args:
             kind: "encoder" or "decoder"; by default the decoder, where there is one.
             tower: one of ``towers`` by name; by default the first encoder, or the last decoder.
 
         Raises:
-            AttnVizError: no such point, item or tower, or a stream that was not kept, with why.
+            AttnVizError: no such point, item or tower, or a stream that was not kept.
         """
         found = self._tower(kind, tower)
         if found is None or not found.points:
-            why = found.reason if found is not None else ""
+            if found is not None and found.reason:
+                raise AttnVizError(
+                    f"This model's residual stream cannot be shown: {found.reason}.", ""
+                )
             raise AttnVizError(
-                f"This model's residual stream cannot be shown: {why}."
-                if why
-                else "This trace holds no residual stream.",
-                "" if why else 'Trace with keep=("qkv", "residual"); some architectures have none.',
+                "This trace holds no residual stream.",
+                'Trace with keep=("qkv", "residual"); some architectures have none.',
             )
         points = found.points
         if not -len(points) <= i < len(points):
@@ -237,45 +238,45 @@ class Trace:
         return points[i][item]
 
     def n_residuals(self, kind: Kind | None = None, *, tower: str | None = None) -> int:
-        """How many points of the residual stream were kept: blocks + 1, or 0."""
+        """How many points of the residual stream were kept: number of blocks + 1, or 0."""
         found = self._tower(kind, tower)
         return 0 if found is None else len(found.points)
 
     def tower_of(self, layer: int) -> Tower | None:
-        """The innermost tower that a layer is in, if it is in any."""
+        """The innermost tower that contains a layer; None if none does."""
         name = self._layer(layer, None).name
-        around = [t for t in self.towers if name.startswith(f"{t.name}.")]
-        return max(around, key=lambda t: len(t.name), default=None)
+        containing = [t for t in self.towers if name.startswith(f"{t.name}.")]
+        return max(containing, key=lambda t: len(t.name), default=None)
 
     def row_tokens(self, layer: int, item: int = 0) -> tuple[Token, ...]:
-        """The tokens of a layer's queries, in one item of the batch; numbers if they are none."""
+        """The tokens of a layer's queries, in one item of the batch; numbers if they have none."""
         found = self._layer(layer, None)
         return self._labels.of(found.rows, found.n_q, item)
 
     def col_tokens(self, layer: int, item: int = 0) -> tuple[Token, ...]:
-        """The tokens of a layer's keys, in one item of the batch; numbers if they are none."""
+        """The tokens of a layer's keys, in one item of the batch; numbers if they have none."""
         found = self._layer(layer, None)
         return self._labels.of(found.cols, found.n_k, item)
 
     def predictions(self, position: int | None = None, k: int = 10) -> tuple[Prediction, ...]:
-        """The k likeliest tokens at a position (or classes of a classifier), of the first item.
+        """The k most probable tokens at a position (or classes of a classifier), of the first item.
 
         Args:
-            position: of what is read by the decoder of an encoder-decoder, else of the input; the
-                prediction is of the token after it, or of the one at it if ``task`` is "fill". By
-                default the last, or the mask token of a masked-language model.
+            position: in the decoder input of an encoder-decoder, else in the input. The prediction
+                is of the token after it, or of the token at it if ``task`` is "fill". By default
+                the last, or the mask token of a masked language model.
 
         Raises:
             AttnVizError: the model predicts nothing, or that position was not kept.
         """
-        read = self.target_tokens if self._labels.decodes else self.tokens
-        return self._head.predict(self.logits, read, position, k)
+        tokens = self.target_tokens if self._labels.has_target else self.tokens
+        return self._head.predict(self.logits, tokens, position, k)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the tensors held."""
+        """Bytes of its tensors."""
         total = 0 if self.logits is None else self.logits.nbytes
-        total += sum(held.nbytes for held in self._held if held is not None)
+        total += sum(record.nbytes for record in self._records if record is not None)
         total += sum(own.nbytes for own in self._own if own is not None)
         return total + sum(t.nbytes for tower in self.towers for t in tower.points)
 
@@ -296,40 +297,44 @@ class Trace:
             return found
         if kind is None:
             kind = "decoder" if any(t.kind == "decoder" for t in self.towers) else "encoder"
-        # a byte model's decoder comes behind others; an image's encoder before its resampler
+        # a byte model's decoder comes after other decoders; an image encoder before its resampler
         among = [t for t in self.towers if t.kind == kind]
         return None if not among else among[-1 if kind == "decoder" else 0]
 
 
 class _Canceled(Exception):
-    """Nobody waits for the receipts any more."""
+    """The receipts are not needed any more."""
 
 
-class _Comparison:
-    """A second pass, compared with what a trace holds of the first.
+class _ReplayComparison:
+    """Compares the layers of a second pass with the records of a trace.
 
     Args:
-        open_: the layers to compare; those that were are taken out of it.
+        remaining: the layers to compare; a layer that was compared is removed.
     """
 
-    def __init__(self, trace: Trace, open_: set[int], should_continue: Callable[[], bool]) -> None:
+    def __init__(
+        self, trace: Trace, remaining: set[int], should_continue: Callable[[], bool]
+    ) -> None:
         self._trace = trace
-        self._open = open_
+        self._remaining = set(remaining)
         self._should_continue = should_continue
 
     def wants(self, index: int) -> bool:
-        if not self._open or not self._should_continue():
+        """Whether a layer is still to be compared."""
+        if not self._remaining or not self._should_continue():
             raise _Canceled
-        return index in self._open
+        return index in self._remaining
 
-    def see(self, index: int, own: Tensor, asked: ProbeResult | None) -> None:
+    def observe(self, index: int, own: Tensor, probe: ProbeResult | None) -> None:
+        """Compares one layer."""
         trace = self._trace
-        held, rounding = trace._held[index], trace._checks[index].rounding
-        self._open.discard(index)
-        if held is None or rounding is None:
+        record, rounding = trace._records[index], trace._checks[index].rounding
+        self._remaining.discard(index)
+        if record is None or rounding is None:
             return
-        output = compare(held, own, all_rows(held), rounding)
-        weights = compare_probe(held, asked, rounding) or trace._checks[index].weights
+        output = compare(record, own, all_rows(record), rounding)
+        weights = compare_probe(record, probe, rounding) or trace._checks[index].weights
         checks = Checks(output, weights, rounding)
         trace._receipts[index] = trace._receipt(index, checks)
 

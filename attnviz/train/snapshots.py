@@ -26,16 +26,14 @@ from attnviz.errors import AttnVizError
 from attnviz.models import limits
 from attnviz.models.tokens import Token
 from attnviz.trace import Prediction, Trace
-from attnviz.trace.compute import LayerRecord, QKVRecord, WeightsRecord
-from attnviz.trace.modifiers import ScoreModifiers
-from attnviz.trace.recorder import Call
-from attnviz.trace.terms import Term
+from attnviz.trace.call import Call
+from attnviz.trace.record_parts import record_from_parts, record_to_parts
 
 N_PREDICTIONS = 8
 FORMAT = "1"
 
-# The dtypes in which a mask may be added, by the names in the header.
-_MASK_DTYPES = {None: None} | {str(t): t for t in (torch.float16, torch.bfloat16)}
+# Parts of a record that are words; all other strings name a tensor, or minus infinity.
+_PLAIN = ("form", "masked_in")
 
 
 @dataclass(frozen=True)
@@ -68,9 +66,7 @@ def write(path: Path, step: int, trace: Trace) -> None:
     tensors: dict[str, Tensor] = {}
     names: dict[tuple[Any, ...], str] = {}
 
-    def save(name: str, tensor: Tensor | None) -> str | None:
-        if tensor is None:
-            return None
+    def save(name: str, tensor: Tensor) -> str:
         tensor = tensor.detach()[:1] if tensor.ndim == 4 else tensor.detach()
         key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         if key not in names:
@@ -80,8 +76,10 @@ def write(path: Path, step: int, trace: Trace) -> None:
 
     layers = []
     for layer in trace.layers:
-        record = None if layer.source == "refused" else trace.layer_record(layer.index)
-        layers.append({**asdict(layer), "kept": _pack(record, f"{layer.index}", save)})
+        kept = None
+        if layer.source != "refused":
+            kept = _pack(record_to_parts(trace.layer_record(layer.index)), f"{layer.index}", save)
+        layers.append({**asdict(layer), "kept": kept})
     header = {
         "step": step,
         "layers": layers,
@@ -138,76 +136,31 @@ def _predictions(trace: Trace) -> tuple[Prediction, ...]:
         return ()
 
 
-def _pack(
-    layer: LayerRecord | None, prefix: str, save: Callable[[str, Tensor | None], str | None]
-) -> dict[str, Any] | None:
-    """What the header says of a layer: names of its saved tensors, and its plain values."""
-    if layer is None:
-        return None
-    if isinstance(layer, WeightsRecord):
-        parts = {"values": layer.values, "made_of": layer.raw_scores}
-        parts |= {"q": layer.q, "k": layer.k, "v": layer.v}
-        return {"form": "pattern"} | {
-            name: save(f"{prefix}.{name}", t) for name, t in parts.items()
-        }
-    if not isinstance(layer, QKVRecord):
-        raise AttnVizError("An edited trace is not kept as a snapshot.", "Trace without edits.")
-    modifiers = layer.modifiers
-    return {
-        "form": "products",
-        **{part: save(f"{prefix}.{part}", getattr(layer, part)) for part in ("q", "k", "v")},
-        "scaling": modifiers.scaling,
-        "softcap": modifiers.softcap,
-        "sinks": save(f"{prefix}.sinks", modifiers.sinks),
-        "sink_gates_output": modifiers.sink_gates_output,
-        "masked_in": None if modifiers.mask_dtype is None else str(modifiers.mask_dtype),
-        "terms": [_pack_term(t, f"{prefix}.term{i}", save) for i, t in enumerate(modifiers.terms)],
-    }
-
-
-def _pack_term(
-    term: Term, prefix: str, save: Callable[[str, Tensor | None], str | None]
-) -> dict[str, Any]:
-    kept: dict[str, Any] = {"form": term.form}
-    for name, part in term.parts().items():
-        if isinstance(part, Tensor):
-            part = save(f"{prefix}.{name}", part)
-        elif part == -torch.inf:
-            part = "-inf"  # JSON has no infinity
-        kept[name] = part
-    return kept
+def _pack(parts: Any, prefix: str, save: Callable[[str, Tensor], str]) -> Any:
+    """The parts of a record as JSON: a tensor becomes its name in the file."""
+    if isinstance(parts, Tensor):
+        return save(prefix, parts)
+    if isinstance(parts, dict):
+        return {name: _pack(part, f"{prefix}.{name}", save) for name, part in parts.items()}
+    if isinstance(parts, list):
+        prefix = prefix.removesuffix("s")  # "2.term0.lo" of the second layer's terms
+        return [_pack(part, f"{prefix}{i}", save) for i, part in enumerate(parts)]
+    return "-inf" if parts == -torch.inf else parts  # JSON has no infinity
 
 
 def _call(layer: dict[str, Any], tensors: dict[str, Tensor]) -> Call:
-    record = _unpack(layer["kept"], tensors)
+    kept = layer["kept"]
+    record = None if kept is None else record_from_parts(_unpack(kept, tensors))
     # the module no longer exists; a trace uses nothing of it but its name
     return Call(nn.Identity(), record, None, layer["source"], layer["reason"], layer["index"])
 
 
-def _unpack(kept: dict[str, Any] | None, tensors: dict[str, Tensor]) -> LayerRecord | None:
-    if kept is None:
-        return None
-
-    def tensor(name: str | None) -> Tensor | None:
-        return None if name is None else tensors[name]
-
-    if kept["form"] == "pattern":
-        raw_scores, q, k, v = (tensor(kept[part]) for part in ("made_of", "q", "k", "v"))
-        return WeightsRecord(tensors[kept["values"]], raw_scores, q, k, v)
-    modifiers = ScoreModifiers(
-        kept["scaling"],
-        kept["softcap"],
-        tuple(_unpack_term(term, tensors) for term in kept["terms"]),
-        tensor(kept["sinks"]),
-        kept["sink_gates_output"],
-        _MASK_DTYPES[kept.get("masked_in")],
-    )
-    return QKVRecord(tensors[kept["q"]], tensors[kept["k"]], tensors[kept["v"]], modifiers)
-
-
-def _unpack_term(kept: dict[str, Any], tensors: dict[str, Tensor]) -> Term:
-    parts = {name: part for name, part in kept.items() if name != "form"}
-    for name, part in parts.items():
-        if isinstance(part, str):
-            parts[name] = -torch.inf if part == "-inf" else tensors[part]
-    return Term.forms[kept["form"]](**parts)
+def _unpack(parts: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
+    """The parts of a record, with their tensors."""
+    if isinstance(parts, dict):
+        return {name: _unpack(part, tensors, name) for name, part in parts.items()}
+    if isinstance(parts, list):
+        return [_unpack(part, tensors) for part in parts]
+    if isinstance(parts, str) and name not in _PLAIN:
+        return -torch.inf if parts == "-inf" else tensors[parts]
+    return parts

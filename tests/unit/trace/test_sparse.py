@@ -93,7 +93,7 @@ def test_a_block_that_draws_runs_again_with_the_same_numbers() -> None:
 
 
 def test_a_long_text_is_refused_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sparse, "MOST_KEYS", 12)
+    monkeypatch.setattr(sparse, "MAX_KEYS", 12)
     trace = attnviz.wrap(longformer()).trace(inputs={"input_ids": tokens(1, N)})
     assert {x.source for x in trace.layers} == {"refused"}
     assert all("up to 12 keys" in x.reason for x in trace.layers)
