@@ -1,1 +1,1 @@
-"""The Layer lab's pieces: its controls, the layer as a flow, one cell's arithmetic."""
+"""The Layer lab: its controls, the layer as a flow of matrices, the arithmetic of one weight."""

@@ -1,4 +1,4 @@
-"""What the layer reads: words, characters, or vectors without any text."""
+"""What the layer reads: words, characters, or random vectors without any text."""
 
 from __future__ import annotations
 
@@ -21,8 +21,16 @@ _UNITS: Final[dict[Unit | Literal["random"], str]] = {
 }
 
 
-def read_text(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]:
-    """The text boxes. Calling the result gives the tokens and the context's, or AttnVizError."""
+def text_input(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Draw the controls.
+
+    Args:
+        paired: with a second text, which the encoder reads.
+
+    Returns:
+        A function that tokenizes: the tokens, and those of the encoder's text. It raises
+        AttnVizError where a text cannot be tokenized.
+    """
     with st.container(horizontal=True, vertical_alignment="bottom"):
         unit = st.segmented_control(
             "Tokens",
@@ -36,18 +44,18 @@ def read_text(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, ..
             bind="query-params",
         )
         if unit == "random":
-            count = st.slider(
+            n = st.slider(
                 "Number of vectors",
                 2,
                 MAX_TOKENS,
                 8,
                 key="vectors",
-                help="HeadRows of X.",
+                help="Rows of X.",
                 bind="query-params",
             )
     if unit == "random":
-        labels = tuple(f"x{i}" for i in range(count))
-        return lambda: (labels, tuple(f"c{i}" for i in range(count)) if paired else ())
+        labels = tuple(f"x{i}" for i in range(n))
+        return lambda: (labels, tuple(f"c{i}" for i in range(n)) if paired else ())
     box = partial(linked_text, height=68, help=f"At most {MAX_TOKENS} tokens.")
     with st.container(horizontal=True):
         text = box("Text of the decoder" if paired else "Text", key="text_lab", default=TEXT)

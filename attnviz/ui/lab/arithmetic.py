@@ -1,0 +1,119 @@
+"""The arithmetic of one weight with its own numbers: a table, the formulas, two charts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from attnviz.analysis.cell_steps import CellSteps
+from attnviz.analysis.lab import Lab
+from attnviz.charts import Chart, bars, heatmap
+from attnviz.ui.charting import draw_chart
+from attnviz.ui.error_display import escape_markdown
+
+_MAX_TERMS = 8  # of a sum on one line; the table above has them all
+
+
+def arithmetic(cell: CellSteps, lab: Lab, query: int, key: int) -> None:
+    """Draw the way from the two vectors to the weight, and from the weights to the output."""
+    q_of, k_of = escape_markdown(lab.query_tokens[query]), escape_markdown(lab.key_tokens[key])
+    rows = {f"q of {q_of}": cell.query, f"k of {k_of}": cell.key, "q × k": cell.product}
+    st.table(pd.DataFrame.from_dict(rows, orient="index").map(lambda x: f"{x:.5g}"))
+    st.latex(formulas(cell))
+    with st.container(horizontal=True, gap="medium"):
+        draw_chart(
+            _weights_chart(cell, lab, query, key),
+            "chart_row",
+            f"Weights of query {query} over all keys",
+        )
+        draw_chart(
+            _contributions_chart(cell, lab),
+            "chart_sum",
+            f"What each key gives to query {query}, and the sum",
+        )
+
+
+def _weights_chart(cell: CellSteps, lab: Lab, query: int, key: int) -> Chart:
+    return bars(
+        cell.weights,
+        lab.key_tokens,
+        label_title="key",
+        value_title="weight",
+        domain=(0.0, 1.0),
+        pitch=_pitch(cell),
+        title=f"How {lab.query_tokens[query]} shares its attention",
+        picked=key,
+    )
+
+
+def _contributions_chart(cell: CellSteps, lab: Lab) -> Chart:
+    return heatmap(
+        np.vstack([cell.contributions, cell.output]),  # (n_k + 1, d_head)
+        [*lab.key_tokens, "Σ"],
+        [str(i) for i in range(len(cell.output))],
+        row_title="key",
+        col_title="dimension",
+        value_title="weight × value",
+        palette="diverging",
+        title="Weight × value; their sum Σ is the head's output",
+        size=(120, _pitch(cell) * (len(cell.weights) + 1)),
+    )
+
+
+def _pitch(cell: CellSteps) -> int:
+    """Pixels a key, the same in both charts."""
+    return max(min(400 // len(cell.weights), 20), 7)
+
+
+def formulas(cell: CellSteps) -> str:
+    """LaTeX of the way from the dot product to the weight, a line a step."""
+    raw, scaled = _number(cell.raw), _number(cell.scaled)
+    lines = [
+        rf"q \cdot k &= {_sum(cell.product)}",
+        rf"&= {raw}",
+        rf"S &= {raw} \times {_number(cell.scaling)} = {scaled}",
+    ]
+    before_bias = cell.scaled
+    if cell.capped is not None and cell.softcap is not None:
+        cap = _number(cell.softcap)
+        lines.append(rf"S &\leftarrow {cap} \tanh({scaled} / {cap}) = {_number(cell.capped)}")
+        before_bias = cell.capped
+    if cell.bias is not None:
+        biased = _number(before_bias + cell.bias)
+        lines.append(rf"S &\leftarrow {_number(before_bias)} + {_signed(cell.bias)} = {biased}")
+    if not cell.visible:
+        lines.append(r"S &\leftarrow -\infty \quad\text{(hidden by the mask)}")
+    lines.append(_softmax(cell) if cell.total else r"A &= 0 \quad\text{(this query sees no key)}")
+    return r"\begin{aligned}" + r" \\ ".join(lines) + r"\end{aligned}"
+
+
+def _softmax(cell: CellSteps) -> str:
+    """The weight as the cell's share of the row's exponentials."""
+    highest = _signed(cell.highest)
+    exponent = _number(cell.score) if cell.visible else r"-\infty"
+    share = _number(float(np.exp(cell.score - cell.highest)))
+    denominator = rf"\sum_k e^{{S_k - {highest}}}"
+    if cell.sink is not None:
+        denominator += f" + {_number(cell.sink)}"  # e^(sink - highest)
+    return (
+        rf"A &= \frac{{e^{{{exponent} - {highest}}}}}{{{denominator}}} "
+        rf"= \frac{{{share}}}{{{_number(cell.total)}}} = {_number(cell.weight)}"
+    )
+
+
+def _sum(terms: np.ndarray) -> str:
+    shown = [_signed(term) for term in terms]
+    if len(shown) > _MAX_TERMS:
+        shown = [*shown[: _MAX_TERMS - 2], r"\dots", shown[-1]]
+    return " + ".join(shown)
+
+
+def _signed(number: float) -> str:
+    return f"({_number(number)})" if number < 0 else _number(number)
+
+
+def _number(number: float) -> str:
+    """Five digits: enough to follow the sum, few enough to read."""
+    mantissa, exponent, power = f"{number:.5g}".partition("e")
+    return rf"{mantissa}\times10^{{{int(power)}}}" if exponent else mantissa

@@ -1,0 +1,213 @@
+"""Groups of controls for one attention layer: mask, positions, scores, residual, weights.
+
+Each function draws its group; those that return a dictionary return arguments of AttentionConfig.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final, Literal, get_args
+
+import streamlit as st
+
+from attnviz.nn.config import Activation, Mask, Norm, NormKind, Positions
+from attnviz.ui.query_params import linked_integer
+
+LINKED: Final[dict[str, Any]] = {"bind": "query-params"}
+
+# The link holds what a choice is called on screen, so names are short.
+_MASKS: Final[dict[Mask | Literal["own"], str]] = {
+    "own": "The architecture's own",
+    "none": "None",
+    "causal": "Causal",
+    "sliding": "Sliding window",
+    "prefix": "Prefix",
+}
+_POSITIONS: Final[dict[Positions, str]] = {
+    "none": "None",
+    "sinusoidal": "Sinusoidal",
+    "learned": "Learned",
+    "rope": "RoPE",
+    "alibi": "ALiBi",
+    "t5": "T5 relative",
+}
+_SCALES: Final = {"sqrt": "1/√d_head", "none": "None", "value": "Value"}
+_NORMS: Final[dict[Norm, str]] = {"post": "After", "pre": "Before", "none": "None"}
+_NORM_KINDS: Final[dict[NormKind, str]] = {"layer": "LayerNorm", "rms": "RMSNorm"}
+
+
+def mask_controls(architecture: str) -> dict[str, Any]:
+    """The mask, and its size where it has one."""
+    own = "none" if architecture == "encoder" else "causal"
+    chosen = st.selectbox(
+        "Mask",
+        list(_MASKS),
+        key="mask",
+        format_func=_MASKS.__getitem__,
+        help="Which keys a query may see; hidden cells are hatched. A decoder's own mask is "
+        "causal: itself and earlier tokens. An encoder has none. A sliding window is causal and "
+        "reaches a few tokens back. A prefix is seen by all, the rest is causal.",
+        **LINKED,
+    )
+    layer: dict[str, Any] = {"mask": own if chosen == "own" else chosen}
+    if chosen == "sliding":
+        layer["window"] = st.slider(
+            "Window", 1, 16, 4, key="window", help="Itself and those before it.", **LINKED
+        )
+    if chosen == "prefix":
+        layer["prefix"] = st.slider(
+            "Prefix", 0, 16, 3, key="prefix", help="Tokens that everybody sees.", **LINKED
+        )
+    return layer
+
+
+def padding_control() -> int:
+    """Padding, which is a setting of the stack."""
+    return st.slider(
+        "Padding",
+        0,
+        8,
+        0,
+        key="padding",
+        help="Empty tokens after the text, as in a batch of texts of unequal length.",
+        **LINKED,
+    )
+
+
+def positions_control() -> Positions:
+    """How positions enter."""
+    positions: Positions = st.selectbox(
+        "Positions",
+        list(_POSITIONS),
+        key="positions",
+        format_func=_POSITIONS.__getitem__,
+        help="Without positions attention cannot tell one order of the tokens from another. "
+        "Sinusoidal and learned ones are added to X, RoPE turns Q and K, ALiBi and T5 bias the "
+        "scores.",
+        **LINKED,
+    )
+    return positions
+
+
+def score_controls() -> dict[str, Any]:
+    """Scale, temperature, softcap, QK-norm and sink."""
+    scale = _scale()
+    temperature = st.slider(
+        "Temperature",
+        0.1,
+        5.0,
+        1.0,
+        0.1,
+        key="temperature",
+        help="Divides the scores: below 1 sharpens the weights, above 1 flattens them.",
+        **LINKED,
+    )
+    softcap = st.number_input(
+        "Softcap",
+        0.1,
+        100.0,
+        None,
+        0.5,
+        key="softcap",
+        placeholder="off",
+        help="Bends the scores so that none exceeds this (Gemma 2).",
+        **LINKED,
+    )
+    qk_norm = st.toggle(
+        "QK-norm", key="qk_norm", help="RMSNorm on every query and key (Qwen 3).", **LINKED
+    )
+    sink = st.toggle(
+        "Attention sink",
+        key="sink",
+        help="One more score a head that takes weight and gives nothing (gpt-oss).",
+        **LINKED,
+    )
+    return {
+        "scale": scale,
+        "temperature": temperature,
+        "softcap": softcap,
+        "qk_norm": qk_norm,
+        "sink": sink,
+    }
+
+
+def _scale() -> str | float:
+    scale: str | float = st.segmented_control(
+        "Scale",
+        list(_SCALES),
+        default="sqrt",
+        required=True,
+        key="scale",
+        format_func=_SCALES.__getitem__,
+        help="What the dot products are multiplied by: 1/√d_head keeps their spread at 1.",
+        **LINKED,
+    )
+    if scale == "value":
+        scale = st.slider("Scale's value", 0.05, 2.0, 0.5, 0.05, key="scale_value", **LINKED)
+    return scale
+
+
+def residual_controls() -> dict[str, Any]:
+    """Residual, norm and feed-forward."""
+    residual = st.toggle(
+        "Residual", True, key="residual", help="Adds the input back to the output.", **LINKED
+    )
+    choose = partial(st.segmented_control, required=True, **LINKED)
+    norm = choose(
+        "Norm",
+        list(_NORMS),
+        default="post",
+        key="norm",
+        format_func=_NORMS.__getitem__,
+        help="Before the layer (GPT-2, Llama), after the sum (BERT), or nowhere.",
+    )
+    kind = choose(
+        "Kind of norm",
+        list(_NORM_KINDS),
+        default="layer",
+        key="norm_kind",
+        format_func=_NORM_KINDS.__getitem__,
+        disabled=norm == "none",
+        help="RMSNorm neither subtracts the mean nor adds a bias.",
+    )
+    return {"residual": residual, "norm": norm, "norm_kind": kind, **_feed_forward()}
+
+
+def _feed_forward() -> dict[str, Any]:
+    feed_forward = st.toggle(
+        "Feed-forward",
+        key="feed_forward",
+        help="Two linear maps after the attention, each token alone.",
+        **LINKED,
+    )
+    activation = "gelu"
+    if feed_forward:
+        activation = st.selectbox(
+            "Activation",
+            list(get_args(Activation)),
+            key="activation",
+            help="Between the two maps; swiglu has a third as a gate.",
+            **LINKED,
+        )
+    return {"feed_forward": feed_forward, "activation": activation}
+
+
+def weight_controls() -> dict[str, Any]:
+    """Seed, bias and dropout."""
+    seed = linked_integer(
+        st, "Seed", 0, 9999, key="seed", help="Decides all weights and token vectors."
+    )
+    bias = st.toggle(
+        "Bias", key="bias", help="Every linear map adds a vector, random here.", **LINKED
+    )
+    dropout = st.slider(
+        "Dropout",
+        0.0,
+        0.9,
+        0.0,
+        0.1,
+        key="dropout",
+        help="Chance that a weight is dropped, as in training.",
+        **LINKED,
+    )
+    return {"seed": seed, "bias": bias, "dropout": dropout}
