@@ -1,4 +1,4 @@
-"""Attention from scratch: one layer to look into, and transformers made of it.
+"""Attention from scratch: one layer to look into, and transformers built from it.
 
 from attnviz.nn import AttentionConfig, MultiHeadAttention
 layer = MultiHeadAttention(AttentionConfig(d_model=64, n_heads=4, mask="causal"))

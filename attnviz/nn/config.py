@@ -1,4 +1,4 @@
-"""Settings of an attention layer and of a transformer, checked when they are made."""
+"""Settings of an attention layer and of a transformer, checked on construction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Part = Literal["encoder", "decoder", "cross"]
 
 @dataclass(frozen=True)
 class AttentionConfig:
-    """Everything that decides what one attention layer computes.
+    """All settings of one attention layer.
 
     The defaults are the layer of Vaswani et al. (2017), without mask or positions.
 
@@ -29,58 +29,58 @@ class AttentionConfig:
         AttnVizError: a value is out of range or two of them contradict each other.
     """
 
-    d_model: int = 64  # width of the residual stream, so of the layer's input and output
-    n_heads: int = 4  # H: how many patterns one layer can hold at once
-    n_kv_heads: int | None = None  # H_kv: None = H (MHA); 1 = MQA; between = GQA. A smaller cache
-    d_head: int | None = None  # width of one head; None = d_model / H, set it to free the two
-    bias: bool = True  # added by every linear map; recent models leave it out
-    dropout: float = 0.0  # chance that a weight is dropped in training; never on Q, K or V
+    d_model: int = 64  # width of the residual stream: of the layer's input and output
+    n_heads: int = 4  # H: how many attention patterns one layer can have at once
+    n_kv_heads: int | None = None  # H_kv: None = H (MHA), 1 = MQA, between = GQA; saves cache
+    d_head: int | None = None  # width of one head; None = d_model / H
+    bias: bool = True  # of every linear map; recent models leave it out
+    dropout: float = 0.0  # probability that a weight is dropped in training; not on Q, K or V
 
     scale: Scale | float = "sqrt"  # "sqrt" = 1/sqrt(d_head) keeps the scores' variance at 1
     temperature: float = 1.0  # divides the dot products: below 1 sharpens, above 1 flattens
     qk_norm: bool = False  # RMSNorm on each query and key: bounds the scores (Qwen 3, Gemma 3)
     softcap: float | None = None  # scores become softcap * tanh(scores / softcap) (Gemma 2)
-    sink: bool = False  # one learned score a head that takes weight and gives nothing (gpt-oss)
+    sink: bool = False  # one learned score per head that takes weight and has no value (gpt-oss)
 
-    mask: Mask = "none"  # which keys a query may see; padding is told at call time
+    mask: Mask = "none"  # which keys a query may see; padding is given at call time
     window: int = 4  # "sliding": a query sees itself and the window - 1 tokens before it
     prefix: int = 0  # "prefix": the first tokens see each other, the others are causal
 
-    positions: Positions = "none"  # without them attention cannot tell one order from another
+    positions: Positions = "none"  # without them, attention does not depend on the order of tokens
     max_positions: int = 512  # length of the "learned" table; other schemes have no limit
     rope_theta: float = 10_000.0  # base of RoPE's wavelengths: larger reaches further
-    t5_buckets: int = 32  # distances share a table of this many biases a head
+    t5_buckets: int = 32  # rows of the table of biases; distances share them
     t5_max_distance: int = 128  # from here on all distances share one bucket
 
-    residual: bool = True  # adds the input back: without it deep stacks lose their input
+    residual: bool = True  # adds the input to the output; deep stacks do not train without it
     norm: Norm = "post"  # before the layer (GPT-2, Llama), after the sum (BERT), or nowhere
     norm_kind: NormKind = "layer"  # "rms" neither subtracts the mean nor adds a bias
     norm_eps: float = 1e-5  # keeps the norm finite; models differ (BERT has 1e-12)
 
-    feed_forward: bool = False  # follow the attention with two linear maps, token by token
+    feed_forward: bool = False  # two more linear maps after the attention, token by token
     feed_forward_size: int | None = None  # its hidden width; None = 4 * d_model
-    activation: Activation = "gelu"  # between the two; "swiglu" has a third map as a gate
+    activation: Activation = "gelu"  # between the two maps; "swiglu" has a third one as a gate
 
-    seed: int = 0  # the initial weights depend on this and their names, on nothing else
+    seed: int = 0  # of the initial weights, which depend on it and their names alone
 
     @property
     def kv_heads(self) -> int:
-        """H_kv, with its default filled in."""
+        """H_kv, with the default resolved."""
         return self.n_heads if self.n_kv_heads is None else self.n_kv_heads
 
     @property
     def head_dim(self) -> int:
-        """d_head, with its default filled in."""
+        """d_head, with the default resolved."""
         return self.d_model // self.n_heads if self.d_head is None else self.d_head
 
     @property
     def hidden_dim(self) -> int:
-        """Hidden width of the feed-forward, with its default filled in."""
+        """Hidden width of the feed-forward sublayer, with the default resolved."""
         return 4 * self.d_model if self.feed_forward_size is None else self.feed_forward_size
 
     @property
     def scaling(self) -> float:
-        """What the dot products are multiplied by: the scale over the temperature."""
+        """The factor of the dot products: the scale divided by the temperature."""
         if self.scale == "sqrt":
             return self.head_dim**-0.5 / self.temperature
         if self.scale == "none":
@@ -184,11 +184,11 @@ def _divisors(number: int) -> str:
 
 
 class TransformerConfig(PreTrainedConfig):
-    """Settings of a transformer: those of :class:`AttentionConfig` in each layer, and the stack's.
+    """Settings of a transformer: those of :class:`AttentionConfig` for each layer, and more.
 
-    A transformers configuration, so ``save_pretrained``, ``from_pretrained`` and ``AutoConfig``
-    work. The attention's temperature is ``attention_temperature`` here, because ``temperature``
-    belongs to generation in transformers.
+    It is a transformers configuration, so ``save_pretrained``, ``from_pretrained`` and
+    ``AutoConfig`` work. The attention's temperature is called ``attention_temperature`` here,
+    because in transformers ``temperature`` is a setting of generation.
 
     Raises:
         AttnVizError: a value is out of range or two of them contradict each other.
@@ -206,19 +206,19 @@ class TransformerConfig(PreTrainedConfig):
         "max_position_embeddings": "max_positions",
     }
 
-    vocab_size: int = 256  # every byte; a tokenizer brings its own
+    vocab_size: int = 256  # one token per byte; a tokenizer brings its own
     n_layers: int = 2  # of the encoder and of the decoder each
     architecture: Architecture = "decoder"  # GPT-like, BERT-like, or T5-like with both
     embedding_norm: bool = False  # a norm before the first block, as in BERT
-    tie_word_embeddings: bool = True  # one table reads tokens and writes logits
-    initializer_range: float = 0.02  # standard deviation of the tables' first values
+    tie_word_embeddings: bool = True  # one table for token embeddings and logits
+    initializer_range: float = 0.02  # standard deviation of the tables' initial values
     use_cache: bool = True  # keep keys and values while generating
-    pad_token_id: int | None = None  # made up to fill a batch
+    pad_token_id: int | None = None  # fills up the shorter texts of a batch
     bos_token_id: int | None = None  # begins a text
     eos_token_id: int | None = None  # ends a text, and with it generation
-    decoder_start_token_id: int | None = None  # what an encoder-decoder's decoder begins with
+    decoder_start_token_id: int | None = None  # first token of an encoder-decoder's decoder
 
-    # As in AttentionConfig, which has the reasons; None is filled in with what it stands for.
+    # As in AttentionConfig, which explains them; each None is replaced by the value it stands for.
     d_model: int = 64
     n_heads: int = 4
     n_kv_heads: int | None = None
@@ -239,7 +239,7 @@ class TransformerConfig(PreTrainedConfig):
     t5_buckets: int = 32
     t5_max_distance: int = 128
     residual: bool = True
-    norm: Norm = "pre"  # trains without warm-up; ends in one more norm
+    norm: Norm = "pre"  # trains without warm-up; one more norm follows the last block
     norm_kind: NormKind = "layer"
     norm_eps: float = 1e-5
     feed_forward: bool = True
@@ -263,14 +263,14 @@ class TransformerConfig(PreTrainedConfig):
         self.feed_forward_size = layer.hidden_dim
         self.is_encoder_decoder = self.architecture == "encoder-decoder"
         if self.architecture == "encoder" or self.mask == "none":
-            self.use_cache = False  # every token sees the later ones, so nothing can be kept
+            self.use_cache = False  # every token sees later ones, so its keys and values change
         super().__post_init__(**kwargs)
 
     def attention(self, part: Part) -> AttentionConfig:
         """Settings of the attention layers in one part of the transformer.
 
-        The mask is the decoder's, except in a transformer that is an encoder alone. Positions are
-        not compared across two sequences.
+        ``mask`` applies to the decoder, or to the encoder if there is no decoder. Cross-attention
+        has no position encoding: positions of two sequences cannot be compared.
         """
         names = {field.name: field.name for field in fields(AttentionConfig)}
         names["temperature"] = "attention_temperature"

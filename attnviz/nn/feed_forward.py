@@ -1,4 +1,4 @@
-"""The feed-forward sub-layer: two linear maps applied to each token alone."""
+"""The feed-forward sublayer: two linear maps, applied to each token separately."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class FeedForwardSteps:
-    """Every intermediate of the feed-forward; None where the option is off."""
+    """Every intermediate of the feed-forward sublayer; None where the option is off."""
 
     normed: Tensor | None  # (B, n, d_model), pre-norm
     hidden: Tensor  # (B, n, hidden_dim), after the activation
@@ -34,7 +34,7 @@ class FeedForwardSteps:
 
 
 class FeedForward(nn.Module):
-    """(B, n, d_model) to the same shape, with the norm and residual the settings ask for."""
+    """(B, n, d_model) to the same shape, with the norm and the residual of the settings."""
 
     def __init__(self, config: AttentionConfig) -> None:
         super().__init__()
@@ -48,19 +48,19 @@ class FeedForward(nn.Module):
             self.norm = make_norm(config.norm_kind, d_model, config.norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The last of :meth:`explain`'s steps."""
+        """The output of :meth:`explain`."""
         return self.explain(x).output
 
     def explain(self, x: Tensor) -> FeedForwardSteps:
-        """Every step from the input (B, n, d_model) to the output."""
+        """Every intermediate, from the input x (B, n, d_model) to the output."""
         config = self.settings
         normed = self.norm(x) if config.norm == "pre" else None
-        entering = x if normed is None else normed
+        inputs = x if normed is None else normed
         activate = ACTIVATIONS[config.activation]
         if config.activation == "swiglu":
-            hidden = activate(self.gate_proj(entering)) * self.up_proj(entering)
+            hidden = activate(self.gate_proj(inputs)) * self.up_proj(inputs)
         else:
-            hidden = activate(self.up_proj(entering))  # (B, n, hidden_dim)
+            hidden = activate(self.up_proj(inputs))  # (B, n, hidden_dim)
         projected = self.down_proj(hidden)
         residual_sum = x + projected if config.residual else None
         output = projected if residual_sum is None else residual_sum

@@ -1,4 +1,4 @@
-"""Layers whose first weights come from a seed and their own name, never from global state."""
+"""Initial weights from a seed and each parameter's name, never from global random state."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from transformers import initialization as init
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` that draws nothing when it is made; :func:`seed_weights` fills it."""
+    """``nn.Linear`` without random initial weights; :func:`seed_weights` fills it."""
 
     def reset_parameters(self) -> None:
         """Leaves the weights to :func:`seed_weights`."""
 
 
 class Table(nn.Embedding):
-    """``nn.Embedding`` that draws nothing when it is made; :func:`seed_weights` fills it."""
+    """``nn.Embedding`` without random initial weights; :func:`seed_weights` fills it."""
 
     def reset_parameters(self) -> None:
         """Leaves the weights to :func:`seed_weights`."""
@@ -31,12 +31,12 @@ def make_norm(kind: str, size: int, eps: float) -> nn.Module:
 
 @torch.no_grad()
 def seed_weights(root: nn.Module, seed: int, table_std: float) -> None:
-    """Fills every parameter under ``root``, each from (seed, its name) alone.
+    """Fills every parameter under ``root``, each from the seed and its own name alone.
 
-    So turning one option of a layer leaves the weights of all others as they were. Linear maps
-    have standard deviation 1/sqrt(inputs), which keeps a vector's size; tables ``table_std``;
-    norms start at one; biases and sinks at zero. Weights that transformers has loaded from a
-    checkpoint stay (its ``init`` functions skip them).
+    So changing one option of a layer leaves all other weights as they were. Linear maps have a
+    standard deviation of 1/sqrt(inputs), which preserves a vector's size, and tables of
+    ``table_std``. Norms start at one, biases and sinks at zero. Weights that transformers has
+    loaded from a checkpoint stay, because its ``init`` functions skip them.
     """
     for name, module, parameter in _parameters(root):
         if parameter.is_meta:
@@ -52,10 +52,12 @@ def seed_weights(root: nn.Module, seed: int, table_std: float) -> None:
 
 
 def _parameters(root: nn.Module) -> Iterator[tuple[str, nn.Module, Tensor]]:
+    """The full name, module and tensor of each parameter under ``root``."""
     for path, module in root.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             yield f"{path}.{name}".lstrip("."), module, parameter
 
 
 def derived_seed(seed: int, name: str) -> int:
+    """A seed for one named tensor, e.g. a parameter or a token's vector."""
     return zlib.crc32(f"{seed}/{name}".encode())

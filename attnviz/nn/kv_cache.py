@@ -1,4 +1,4 @@
-"""Keys and values of earlier tokens, kept while a model generates."""
+"""The KV cache: keys and values of earlier tokens, reused while a model generates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attnviz.nn.config import AttentionConfig, TransformerConfig
 
 
 def new_cache(config: TransformerConfig) -> Cache:
-    """An empty cache for a decoder; an encoder-decoder's has a part for the context too."""
+    """An empty cache for a decoder; for an encoder-decoder, with a second part for the context."""
     cache = DynamicCache(config=config)
     if not config.is_encoder_decoder:
         return cache
@@ -18,15 +18,15 @@ def new_cache(config: TransformerConfig) -> Cache:
 
 
 def check_cacheable(config: AttentionConfig, cached: int, padding: Tensor | None) -> None:
-    """Cached tokens cannot see later ones, so a mask that lets them must not be cached.
+    """Check that the mask allows a cache: cached tokens cannot see later ones.
 
     Args:
-        config: names the mask.
+        config: the layer's settings, with the mask.
         cached: number of tokens in the cache.
         padding: (B, n_k), or None if every token is real.
 
     Raises:
-        AttnVizError: cached tokens should have seen later ones.
+        AttnVizError: the mask lets cached tokens see later ones.
     """
     if cached == 0 or config.is_causal:
         return
@@ -38,10 +38,10 @@ def check_cacheable(config: AttentionConfig, cached: int, padding: Tensor | None
         )
 
 
-def stored_context(cache: Cache | None, layer_idx: int) -> tuple[Tensor, Tensor] | None:
-    """A cross-attention's keys and values, (B, H_kv, n_k, d_head) each, if made before.
+def cached_context(cache: Cache | None, layer_idx: int) -> tuple[Tensor, Tensor] | None:
+    """The keys and values of cross-attention, (B, H_kv, n_k, d_head) each, if they are cached.
 
-    The context stays the same from token to token, so its keys and values do.
+    The context is the same for every generated token, so its keys and values are computed once.
     """
     if not isinstance(cache, EncoderDecoderCache) or not cache.is_updated.get(layer_idx, False):
         return None
@@ -49,10 +49,10 @@ def stored_context(cache: Cache | None, layer_idx: int) -> tuple[Tensor, Tensor]
     return layer.keys, layer.values
 
 
-def extend(
+def extend_cache(
     cache: Cache | None, layer_idx: int, k: Tensor, v: Tensor, *, cross: bool
 ) -> tuple[Tensor, Tensor]:
-    """All keys and values so far, (B, H_kv, cached + n, d_head) each, once k and v are added."""
+    """Add k and v to the cache; all keys and values, (B, H_kv, cached + n, d_head) each."""
     if cache is None:
         return k, v
     if isinstance(cache, EncoderDecoderCache):

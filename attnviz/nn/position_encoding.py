@@ -1,4 +1,4 @@
-"""Six ways to tell attention where a token stands."""
+"""Position encodings: none, sinusoidal, learned, RoPE, ALiBi and T5."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from attnviz.nn.config import AttentionConfig
 from attnviz.nn.initialization import Table
 
 
-class Rotation(NamedTuple):
-    """RoPE's angles at each position: cosines and sines, each (1 or B, 1, n, d_head)."""
+class RotaryAngles(NamedTuple):
+    """RoPE's cosines and sines at each position, each (1 or B, 1, n, d_head)."""
 
     cos: Tensor
     sin: Tensor
@@ -32,8 +32,8 @@ def sinusoids(positions: Tensor, d_model: int, dtype: torch.dtype) -> Tensor:
     return waves.flatten(-2).to(dtype)  # (..., n, d_model)
 
 
-def rotation(positions: Tensor, d_head: int, theta: float, dtype: torch.dtype) -> Rotation:
-    """Angles by which RoPE turns each pair of features at ``positions`` (1 or B, n).
+def rotary_angles(positions: Tensor, d_head: int, theta: float, dtype: torch.dtype) -> RotaryAngles:
+    """The angles by which RoPE rotates each pair of features at ``positions`` (1 or B, n).
 
     Su et al. 2021. Feature i is paired with feature i + d_head / 2, as in Llama.
     """
@@ -42,20 +42,20 @@ def rotation(positions: Tensor, d_head: int, theta: float, dtype: torch.dtype) -
     frequency = 1.0 / theta ** (even / d_head)  # (d_head / 2)
     half = positions[:, None, :, None].to(precision) * frequency  # (1 or B, 1, n, d_head / 2)
     angles = torch.cat((half, half), dim=-1)  # (1 or B, 1, n, d_head)
-    return Rotation(angles.cos().to(dtype), angles.sin().to(dtype))
+    return RotaryAngles(angles.cos().to(dtype), angles.sin().to(dtype))
 
 
-def rotate(x: Tensor, turn: Rotation) -> Tensor:
-    """Turns the queries or keys ``x`` (B, H, n, d_head) by the angles of their positions."""
+def rotate(x: Tensor, angles: RotaryAngles) -> Tensor:
+    """The queries or keys ``x`` (B, H, n, d_head), rotated by the angles of their positions."""
     first, second = x.chunk(2, dim=-1)
-    return x * turn.cos + torch.cat((-second, first), dim=-1) * turn.sin
+    return x * angles.cos + torch.cat((-second, first), dim=-1) * angles.sin
 
 
 def alibi_slopes(n_heads: int) -> Tensor:
     """How steeply each head's bias falls with distance: (H,). Press et al. 2021.
 
-    A geometric series from 2^(-8/H) for a power of two; otherwise the series of the power of two
-    below, then every second slope of the one above.
+    If H is a power of two, a geometric series that begins with 2^(-8/H). Otherwise the series of
+    the next lower power of two, then every second slope of the next higher one.
     """
     power = 2 ** int(math.log2(n_heads))
     slopes = [2.0 ** (-8.0 * (i + 1) / power) for i in range(power)]
@@ -64,10 +64,10 @@ def alibi_slopes(n_heads: int) -> Tensor:
 
 
 def t5_bucket(ahead: Tensor, bidirectional: bool, buckets: int, max_distance: int) -> Tensor:
-    """Row of T5's table for keys ``ahead`` tokens after the query. Raffel et al. 2020.
+    """The row of T5's table for keys ``ahead`` tokens after the query. Raffel et al. 2020.
 
-    Half of the buckets hold one distance each; the others grow logarithmically up to
-    ``max_distance``. Bidirectional: past and future have half of the table each; else every
+    Half of the buckets are for one distance each; the others grow logarithmically up to
+    ``max_distance``. If bidirectional, past and future have half of the table each; if not, every
     future key counts as distance 0.
     """
     offset = torch.zeros_like(ahead)
@@ -83,11 +83,11 @@ def t5_bucket(ahead: Tensor, bidirectional: bool, buckets: int, max_distance: in
     return offset + torch.where(distance < exact, distance, far)
 
 
-class PositionScheme(nn.Module):
-    """The scheme ``config.positions`` names, with its table if it learns one.
+class PositionEncoding(nn.Module):
+    """The encoding that ``config.positions`` names, with its table if it is learned.
 
-    A scheme acts in one of three places: it is added to the input, turns the queries and keys,
-    or biases the scores. The other two methods then return None.
+    Each encoding acts at one of three points: it adds vectors to the input, rotates queries and
+    keys, or adds a bias to the scores. The methods for the other two return None.
     """
 
     def __init__(self, config: AttentionConfig) -> None:
@@ -98,11 +98,11 @@ class PositionScheme(nn.Module):
         if config.positions == "t5":
             self.table = Table(config.t5_buckets, config.n_heads)
 
-    def added(self, positions: Tensor, dtype: torch.dtype) -> Tensor | None:
-        """What is added to the input at ``positions`` (1 or B, n): (1 or B, n, d_model).
+    def vectors(self, positions: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """The vectors to add to the input at ``positions`` (1 or B, n): (1 or B, n, d_model).
 
         Raises:
-            AttnVizError: a position lies beyond the learned table.
+            AttnVizError: a position beyond the learned table.
         """
         if self.config.positions == "sinusoidal":
             return sinusoids(positions, self.config.d_model, dtype)
@@ -117,14 +117,14 @@ class PositionScheme(nn.Module):
             return self.table(positions)
         return None
 
-    def rotation(self, positions: Tensor, dtype: torch.dtype) -> Rotation | None:
+    def rotary_angles(self, positions: Tensor, dtype: torch.dtype) -> RotaryAngles | None:
         """RoPE's angles at ``positions`` (1 or B, n)."""
         if self.config.positions != "rope":
             return None
-        return rotation(positions, self.config.head_dim, self.config.rope_theta, dtype)
+        return rotary_angles(positions, self.config.head_dim, self.config.rope_theta, dtype)
 
     def bias(self, n_q: int, n_k: int, device: torch.device, dtype: torch.dtype) -> Tensor | None:
-        """What is added to the scores, (1, H, n_q, n_k); the queries are the last keys."""
+        """The bias to add to the scores, (1, H, n_q, n_k); the queries are the last tokens."""
         if self.config.positions not in ("alibi", "t5"):
             return None
         key = torch.arange(n_k, device=device)

@@ -1,4 +1,4 @@
-"""What a layer may do to its heads, scores and weights, one function an option."""
+"""The options of an attention layer's heads, scores and weights, one function each."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 
-def share_heads(x: Tensor, n_heads: int) -> Tensor:
-    """Keys or values (B, H_kv, n_k, d_head) repeated for all query heads: (B, H, n_k, d_head).
+def repeat_kv_heads(x: Tensor, n_heads: int) -> Tensor:
+    """Keys or values (B, H_kv, n_k, d_head), repeated for all query heads: (B, H, n_k, d_head).
 
     Multi-query (Shazeer 2019) and grouped-query attention (Ainslie et al. 2023): key/value head
     ``h * H_kv // H`` serves query head h.
@@ -16,19 +16,19 @@ def share_heads(x: Tensor, n_heads: int) -> Tensor:
 
 
 def soft_cap(scores: Tensor, cap: float) -> Tensor:
-    """``scores`` kept between -cap and cap, before bias and mask (Gemma 2, 2024)."""
+    """``scores`` bounded between -cap and cap, before bias and mask (Gemma 2, 2024)."""
     return cap * torch.tanh(scores / cap)
 
 
 def softmax(scores: Tensor, sinks: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    """Rows of ``scores`` (B, H, n_q, n_k) as weights, and what each sink takes, (B, H, n_q).
+    """The softmax of each row of ``scores`` (B, H, n_q, n_k), and the sink's weight (B, H, n_q).
 
-    A row with nothing visible and no sink becomes zeros, as in PyTorch's fused kernels.
+    A fully masked row without a sink becomes zeros, as in PyTorch's fused kernels.
 
     Args:
         scores: -inf where masked.
-        sinks: (H,), one more score in each row, without a value: the head may attend to nothing
-            (Xiao et al. 2023; learned as in gpt-oss, 2025).
+        sinks: (H,), one more score in each row, without a value, so that a head may attend to
+            nothing (Xiao et al. 2023; learned as in gpt-oss, 2025).
     """
     B, H, n_q, n_k = scores.shape
     columns = scores
@@ -36,25 +36,25 @@ def softmax(scores: Tensor, sinks: Tensor | None = None) -> tuple[Tensor, Tensor
         sink_column = sinks.to(scores).view(1, H, 1, 1).expand(B, H, n_q, 1)
         columns = torch.cat((scores, sink_column), dim=-1)  # (B, H, n_q, n_k + 1)
     highest = columns.amax(dim=-1, keepdim=True)  # (B, H, n_q, 1)
-    nothing = highest == -torch.inf
+    masked_row = highest == -torch.inf
     # float32 at least: sums of many bfloat16 exponentials drift
     precision = torch.promote_types(scores.dtype, torch.float32)
-    weights = columns.masked_fill(nothing, 0.0).softmax(dim=-1, dtype=precision)
-    weights = weights.masked_fill(nothing, 0.0).to(scores.dtype)
+    weights = columns.masked_fill(masked_row, 0.0).softmax(dim=-1, dtype=precision)
+    weights = weights.masked_fill(masked_row, 0.0).to(scores.dtype)
     if sinks is None:
         return weights, None
     return weights[..., :n_k], weights[..., n_k]
 
 
-def drop(weights: Tensor, chance: float, generator: torch.Generator | None = None) -> Tensor:
-    """``weights`` without some, the kept ones enlarged to make up for it (Srivastava et al. 2014).
+def drop(weights: Tensor, probability: float, generator: torch.Generator | None = None) -> Tensor:
+    """Dropout of ``weights``: the kept ones are scaled up in compensation (Srivastava et al. 2014).
 
     Args:
         weights: (B, H, n_q, n_k).
-        chance: that a weight is dropped.
-        generator: where to draw from; None is torch's global one.
+        probability: that a weight is dropped.
+        generator: to draw from; None is torch's global one.
     """
-    drawn = torch.rand(
+    draws = torch.rand(
         weights.shape, generator=generator, device=weights.device, dtype=torch.float32
     )
-    return weights * (drawn >= chance) / (1.0 - chance)
+    return weights * (draws >= probability) / (1.0 - probability)

@@ -1,4 +1,4 @@
-"""Blocks, and a stack of them from token ids to the residual stream, a model of transformers."""
+"""Blocks, and a stack of them from token ids to the residual stream, as a transformers model."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ from attnviz.nn.config import Part, TransformerConfig
 from attnviz.nn.feed_forward import FeedForward
 from attnviz.nn.initialization import Table, make_norm, seed_weights
 from attnviz.nn.kv_cache import check_cacheable, new_cache
-from attnviz.nn.position_encoding import PositionScheme
-from attnviz.nn.sequence_layout import Placement, place, place_across, usable_implementation
+from attnviz.nn.position_encoding import PositionEncoding
+from attnviz.nn.sequence_layout import (
+    SequenceLayout,
+    cross_attention_layout,
+    self_attention_layout,
+    usable_implementation,
+)
 
 
 class Block(nn.Module):
@@ -28,7 +33,7 @@ class Block(nn.Module):
     Args:
         config: the transformer's settings.
         part: "encoder" or "decoder", which decides the mask.
-        layer_idx: the block's place in its stack.
+        layer_idx: the block's index in its stack.
         cross: whether it also attends to an encoder's output.
     """
 
@@ -36,44 +41,44 @@ class Block(nn.Module):
         self, config: TransformerConfig, part: Part, layer_idx: int, cross: bool = False
     ) -> None:
         super().__init__()
-        own = replace(config.attention(part), feed_forward=False)
-        self.self_attn = MultiHeadAttention(own, layer_idx=layer_idx, host=config)
+        settings = replace(config.attention(part), feed_forward=False)
+        self.self_attn = MultiHeadAttention(settings, layer_idx=layer_idx, model_config=config)
         if cross:
-            across = replace(config.attention("cross"), feed_forward=False)
+            cross_settings = replace(config.attention("cross"), feed_forward=False)
             self.cross_attn = MultiHeadAttention(
-                across, layer_idx=layer_idx, host=config, cross=True
+                cross_settings, layer_idx=layer_idx, model_config=config, cross=True
             )
         if config.feed_forward:
-            self.feed_forward = FeedForward(own)
+            self.feed_forward = FeedForward(settings)
         self.has_cross, self.has_feed_forward = cross, config.feed_forward
 
     def forward(
         self,
         x: Tensor,
-        placement: Placement,
+        layout: SequenceLayout,
         context: Tensor | None = None,
-        across: Placement | None = None,
+        context_layout: SequenceLayout | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
         """The residual stream after the block.
 
         Args:
             x: (B, n, d_model), the stream before it.
-            placement: mask and positions of x.
+            layout: mask and positions of x.
             context: (B, n_k, d_model), the encoder's output.
-            across: the mask towards the context.
-            cache: earlier keys and values.
+            context_layout: the mask of the context.
+            cache: keys and values of earlier tokens.
         """
-        x, _ = self.self_attn(x, placement=placement, cache=cache)
+        x, _ = self.self_attn(x, layout=layout, cache=cache)
         if self.has_cross and context is not None:
-            x, _ = self.cross_attn(x, context, placement=across, cache=cache)
+            x, _ = self.cross_attn(x, context, layout=context_layout, cache=cache)
         if self.has_feed_forward:
             x = self.feed_forward(x)
         return x
 
 
 class TransformerPreTrainedModel(PreTrainedModel):
-    """What all forms share: the settings, the first weights, what can be recorded."""
+    """What all our models share: configuration, initial weights, what transformers can record."""
 
     config_class = TransformerConfig
     config: TransformerConfig
@@ -88,7 +93,7 @@ class TransformerPreTrainedModel(PreTrainedModel):
     }
 
     def initialize_weights(self) -> None:
-        """Fills what no checkpoint has filled, from the seed; transformers calls this."""
+        """Fills all weights that no checkpoint has, from the seed; transformers calls this."""
         seed_weights(self, self.config.seed, table_std=self.config.initializer_range)
 
 
@@ -97,10 +102,10 @@ class TransformerModel(TransformerPreTrainedModel):
 
     Args:
         config: the settings.
-        part: "encoder" or "decoder"; None is the one that ``config.architecture`` names.
+        part: "encoder" or "decoder"; None for the one that ``config.architecture`` names.
 
     Raises:
-        AttnVizError: the architecture has both parts, and ``part`` does not say which.
+        AttnVizError: the architecture has both, and ``part`` is None.
     """
 
     def __init__(self, config: TransformerConfig, part: Part | None = None) -> None:
@@ -113,7 +118,7 @@ class TransformerModel(TransformerPreTrainedModel):
         cross = self.part == "decoder" and config.is_encoder_decoder
         settings = config.attention(self.part)
         self.embed_tokens = Table(config.vocab_size, config.d_model)
-        self.positions = PositionScheme(settings)
+        self.positions = PositionEncoding(settings)
         if config.embedding_norm:
             self.embedding_norm = make_norm(config.norm_kind, config.d_model, config.norm_eps)
         self.layers = nn.ModuleList(
@@ -139,16 +144,16 @@ class TransformerModel(TransformerPreTrainedModel):
         """The residual stream (B, n, d_model) after the last block and the last norm.
 
         Args:
-            input_ids: (B, n) token ids; or ``inputs_embeds`` (B, n, d_model) in their place.
+            input_ids: (B, n) token ids; or ``inputs_embeds`` (B, n, d_model) instead.
             attention_mask: (B, cached + n), zero for padding.
             position_ids: (1 or B, n); by default counted from the first real token.
             past_key_values: keys and values of earlier tokens.
             encoder_hidden_states: (B, n_k, d_model), for an encoder-decoder's decoder.
             encoder_attention_mask: (B, n_k), zero for padding.
-            use_cache: whether to keep keys and values; by default as the configuration says.
+            use_cache: whether to keep keys and values; by default as in the configuration.
 
         Raises:
-            AttnVizError: the inputs do not fit together or the mask does not allow a cache.
+            AttnVizError: the inputs do not fit together, or the mask does not allow a cache.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise AttnVizError("One of input_ids and inputs_embeds is needed.", "Give just one.")
@@ -162,30 +167,36 @@ class TransformerModel(TransformerPreTrainedModel):
         check_cacheable(self.positions.config, cached, padding)
         if position_ids is None:
             position_ids = token_positions(n_q, cached + n_q, padding, x.device)
-        implementation = usable_implementation(
-            self.positions.config, self.config._attn_implementation
-        )
-        placement = place(self.positions, position_ids, cached + n_q, padding, x, implementation)
-        across = None
+        layout = self._layout(position_ids, cached + n_q, padding, x)
+        context_layout = None
         if encoder_hidden_states is not None:
             context_padding = _padding(encoder_attention_mask, encoder_hidden_states.shape[1])
-            across = place_across(n_q, context_padding, x.dtype)
+            context_layout = cross_attention_layout(n_q, context_padding, x.dtype)
 
-        added = self.positions.added(position_ids, x.dtype)
-        x = x if added is None else x + added
+        vectors = self.positions.vectors(position_ids, x.dtype)
+        x = x if vectors is None else x + vectors
         if self.config.embedding_norm:
             x = self.embedding_norm(x)
         for block in self.layers:
-            x = block(x, placement, encoder_hidden_states, across, past_key_values)
+            x = block(x, layout, encoder_hidden_states, context_layout, past_key_values)
         if self.config.norm == "pre":
             x = self.norm(x)
         return BaseModelOutputWithPastAndCrossAttentions(
             last_hidden_state=x, past_key_values=past_key_values
         )
 
+    def _layout(
+        self, positions: Tensor, n_k: int, padding: Tensor | None, like: Tensor
+    ) -> SequenceLayout:
+        """Mask and positions that all layers of the stack share."""
+        implementation = usable_implementation(
+            self.positions.config, self.config._attn_implementation
+        )
+        return self_attention_layout(self.positions, positions, n_k, padding, like, implementation)
+
 
 def _padding(attention_mask: Tensor | None, n_k: int) -> Tensor | None:
-    """The (B, n_k) mask if it hides something, None if every token is real."""
+    """``attention_mask`` (B, n_k) if there is padding, None if every token is real."""
     if attention_mask is None:
         return None
     if attention_mask.ndim != 2 or attention_mask.shape[-1] != n_k:

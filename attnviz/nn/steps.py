@@ -1,4 +1,4 @@
-"""Every intermediate of one attention layer, and the stages a person reads them in."""
+"""Every intermediate of one attention layer, and the stages in which they are shown."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ Axis = Literal["query", "key", "d_model", "d_head", "concat", "hidden", "sink"]
 T = TypeVar("T")
 
 
-class Record(Protocol):
-    """What a computation calls with each intermediate and its name; it returns the value."""
+class StepRecorder(Protocol):
+    """Called by a computation with each intermediate and its name; returns the value unchanged."""
 
-    def __call__(self, name: str, value: T, /) -> T:
-        """``value``, as it is."""
+    def __call__(self, name: str, value: T, /) -> T: ...
 
 
-def unrecorded(name: str, value: T, /) -> T:
-    """Records nothing."""
+def no_recording(name: str, value: T, /) -> T:
+    """A :class:`StepRecorder` that records nothing."""
     return value
 
 
-class Recording(dict[str, Any]):
-    """Keeps every intermediate under its name."""
+class RecordedSteps(dict[str, Any]):
+    """A :class:`StepRecorder` that keeps every intermediate under its name."""
 
     def __call__(self, name: str, value: T, /) -> T:
         self[name] = value
@@ -39,13 +38,13 @@ class Recording(dict[str, Any]):
 class Stage:
     """One matrix on the way from input to output.
 
-    ``value`` is (B, rows, columns), or (B, heads, rows, columns) if ``per_head``: "query" heads
-    are the layer's H, "key" heads its H_kv, and None means that the heads share one matrix.
+    ``value`` is (B, rows, columns), or (B, heads, rows, columns) if ``per_head``. ``heads`` is
+    "query" for the layer's H heads, "key" for its H_kv, and None for one matrix for all of them.
     """
 
     name: str  # the field of AttentionSteps
-    title: str  # as a person reads it
-    formula: str  # how it comes from the stages before, on one line
+    title: str  # as it is shown
+    formula: str  # how it is computed from earlier stages, on one line
     value: Tensor
     rows: Axis
     columns: Axis
@@ -59,10 +58,10 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionSteps:
-    """What :meth:`MultiHeadAttention.explain` saw. A field is None where its option is off.
+    """The result of :meth:`MultiHeadAttention.explain`. A field is None if its option is off.
 
-    B batch, n_q queries, n_k keys, H heads, H_kv key/value heads. In self-attention the keys are
-    the queries' own tokens, and n_k = n_q. Key/value head ``h * H_kv // H`` serves query head h.
+    Shapes: B batch, n_q queries, n_k keys, H heads, H_kv key/value heads. In self-attention,
+    n_k = n_q. Key/value head ``h * H_kv // H`` serves query head h.
     """
 
     config: AttentionConfig
@@ -73,7 +72,7 @@ class AttentionSteps:
     normed: Tensor | None = None  # (B, n_q, d_model), pre-norm
     context: Tensor | None = None  # (B, n_k, d_model): source of the keys in cross-attention
 
-    # before QK-norm and RoPE, then after QK-norm; None where q or k is already that
+    # before QK-norm and RoPE, and after QK-norm; None if equal to q or k
     q_projected: Tensor | None = None  # (B, H, n_q, d_head)
     k_projected: Tensor | None = None  # (B, H_kv, n_k, d_head)
     q_normed: Tensor | None = None  # (B, H, n_q, d_head)
@@ -89,8 +88,8 @@ class AttentionSteps:
     mask: Tensor | None = None  # (1 or B, 1, n_q, n_k) bool, True where visible; None if all is
     scores: Tensor  # (B, H, n_q, n_k) before softmax, -inf where masked
     sink: Tensor | None = None  # (H,): the score of each head's sink
-    sink_weights: Tensor | None = None  # (B, H, n_q): the weight it took
-    weights: Tensor  # (B, H, n_q, n_k); a row with nothing visible is all zeros
+    sink_weights: Tensor | None = None  # (B, H, n_q): the weight of the sink
+    weights: Tensor  # (B, H, n_q, n_k); a fully masked row is all zeros
     weights_dropped: Tensor | None = None  # (B, H, n_q, n_k), when training with dropout
 
     heads: Tensor  # (B, H, n_q, d_head): each head's output
@@ -102,26 +101,26 @@ class AttentionSteps:
     output: Tensor  # (B, n_q, d_model), what the layer returns
 
     @classmethod
-    def of(cls, recording: Recording) -> AttentionSteps:
-        """The recorded steps; projections that no later step changed are left out, being q or k."""
+    def of(cls, recorded: RecordedSteps) -> AttentionSteps:
+        """The recorded steps, without projections that no later step changed: they are q or k."""
         unchanged = {
             name
             for name in ("q_projected", "k_projected", "q_normed", "k_normed")
-            if recording.get(name) is recording[name[0]]
+            if recorded.get(name) is recorded[name[0]]
         }
-        return cls(**{name: step for name, step in recording.items() if name not in unchanged})
+        return cls(**{name: step for name, step in recorded.items() if name not in unchanged})
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The matrices in the order of computation, those of options that are off left out."""
+        """The matrices in the order of computation, without those of options that are off."""
         return tuple(self._stages())
 
     def _stages(self) -> Iterator[Stage]:
-        yield from self._entering()
-        yield from self._scoring()
-        yield from self._leaving()
+        yield from self._projection_stages()
+        yield from self._weight_stages()
+        yield from self._output_stages()
 
-    def _entering(self) -> Iterator[Stage]:
+    def _projection_stages(self) -> Iterator[Stage]:
         stream: tuple[Axis, Axis] = ("query", "d_model")
         source = "X"
         yield Stage("x", "Input X", "X: one row a token", self.x, *stream)
@@ -138,28 +137,26 @@ class AttentionSteps:
             formula = "C: what is attended to"
             yield Stage("context", "Context C", formula, self.context, "key", "d_model")
         plus = " + b" if self.config.bias else ""
-        made = {
-            "q": (f"Q = {source}·W_Q{plus}", self.q_projected, self.q_normed, self.q),
-            "k": (f"K = {memory}·W_K{plus}", self.k_projected, self.k_normed, self.k),
-        }
-        rotated = self.config.positions == "rope" and self.context is None
-        for name, (formula, projected, normed, final) in made.items():
-            big, rows = name.upper(), "query" if name == "q" else "key"
-            side: tuple[Axis, Axis, Literal["query", "key"]]
-            side = ("query", "d_head", "query") if rows == "query" else ("key", "d_head", "key")
-            if projected is not None:
-                yield Stage(f"{name}_projected", f"{big} projected", formula, projected, *side)
-                formula = f"{big} ← RMSNorm({big}), each row"
-            if normed is not None:
-                yield Stage(f"{name}_normed", f"{big} normed", formula, normed, *side)
-            if rotated:
-                formula = f"{big} ← {big} turned by its position (RoPE)"
-            yield Stage(
-                name, f"{'Queries' if name == 'q' else 'Keys'} {big}", formula, final, *side
-            )
+        yield from self._vector_stages("q", f"Q = {source}·W_Q{plus}")
+        yield from self._vector_stages("k", f"K = {memory}·W_K{plus}")
         yield Stage("v", "Values V", f"V = {memory}·W_V{plus}", self.v, "key", "d_head", "key")
 
-    def _scoring(self) -> Iterator[Stage]:
+    def _vector_stages(self, name: Literal["q", "k"], formula: str) -> Iterator[Stage]:
+        """Queries or keys: projected by ``formula``, normalized, rotated."""
+        letter, title = ("Q", "Queries") if name == "q" else ("K", "Keys")
+        side: Literal["query", "key"] = "query" if name == "q" else "key"
+        axes: tuple[Axis, Axis, Literal["query", "key"]] = (side, "d_head", side)
+        projected, normed = getattr(self, f"{name}_projected"), getattr(self, f"{name}_normed")
+        if projected is not None:
+            yield Stage(f"{name}_projected", f"{letter} projected", formula, projected, *axes)
+            formula = f"{letter} ← RMSNorm({letter}), each row"
+        if normed is not None:
+            yield Stage(f"{name}_normed", f"{letter} normed", formula, normed, *axes)
+        if self.config.positions == "rope" and self.context is None:
+            formula = f"{letter} ← {letter} turned by its position (RoPE)"
+        yield Stage(name, f"{title} {letter}", formula, getattr(self, name), *axes)
+
+    def _weight_stages(self) -> Iterator[Stage]:
         pairs: tuple[Axis, Axis, Literal["query"]] = ("query", "key", "query")
         config = self.config
         yield Stage("scores_raw", "Dot products", "S = Q·Kᵀ", self.scores_raw, *pairs)
@@ -190,7 +187,7 @@ class AttentionSteps:
             formula = f"A ← A without {config.dropout:.0%} of its cells, ÷ {1 - config.dropout:g}"
             yield Stage("weights_dropped", "After dropout", formula, self.weights_dropped, *pairs)
 
-    def _leaving(self) -> Iterator[Stage]:
+    def _output_stages(self) -> Iterator[Stage]:
         stream: tuple[Axis, Axis] = ("query", "d_model")
         plus = " + b" if self.config.bias else ""
         yield Stage("heads", "Head outputs", "O = A·V", self.heads, "query", "d_head", "query")
@@ -202,10 +199,10 @@ class AttentionSteps:
         if self.post_normed is not None:
             yield Stage("post_normed", "Norm", f"Y ← {self._norm('Y')}", self.post_normed, *stream)
         if self.feed_forward is not None:
-            yield from self._feeding_forward(self.feed_forward)
+            yield from self._feed_forward_stages(self.feed_forward)
         yield Stage("output", "Output", "what the layer hands on", self.output, *stream)
 
-    def _feeding_forward(self, steps: FeedForwardSteps) -> Iterator[Stage]:
+    def _feed_forward_stages(self, steps: FeedForwardSteps) -> Iterator[Stage]:
         stream: tuple[Axis, Axis] = ("query", "d_model")
         source, act = "Y", self.config.activation
         if steps.normed is not None:

@@ -1,4 +1,4 @@
-"""Transformers made of our own layers: language models and a classifier."""
+"""Transformers built from our own layers: language models and a classifier."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from attnviz.nn.stack import TransformerModel, TransformerPreTrainedModel
 
 
 class _StackWithHead(TransformerPreTrainedModel):
-    """One stack and what is read from its stream: the form of all models but the encoder-decoder.
+    """One stack and a prediction head: the base of all models but the encoder-decoder.
 
-    A subclass says how logits come from the stream, and what its loss and its output are.
+    A subclass defines how the residual stream becomes logits, its loss and its output class.
     """
 
     output_class: ClassVar[type[ModelOutput]]
@@ -54,14 +54,16 @@ class _StackWithHead(TransformerPreTrainedModel):
         logits_to_keep: int | Tensor = 0,
         **kwargs: Any,
     ) -> ModelOutput:
-        """Logits, and the loss if there are labels; arguments as :meth:`TransformerModel.forward`.
+        """Logits, and the loss if there are labels.
+
+        Arguments that are not listed are those of :meth:`TransformerModel.forward`.
 
         Args:
-            labels: (B, n) ids for a language model, -100 where a position is left out of the
-                loss; (B,) classes for a classifier. A causal model shifts them itself.
-            use_cache: of a model that generates; the others never need a cache.
-            logits_to_keep: how many of the last positions get logits; 0 is all. A classifier has
-                one answer for the whole text and ignores it.
+            labels: (B, n) token ids for a language model, -100 to leave a position out of the loss;
+                (B,) classes for a classifier. A causal model shifts them itself.
+            use_cache: for a model that generates; ignored by the others.
+            logits_to_keep: how many of the last positions get logits, 0 for all; or their indices.
+                A classifier has one prediction for the whole text and ignores it.
 
         Returns:
             Logits (B, n, vocab_size), or (B, num_labels) from a classifier.
@@ -87,7 +89,7 @@ class _StackWithHead(TransformerPreTrainedModel):
         )
 
     def logits(self, x: Tensor, attention_mask: Tensor | None, kept: slice | Tensor) -> Tensor:
-        """Logits from the stream x (B, n, d_model); ``kept`` are the positions that get some."""
+        """Logits from the residual stream x (B, n, d_model), at the positions ``kept``."""
         raise NotImplementedError
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -96,35 +98,35 @@ class _StackWithHead(TransformerPreTrainedModel):
 
 
 class TransformerForCausalLM(_StackWithHead, GenerationMixin):
-    """A decoder that predicts the next token (as GPT-2 and Llama)."""
+    """A decoder that predicts the next token, like GPT-2 and Llama."""
 
     output_class = CausalLMOutputWithPast
     _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
 
     def __init__(self, config: TransformerConfig) -> None:
-        super().__init__(_demand(config, "decoder", type(self)))
+        super().__init__(_check_architecture(config, "decoder", type(self)))
         self.model = TransformerModel(config)
         self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
         self.post_init()
 
     def logits(self, x: Tensor, attention_mask: Tensor | None, kept: slice | Tensor) -> Tensor:
-        """(B, kept, vocab_size): of the token after each position."""
+        """(B, kept, vocab_size), for the token after each position."""
         logits: Tensor = self.lm_head(x[:, kept])
         return logits
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of each next token."""
+        """Mean cross-entropy of the next tokens."""
         return _cross_entropy(logits[:, :-1], labels[:, 1:])
 
 
 class TransformerForMaskedLM(_StackWithHead):
-    """An encoder that predicts hidden tokens from both sides (as BERT)."""
+    """An encoder that predicts masked tokens from both sides, like BERT."""
 
     output_class = MaskedLMOutput
     _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
 
     def __init__(self, config: TransformerConfig) -> None:
-        super().__init__(_demand(config, "encoder", type(self)))
+        super().__init__(_check_architecture(config, "encoder", type(self)))
         self.model = TransformerModel(config)
         self.dense = Linear(config.d_model, config.d_model)
         self.norm = make_norm(config.norm_kind, config.d_model, config.norm_eps)
@@ -132,17 +134,17 @@ class TransformerForMaskedLM(_StackWithHead):
         self.post_init()
 
     def logits(self, x: Tensor, attention_mask: Tensor | None, kept: slice | Tensor) -> Tensor:
-        """(B, kept, vocab_size): of the token at each position."""
+        """(B, kept, vocab_size), for the token at each position."""
         x = ACTIVATIONS[self.config.activation](self.dense(x[:, kept]))
         logits: Tensor = self.lm_head(self.norm(x))
         return logits
 
 
 class TransformerForSequenceClassification(_StackWithHead):
-    """One of ``config.num_labels`` classes a text.
+    """Predicts one of ``config.num_labels`` classes for a text.
 
-    An encoder is asked by the mean of its stream over the real tokens; a decoder by its last real
-    token, the only one that has seen all of them (as GPT-2's classifier).
+    From an encoder, it takes the mean of the residual stream over the real tokens; from a decoder,
+    the last real token, the only one that sees all of them (like GPT-2's classifier).
 
     Raises:
         AttnVizError: an encoder-decoder.
@@ -161,22 +163,22 @@ class TransformerForSequenceClassification(_StackWithHead):
         self.post_init()
 
     def logits(self, x: Tensor, attention_mask: Tensor | None, kept: slice | Tensor) -> Tensor:
-        """(B, num_labels) of each text."""
+        """(B, num_labels)."""
         real = torch.ones(x.shape[:2]) if attention_mask is None else attention_mask
         logits: Tensor = self.classifier(self._pooled(x, real.to(x)))
         return logits
 
     def _pooled(self, x: Tensor, real: Tensor) -> Tensor:
-        """(B, d_model) of the text, from its stream and which of its (B, n) tokens are real."""
+        """The stream x (B, n, d_model), pooled over the tokens that are ``real`` (B, n)."""
         if self.config.architecture == "encoder":
             return (x * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
-        places = torch.arange(x.shape[1], device=x.device)
-        last = (places * real.bool()).argmax(dim=1)  # (B,)
+        positions = torch.arange(x.shape[1], device=x.device)
+        last = (positions * real.bool()).argmax(dim=1)  # (B,)
         return x[torch.arange(len(x), device=x.device), last]
 
 
 class TransformerForSeq2SeqLM(TransformerPreTrainedModel, GenerationMixin):
-    """An encoder, and a decoder that attends to its output (as T5)."""
+    """An encoder, and a decoder that attends to its output, like T5."""
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {
         "encoder.embed_tokens.weight": "decoder.embed_tokens.weight",
@@ -184,31 +186,31 @@ class TransformerForSeq2SeqLM(TransformerPreTrainedModel, GenerationMixin):
     }
 
     def __init__(self, config: TransformerConfig) -> None:
-        super().__init__(_demand(config, "encoder-decoder", type(self)))
+        super().__init__(_check_architecture(config, "encoder-decoder", type(self)))
         self.encoder = TransformerModel(config, "encoder")
         self.decoder = TransformerModel(config, "decoder")
         self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
-        """The encoder's token table."""
+        """The encoder's token embeddings."""
         return self.encoder.embed_tokens
 
     def set_input_embeddings(self, value: Table) -> None:
-        """Gives the encoder and the decoder one token table."""
+        """Use the same token embeddings in the encoder and the decoder."""
         self.encoder.embed_tokens = self.decoder.embed_tokens = value
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
-        """What the decoder reads to predict ``labels`` (B, n): the same, one step later."""
+        """The decoder's input for predicting ``labels`` (B, n): the labels, shifted by one."""
         start = self.config.decoder_start_token_id
-        filler = self.config.pad_token_id
+        padding = self.config.pad_token_id
         if start is None:
             raise AttnVizError(
                 "The decoder's first token is not known.",
                 "Set decoder_start_token_id in the configuration, or pass decoder_input_ids.",
             )
         shifted = F.pad(labels[:, :-1], (1, 0), value=start)
-        return shifted.masked_fill(shifted == -100, start if filler is None else filler)
+        return shifted.masked_fill(shifted == -100, start if padding is None else padding)
 
     @can_return_tuple
     def forward(
@@ -229,11 +231,12 @@ class TransformerForSeq2SeqLM(TransformerPreTrainedModel, GenerationMixin):
         """Logits (B, n, vocab_size) of the decoder's tokens.
 
         Args:
-            input_ids: (B, n_k), read by the encoder; ``encoder_outputs`` saves doing it again.
+            input_ids: (B, n_k), the encoder's input.
             attention_mask: (B, n_k), zero for padding.
-            decoder_input_ids: (B, n); by default ``labels``, one step later.
+            decoder_input_ids: (B, n); by default ``labels``, shifted by one.
             decoder_attention_mask: (B, cached + n), zero for padding.
-            labels: (B, n) ids, not shifted; -100 is left out of the loss.
+            encoder_outputs: the encoder's output, if it has already run.
+            labels: (B, n) token ids, not shifted; -100 leaves a position out of the loss.
         """
         if encoder_outputs is None:
             encoder_outputs = self.encoder(
@@ -270,15 +273,16 @@ class TransformerForSeq2SeqLM(TransformerPreTrainedModel, GenerationMixin):
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Of logits (..., classes) and labels (...), without the labels that are -100."""
+    """Mean cross-entropy of logits (..., classes) and labels (...), without labels of -100."""
     return F.cross_entropy(
         logits.flatten(0, -2).float(), labels.to(logits.device).flatten(), ignore_index=-100
     )
 
 
-def _demand(
+def _check_architecture(
     config: TransformerConfig, architecture: Architecture, model: type
 ) -> TransformerConfig:
+    """``config`` if it has the ``architecture`` that ``model`` is for."""
     if config.architecture != architecture:
         raise AttnVizError(
             f"{model.__name__} is for architecture = {architecture!r}, "

@@ -19,7 +19,7 @@ from attnviz.errors import AttnVizError
 from attnviz.nn import AttentionConfig, AttentionSteps, MultiHeadAttention
 from attnviz.nn.attention import ATTENTION, explicit_attention, fused_attention
 from attnviz.nn.attention_masks import token_positions
-from attnviz.nn.position_encoding import rotate, rotation
+from attnviz.nn.position_encoding import rotary_angles, rotate
 from tests.unit.nn.layers import calls, head_outputs, settings, unsettle
 
 
@@ -140,7 +140,7 @@ def test_every_step_follows_from_those_before(data: st.DataObject) -> None:
                     close(shown[config.qk_norm], made)
                     n = made.shape[2]
                     places = token_positions(n, n, call["padding"], made.device)
-                    made = rotate(made, rotation(places, width, config.rope_theta, made.dtype))
+                    made = rotate(made, rotary_angles(places, width, config.rope_theta, made.dtype))
             close(getattr(s, name), made)
         for h in range(config.n_heads):
             close(s.concat[:, :, h * width : (h + 1) * width], s.heads[:, h])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnviz.nn import AttentionConfig
-from attnviz.nn.attention_masks import additive, padding_only, token_positions, visible
+from attnviz.nn.attention_masks import additive_mask, padding_mask, token_positions, visible_keys
 from tests.unit.nn.layers import sees
 
 
@@ -25,7 +25,7 @@ def test_a_mask_is_what_its_definition_says(
     n_q = data.draw(st.integers(1, n_k))
     left = data.draw(st.lists(st.integers(0, n_k - 1), min_size=1, max_size=3))
     padding = torch.tensor([[int(j >= first) for j in range(n_k)] for first in left])
-    seen = visible(config, n_q, n_k, padding)
+    seen = visible_keys(config, n_q, n_k, padding)
     assert seen.shape == (len(left), 1, n_q, n_k)
     for b, first in enumerate(left):
         for row, i in enumerate(range(n_k - n_q, n_k)):
@@ -35,7 +35,7 @@ def test_a_mask_is_what_its_definition_says(
 
 
 def test_without_padding_one_mask_serves_the_batch() -> None:
-    assert visible(AttentionConfig(mask="causal"), 3, 5).tolist() == [
+    assert visible_keys(AttentionConfig(mask="causal"), 3, 5).tolist() == [
         [
             [
                 [True, True, True, False, False],
@@ -57,5 +57,6 @@ def test_positions_count_from_the_first_real_token() -> None:
 
 
 def test_a_context_hides_only_its_padding() -> None:
-    mask = padding_only(2, torch.tensor([[1, 1, 0]]))
-    assert additive(mask, torch.float32).tolist() == [[[[0, 0, -torch.inf], [0, 0, -torch.inf]]]]
+    mask = padding_mask(2, torch.tensor([[1, 1, 0]]))
+    added = additive_mask(mask, torch.float32)
+    assert added.tolist() == [[[[0, 0, -torch.inf], [0, 0, -torch.inf]]]]

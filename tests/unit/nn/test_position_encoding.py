@@ -14,7 +14,7 @@ from transformers.models.t5.modeling_t5 import T5Attention
 
 from attnviz.errors import AttnVizError
 from attnviz.nn import AttentionConfig, MultiHeadAttention
-from attnviz.nn.position_encoding import alibi_slopes, rotate, rotation, sinusoids, t5_bucket
+from attnviz.nn.position_encoding import alibi_slopes, rotary_angles, rotate, sinusoids, t5_bucket
 
 
 @given(
@@ -51,7 +51,7 @@ def test_rope_scores_depend_on_the_distance_alone() -> None:
     q, k = torch.randn(2, 1, 1, 1, 16, generator=generator, dtype=torch.float64)
 
     def score(i: int, j: int) -> float:
-        turn = [rotation(torch.tensor([[p]]), 16, 10_000.0, torch.float64) for p in (i, j)]
+        turn = [rotary_angles(torch.tensor([[p]]), 16, 10_000.0, torch.float64) for p in (i, j)]
         return float((rotate(q, turn[0]) * rotate(k, turn[1])).sum())
 
     assert score(7, 3) == pytest.approx(score(104, 100), abs=1e-12)
