@@ -1,1 +1,1 @@
-"""What is computed from layers and traces for somebody to look at."""
+"""What is computed from layers and traces: head metrics, overviews, matrices, files."""

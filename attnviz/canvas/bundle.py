@@ -18,13 +18,13 @@ _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 
 
 class Payload(Protocol):
-    """What a payload builder gives: something that is a message to the browser."""
+    """Anything that encodes itself as a message to the browser."""
 
     def encode(self, **display: object) -> bytes: ...
 
 
 def script() -> str:
-    """All modules as one, for a page that stands alone.
+    """All modules as one, for a self-contained page.
 
     Every file is an ES module with plain named imports from its neighbors. Here they share one
     scope: each follows those it imports, and import statements and the word ``export`` go.
@@ -52,10 +52,9 @@ def _source(module: str) -> str:
 
 
 def as_html(payload: Payload, title: str, height: int = 760) -> str:
-    """A page of one canvas that opens offline, in any browser, and asks nobody for anything.
+    """An HTML page of one canvas that opens offline in any browser and loads nothing else.
 
-    What is in the payload is all there is: a long map shows its overview and the tile that came
-    with it.
+    It shows what is in the payload: of a long map, the overview and one tile.
     """
     message = base64.b64encode(payload.encode(height=height, offline=True)).decode("ascii")
     code = script().replace("export default function", "const mount = function", 1)

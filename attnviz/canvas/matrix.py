@@ -46,14 +46,8 @@ def matrix_payload(
     """
     values = np.ascontiguousarray(values, dtype=np.float32)
     R, C = values.shape
-    codec: Codec
-    if value_title == "weight":
-        codec, exact = SignificantDigits(), None
-        codes = codec.encode(values, masked)
-    else:
-        known = values if masked is None else np.where(masked, np.nan, values)
-        codec, exact = FixedPoint.over(known), values
-        codes = codec.encode(known)
+    is_weight = value_title == "weight"
+    codes, codec = _encoded(values, masked, is_weight)
     sizes = np.nan_to_num(np.abs(codec.decode(codes))).astype(np.float32)
     return MapPayload(
         id=id,
@@ -62,7 +56,7 @@ def matrix_payload(
         quantity=value_title,
         shape=(R, C),
         base=EncodedTile(codes, codec, (0, R), (0, C), 1),
-        exact=exact,
+        exact=None if is_weight else values,
         row_names=tuple(row_names),
         col_names=tuple(col_names),
         row_max=sizes.max(axis=1, initial=0.0),
@@ -75,3 +69,14 @@ def matrix_payload(
         row_title=row_title,
         col_title=col_title,
     )
+
+
+def _encoded(
+    values: np.ndarray, masked: np.ndarray | None, is_weight: bool
+) -> tuple[np.ndarray, Codec]:
+    if is_weight:
+        digits = SignificantDigits()
+        return digits.encode(values, masked), digits
+    known = values if masked is None else np.where(masked, np.nan, values)
+    steps = FixedPoint.over(known)
+    return steps.encode(known), steps

@@ -114,16 +114,9 @@ def strip_payload(
     metrics = memo(("tokens", layer, head, item), lambda: token_metrics(trace, layer, head, item))
     sections = _sections(trace, layer, start, item)
     at = _focused(sections, focus)
-    weight = SignificantDigits()
-    received = _mean_weights(metrics)
-    sent = None if metrics.sent is None else weight.encode(_float64(metrics.sent))
-    codes = {
-        "received": _over_sections(sections, keys=weight.encode(received, np.isnan(received))),
-        "sent": _over_sections(sections, queries=sent),
-        "entropy": _over_sections(sections, queries=BITS.encode(_float64(metrics.entropy))),
-    }
+    codes = _metric_codes(sections, metrics)
     if at is not None:
-        codes |= memo(("around", layer, head, item, at), lambda: _focus_codes(a, sections, at))
+        codes |= memo(("focus", layer, head, item, at), lambda: _focus_codes(a, sections, at))
     return StripPayload(
         id=f"{trace_id(trace)}/{layer}/{head}/{item}",
         title=f"{layer_name(trace, layer)}, head {head}: tokens",
@@ -162,6 +155,20 @@ def _focused(
     sides = {s.side: len(s.names) for s in sections if s.side is not None}
     side = focus.side if "col" in sides else "row"
     return (side, focus.index) if 0 <= focus.index < sides[side] else None
+
+
+def _metric_codes(
+    sections: tuple[TextSection, ...], metrics: TokenMetrics
+) -> dict[str, np.ndarray]:
+    """Codes of the numbers that don't depend on a focus."""
+    weight = SignificantDigits()
+    received = _mean_weights(metrics)
+    sent = None if metrics.sent is None else weight.encode(_float64(metrics.sent))
+    return {
+        "received": _over_sections(sections, keys=weight.encode(received, np.isnan(received))),
+        "sent": _over_sections(sections, queries=sent),
+        "entropy": _over_sections(sections, queries=BITS.encode(_float64(metrics.entropy))),
+    }
 
 
 def _mean_weights(metrics: TokenMetrics) -> np.ndarray:

@@ -40,44 +40,48 @@ def bars(
     array = np.asarray(values)
     if array.shape != (len(labels),):
         raise ValueError(f"{len(labels)} labels for values of shape {array.shape}")
-    position = np.arange(len(labels), dtype=np.int32)
-    finite = np.isfinite(array)
-    data = pa.table(
-        {
-            "position": position,
-            "value": pa.array(array, mask=~finite),
-            "label": hover_labels(labels),
-            "shown": np.where(np.isneginf(array), "masked", np.char.mod("%.7g", array)),
-            "picked": position == (-1 if picked is None else picked),
-        }
-    )
-    encoding = {
-        "y": {
-            "field": "position",
-            "type": "ordinal",
-            "scale": {"domain": list(range(len(labels))), "padding": 0.2},
-            "axis": token_axis(labels, label_title, pitch, orient="left"),
-        },
-        "x": {
-            "field": "value",
-            "type": "quantitative",
-            "scale": {"domain": list(domain)} if domain else {"zero": True},
-            "axis": {"title": value_title, "tickCount": 4, "titlePadding": 6},
-        },
-        "color": {
-            "condition": {"test": "datum.picked", "value": categories()[1]},
-            "value": categories()[0],
-        },
-        "tooltip": [
-            {"field": "label", "type": "nominal", "title": label_title or "position"},
-            {"field": "shown", "type": "nominal", "title": value_title},
-        ],
-    }
+    positions = {"domain": list(range(len(labels))), "padding": 0.2}
+    plain, highlight, *_ = categories()
     specification = heading(title) | {
         "autosize": "pad",
         "width": width,
         "height": pitch * max(len(labels), 1),
         "mark": {"type": "bar", "cornerRadiusEnd": 2},
-        "encoding": encoding,
+        "encoding": {
+            "y": {
+                "field": "position",
+                "type": "ordinal",
+                "scale": positions,
+                "axis": token_axis(labels, label_title, pitch, orient="left"),
+            },
+            "x": {
+                "field": "value",
+                "type": "quantitative",
+                "scale": {"domain": list(domain)} if domain else {"zero": True},
+                "axis": {"title": value_title, "tickCount": 4, "titlePadding": 6},
+            },
+            "color": {
+                "condition": {"test": "datum.picked", "value": highlight},
+                "value": plain,
+            },
+            "tooltip": [
+                {"field": "label", "type": "nominal", "title": label_title or "position"},
+                {"field": "shown", "type": "nominal", "title": value_title},
+            ],
+        },
     }
-    return Chart(specification, data)
+    return Chart(specification, _table(array, labels, picked))
+
+
+def _table(values: np.ndarray, labels: Sequence[str], picked: int | None) -> pa.Table:
+    """One row a bar: position, value and tooltip text."""
+    position = np.arange(len(labels), dtype=np.int32)
+    return pa.table(
+        {
+            "position": position,
+            "value": pa.array(values, mask=~np.isfinite(values)),
+            "label": hover_labels(labels),
+            "shown": np.where(np.isneginf(values), "masked", np.char.mod("%.7g", values)),
+            "picked": position == (-1 if picked is None else picked),
+        }
+    )

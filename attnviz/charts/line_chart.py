@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -45,9 +45,26 @@ def lines(
     data = _table(series, x)
     if bridge_gaps:
         data = data.filter(data["value"].is_valid())
-    names = list(series)
+    specification = heading(title) | {
+        "autosize": "pad",
+        "width": size[0],
+        "height": size[1],
+        "mark": {"type": "line", "point": {"size": point_size}, "strokeWidth": 1.6},
+        "encoding": _encoding(list(series), x_title, x_format, y_title, domain, legend),
+    }
+    return Chart(specification, data)
+
+
+def _encoding(
+    names: list[str],
+    x_title: str,
+    x_format: str,
+    y_title: str,
+    domain: tuple[float, float] | None,
+    legend: Literal["right", "top"],
+) -> dict[str, Any]:
     legend_at = {"title": None} if legend == "right" else {"title": None, "orient": legend}
-    encoding = {
+    return {
         "x": {
             "field": "x",
             "type": "quantitative",
@@ -72,14 +89,6 @@ def lines(
             {"field": "shown", "type": "nominal", "title": y_title},
         ],
     }
-    specification = heading(title) | {
-        "autosize": "pad",
-        "width": size[0],
-        "height": size[1],
-        "mark": {"type": "line", "point": {"size": point_size}, "strokeWidth": 1.6},
-        "encoding": encoding,
-    }
-    return Chart(specification, data)
 
 
 def _table(
