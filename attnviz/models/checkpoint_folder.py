@@ -1,8 +1,8 @@
 """A checkpoint folder, checked before any of it is loaded.
 
-Types, sizes and file names are compared with what attnviz and transformers can load. What only a
-look into the files can tell is left to others: `safetensors_header`, `config_check` and
-`tokenizer_check`.
+`inspect` finds the weight files and reads their headers (`safetensors_header`), checks the numbers
+of config.json (`config_check`) and refuses pickles and code. Tokenizers are checked separately
+(`tokenizer_check`).
 """
 
 from __future__ import annotations

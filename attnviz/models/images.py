@@ -1,6 +1,6 @@
 """Images in the form that a model's processor takes: 8-bit RGB, upright, over white.
 
-Images given by a program and uploaded ones both pass through here, so models see the same.
+Images from a program and uploaded ones are converted in the same way.
 """
 
 from __future__ import annotations

@@ -50,37 +50,17 @@ def run(
         "MALLOC_ARENA_MAX": "2",  # or each thread reserves address space, which is limited
     }
     command = [sys.executable, "-m", module, *arguments, str(memory), str(seconds)]
-    deadline = time.monotonic() + seconds
     with log.open("wb") as output:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
         )
         try:
-            while True:
-                try:
-                    child.wait(POLL_SECONDS)
-                    break
-                except subprocess.TimeoutExpired:
-                    pass
-                if time.monotonic() > deadline:
-                    raise _over_limits(subject, f"more than {seconds:,} seconds")
-                if _resident(child.pid) > memory + SPARE_MEMORY:
-                    raise _over_limits(
-                        subject, f"more than {limits.format_bytes(memory)} of memory"
-                    )
+            _wait(child, subject, memory, seconds)
         finally:
             child.kill()
             child.wait()
-    if child.returncode == 0:
-        return
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    reason = lines[-1].strip()[:300] if lines else "the reader ended without a word"
-    if child.returncode < 0:
-        reason = f"the reader was ended by signal {-child.returncode}"
-    raise AttnVizError(
-        f"{subject} could not be read: {reason.rstrip('.')}.",
-        "Download it again, or choose another model.",
-    )
+    if child.returncode != 0:
+        raise _failure(subject, child.returncode, log)
 
 
 def limit_this_process(memory: int, seconds: int) -> None:
@@ -105,12 +85,39 @@ def limit_this_process(memory: int, seconds: int) -> None:
             continue
 
 
+def _wait(child: subprocess.Popen[bytes], subject: str, memory: int, seconds: int) -> None:
+    """Wait until ``child`` ends; raises `AttnVizError` if it exceeds its limits."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            child.wait(POLL_SECONDS)
+            return
+        except subprocess.TimeoutExpired:
+            pass
+        if time.monotonic() > deadline:
+            raise _over_limits(subject, f"more than {seconds:,} seconds")
+        if _resident(child.pid) > memory + SPARE_MEMORY:
+            raise _over_limits(subject, f"more than {limits.format_bytes(memory)} of memory")
+
+
 def _resident(pid: int) -> int:
     """Bytes of main memory that a process takes; 0 once it has ended."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
         return 0
+
+
+def _failure(subject: str, returncode: int, log: Path) -> AttnVizError:
+    """What the last line of the log says, or the signal that ended the process."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    reason = lines[-1].strip()[:300] if lines else "the reader ended without a word"
+    if returncode < 0:
+        reason = f"the reader was ended by signal {-returncode}"
+    return AttnVizError(
+        f"{subject} could not be read: {reason.rstrip('.')}.",
+        "Download it again, or choose another model.",
+    )
 
 
 def _over_limits(subject: str, amount: str) -> AttnVizError:

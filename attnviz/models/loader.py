@@ -33,7 +33,7 @@ def load(
             by save_pretrained, else an id on the Hugging Face hub (``"openai-community/gpt2"``).
         device: ``"auto"`` (cuda, then mps, then cpu) or a device.
         dtype: ``"auto"``, ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``.
-        revision: a branch, tag or commit, for a hub id alone.
+        revision: a branch, tag or commit; only for a hub id.
 
     Raises:
         AttnVizError: there is no such model, it is unsafe, damaged, of an unknown type, or too big.

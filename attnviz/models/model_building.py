@@ -137,7 +137,7 @@ def _load_weights(
         raise AttnVizError(
             f"The weights of '{name}' are damaged: {first_line(error)}.", "Download them again."
         ) from error
-    except Exception as error:  # transformers raises many kinds; each is about this checkpoint
+    except Exception as error:  # transformers raises many types
         raise AttnVizError(
             f"'{name}' could not be loaded as a {model_class.__name__}: {first_line(error)}."
         ) from error

@@ -1,7 +1,7 @@
 """Text to a model's input tensors and to tokens that show the text they stand for.
 
-A token's text is a stretch of the source, never the vocabulary's spelling: no ``##``, no ``Ġ``, no
-broken bytes. Where a character takes several tokens (Chinese, emoji, a letter with its accents),
+A token's text is a substring of the source, never the vocabulary's spelling: no ``##``, no ``Ġ``,
+no broken bytes. Where a character takes several tokens (Chinese, emoji, a letter with its accents),
 each of them shows the whole character and has the same span. The space before a word belongs to its
 token where the tokenizer counts it as part of that token, as GPT-2's does and BERT's does not.
 """
@@ -40,7 +40,7 @@ def encode(
 
     Args:
         source: a loaded model, whose longest input is then enforced and on whose device the tensors
-            are; or a tokenizer alone.
+            are; or just a tokenizer.
         text: the text.
         pair: a second segment, for encoders that take two.
 

@@ -19,7 +19,7 @@ class Token:
     """One position of a model's input.
 
     Attributes:
-        text: the stretch of the source that it stands for, or a special token's name.
+        text: the substring of the source that it stands for, or a special token's name.
         id: its row in the vocabulary, -1 for an image patch.
         start: where its text begins in the source, in characters; None without a source. In the
             second segment of a pair, counted from the beginning of that segment.

@@ -39,8 +39,7 @@ class MultiHeadAttention(nn.Module):
         steps = layer.explain(torch.randn(1, 10, 64))   # steps.weights is (1, 4, 10, 10)
 
     Two paths compute the same: :func:`fused_attention` and, step by step,
-    :func:`explicit_attention`. Softcap and sinks have no fused kernel, so they always run
-    explicitly.
+    :func:`explicit_attention`, which softcap and sinks always take.
 
     With a ``context`` (cross-attention), keys and values come from it. Neither the mask setting nor
     RoPE, ALiBi or T5 then applies: positions of two sequences cannot be compared.
@@ -49,8 +48,8 @@ class MultiHeadAttention(nn.Module):
         config: the settings; the weights depend on ``config.seed``, not on global random state.
         fused: whether :meth:`forward` takes the fused path by default.
         layer_idx: the index of this layer in a stack, and in the KV cache.
-        model_config: for a layer of a stack, the configuration of the whole model. Its
-            attention implementation decides the path, and the stack gives the layout.
+        model_config: for a layer of a stack, the configuration of the whole model, whose attention
+            implementation decides the path.
         cross: whether this layer of a stack attends to a context.
     """
 
@@ -70,7 +69,7 @@ class MultiHeadAttention(nn.Module):
         self.fused = fused
         self.layer_idx = layer_idx
         self.is_cross_attention = cross
-        # read by transformers' attention functions and by whoever records them
+        # read by transformers' attention functions and their recorders
         self.is_causal = config.mask == "causal"
         self.num_key_value_groups = config.n_heads // config.kv_heads
         self.head_dim = config.head_dim

@@ -12,7 +12,7 @@ def token_positions(n_q: int, n_k: int, padding: Tensor | None, device: torch.de
     """Position of each query, counted from the first real token: (1 or B, n_q).
 
     The queries are the last ``n_q`` of ``n_k`` tokens (the others are cached). With padding on the
-    left, counting starts after it, so that padding does not change what a text gives.
+    left, counting starts after it, so that padding does not change a text's positions.
     """
     return _key_positions(n_k, padding, device)[:, n_k - n_q :]
 

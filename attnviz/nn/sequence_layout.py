@@ -97,10 +97,10 @@ def standalone_layout(
 
 
 def _check_shapes(d_model: int, x: Tensor, context: Tensor | None, padding: Tensor | None) -> None:
-    for name, given in (("x", x), ("context", context)):
-        if given is not None and (given.ndim != 3 or given.shape[-1] != d_model):
+    for name, tensor in (("x", x), ("context", context)):
+        if tensor is not None and (tensor.ndim != 3 or tensor.shape[-1] != d_model):
             raise AttnVizError(
-                f"{name} has shape {tuple(given.shape)}.",
+                f"{name} has shape {tuple(tensor.shape)}.",
                 f"Give (batch, tokens, d_model) with d_model = {d_model}.",
             )
     expected = (x if context is None else context).shape[:2]
