@@ -1,1 +1,1 @@
-"""The Train page's pieces: two doors into a job, and a job as one can watch it."""
+"""The Train page's controls, and its views of a job."""

@@ -1,4 +1,4 @@
-"""The second door: a loaded model goes on learning on a person's data."""
+"""The form for fine-tuning a loaded model on the person's data."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.errors import AttnVizError
-from attnviz.trace.requests import ModelChoice
-from attnviz.train.estimate import Estimate, estimate
+from attnviz.train.estimate import estimate
 from attnviz.train.finetune.dataset import MAX_HELD_OUT, check
 from attnviz.train.finetune.objectives import supported_objectives
 from attnviz.train.settings import FinetuneWork, JobSettings, Schedule
-from attnviz.ui.training.schedule_controls import limits, schedule
+from attnviz.ui import model_loading, sidebar
+from attnviz.ui.error_display import attempt
+from attnviz.ui.training.job_draft import JobDraft
+from attnviz.ui.training.schedule_controls import limit_controls, schedule_controls
+from attnviz.ui.waiting import queue_status
 
 if TYPE_CHECKING:
     from attnviz.trace.model import Model
@@ -24,32 +28,50 @@ OBJECTIVES = {
     "classify": "Classify texts",
     "seq2seq": "Source to target",
 }
-NOTHING_YET = ("pasted.txt", "rows.csv")  # what data without an upload is called
-BYTES_A_TOKEN = 4  # of English, about
 METHODS = {"lora": "LoRA", "last": "Last layers", "full": "All weights"}
-FIRST = Schedule(
+PLACEHOLDERS = ("pasted.txt", "rows.csv")  # names of data without an uploaded file
+BYTES_PER_TOKEN = 4  # of English text, roughly
+DEFAULTS = Schedule(
     steps=20, batch_size=1, learning_rate=2e-4, warmup=2, evaluations=4, checkpoints=2, snapshots=8
 )
 
 
 @dataclass(frozen=True)
-class JobRequest:
-    """The job asked for, and the data that goes into its folder."""
+class FinetuneRequest:
+    """What the form describes, not yet checked.
+
+    Attributes:
+        data: the uploaded file's bytes.
+    """
 
     settings: JobSettings
+    work: FinetuneWork
     data: bytes
 
-    def check(self) -> int:
-        """Its number of rows. Raises AttnVizError with the line that is wrong."""
-        work = self.settings.work
-        assert isinstance(work, FinetuneWork)
-        if not self.data and work.data in NOTHING_YET:
-            raise AttnVizError("There is no data yet.", "Upload a file, or paste a text.")
-        return check(work, self.data)
+
+def draft(caption: DeltaGenerator, form: DeltaGenerator, errors: DeltaGenerator) -> JobDraft | None:
+    """The sidebar's model, the form, and the checked job; None while something is missing.
+
+    Args:
+        caption: the placeholder below the page's header.
+        errors: where errors in the data are shown.
+    """
+    choice, _, model_errors = sidebar.model_controls()
+    report = queue_status(caption, "Loading")
+    model = attempt(lambda: model_loading.load(choice, report), model_errors) if choice else None
+    caption.caption("Training starts from a copy: nobody's open model changes.")
+    if choice is None or model is None:
+        return None
+    with form:
+        request = attempt(lambda: _form(model, choice.name))
+    if request is None:
+        return None
+    with errors:
+        return attempt(lambda: _checked(model, request))
 
 
-def form(model: Model, choice: ModelChoice) -> JobRequest | None:
-    """The controls; None where the model can be taught nothing."""
+def _form(model: Model, name: str) -> FinetuneRequest | None:
+    """The controls; None for a model that cannot be fine-tuned."""
     possible = supported_objectives(model)
     if not possible:
         st.info("Only language models are fine-tuned here: choose one in the sidebar.")
@@ -62,94 +84,74 @@ def form(model: Model, choice: ModelChoice) -> JobRequest | None:
         key="objective",
         format_func=OBJECTIVES.__getitem__,
     )
-    data, name = _data(objective)
-    columns = _columns(objective, name)
-    method, extra = _method()
-    left, right = st.columns(2)
-    length = left.number_input("Longest example, in tokens", 4, 8192, 64, key="ft_length")
-    share = right.number_input(
-        "Share held out",
-        0.0,
-        0.5,
-        0.1,
-        0.05,
-        key="ft_held_out",
-        help="Of the data: never trained on, for an honest loss beside the training's.",
-    )
-    numbers = schedule(FIRST, key="ft")
-    bounds = limits()
-    probe, answer = _probe(objective)
+    data, file_name = _data(objective)
+    columns = _columns(objective, file_name)
+    method, method_options = _method()
+    length, held_out = _example_controls()
+    schedule = schedule_controls(DEFAULTS, key="ft")
+    limits = limit_controls()
+    probe, probe_target = _probe(objective)
     work = FinetuneWork(
-        choice.name,
         name,
+        file_name,
         objective,  # type: ignore[arg-type]  # one of OBJECTIVES
         method,
         length=length,
-        held_out=share,
+        held_out=held_out,
         **columns,
-        **extra,
+        **method_options,
     )
-    title = f"{choice.name.rstrip('/').rsplit('/', 1)[-1]} tuned"
-    device = str(model.device)
-    return JobRequest(JobSettings(title, work, numbers, bounds, device, probe, answer), data)
+    title = f"{name.rstrip('/').rsplit('/', 1)[-1]} tuned"
+    settings = JobSettings(title, work, schedule, limits, str(model.device), probe, probe_target)
+    return FinetuneRequest(settings, work, data)
 
 
-def estimated(model: Model, asked: JobRequest, rows: int) -> Estimate:
-    """What the job takes, counted on the loaded model, which stays as it is."""
-    work = asked.settings.work
-    assert isinstance(work, FinetuneWork)
-    length = work.length * (2 if work.objective == "seq2seq" else 1)
+def _checked(model: Model, request: FinetuneRequest) -> JobDraft:
+    """The request with its estimate, from the shapes of the loaded model.
+
+    Raises:
+        AttnVizError: there is no data, or it is invalid.
+    """
+    work, data = request.work, request.data
+    if not data and work.data in PLACEHOLDERS:
+        raise AttnVizError("There is no data yet.", "Upload a file, or paste a text.")
+    n = check(work, data)
     if work.objective in ("causal", "masked"):
-        rows = len(asked.data) // (BYTES_A_TOKEN * work.length)
-    held_out = min(MAX_HELD_OUT, max(1, round(rows * work.held_out)))
-    return estimate(model.module, asked.settings, length, held_out)
+        n = len(data) // (BYTES_PER_TOKEN * work.length)
+    length = work.length * (2 if work.objective == "seq2seq" else 1)
+    held_out = min(MAX_HELD_OUT, max(1, round(n * work.held_out)))
+    cost = estimate(model.module, request.settings, length, held_out)
+    return JobDraft(request.settings, cost, data)
 
 
 def _data(objective: str) -> tuple[bytes, str]:
-    """The bytes and a file name that tells their kind."""
-    running = objective in ("causal", "masked")
-    types = ["txt", "jsonl", "csv"] if running else ["csv", "jsonl"]
-    upload = st.file_uploader("Data", type=types, key=f"ft_file_{running}")
+    """The data, and a file name whose suffix is its format."""
+    is_text = objective in ("causal", "masked")
+    types = ["txt", "jsonl", "csv"] if is_text else ["csv", "jsonl"]
+    upload = st.file_uploader("Data", type=types, key=f"ft_file_{is_text}")
     if upload is not None:
         return upload.getvalue(), upload.name
-    if running:
+    if is_text:
         text = st.text_area("or a text", key="ft_text", height=120)
-        return text.encode(errors="replace"), NOTHING_YET[0]
-    return b"", NOTHING_YET[1]
+        return text.encode(errors="replace"), PLACEHOLDERS[0]
+    return b"", PLACEHOLDERS[1]
 
 
-def _columns(objective: str, name: str) -> dict[str, Any]:
-    """Which columns to read, where there are any."""
+def _columns(objective: str, file_name: str) -> dict[str, Any]:
+    """The columns to read, for formats that have any."""
     wanted = {
         "classify": (("text_column", "text"), ("label_column", "label")),
         "seq2seq": (("source_column", "source"), ("target_column", "target")),
-    }.get(objective, () if name.endswith(".txt") else (("text_column", "text"),))
-    asked = {}
-    for place, (field, first) in zip(st.columns(2), wanted, strict=False):
-        label = f"Column of the {first}"
-        asked[field] = place.text_input(label, first, key=f"ft_{field}").strip() or first
-    return asked
-
-
-def _probe(objective: str) -> tuple[str, str]:
-    """The text whose attention is kept, and what an encoder-decoder's decoder reads beside it."""
-    with st.expander("The example", icon=":material/visibility:"):
-        probe = st.text_input(
-            "Text",
-            key="ft_probe",
-            max_chars=2000,
-            placeholder="from the held-out data",
-            help="Its attention is kept while the model learns.",
-        )
-        if objective != "seq2seq":
-            return probe.strip(), ""
-        answer = st.text_input("Its target", key="ft_probe_target", max_chars=2000)
-        if probe.strip() and not answer.strip():
-            raise AttnVizError("The example has no target.", "Give the decoder something to read.")
-    return probe.strip(), answer.strip()
+    }.get(objective, () if file_name.endswith(".txt") else (("text_column", "text"),))
+    columns = {}
+    for box, (field, default) in zip(st.columns(2), wanted, strict=False):
+        label = f"Column of the {default}"
+        columns[field] = box.text_input(label, default, key=f"ft_{field}").strip() or default
+    return columns
 
 
 def _method() -> tuple[Any, dict[str, Any]]:
+    """The method, and its options for `FinetuneWork`."""
     method = st.segmented_control(
         "What learns",
         list(METHODS),
@@ -175,3 +177,37 @@ def _method() -> tuple[Any, dict[str, Any]]:
     if method == "last":
         return method, {"last_layers": st.number_input("Layers", 1, 200, 2, key="ft_last")}
     return method, {}
+
+
+def _example_controls() -> tuple[int, float]:
+    """The longest example in tokens, and the share that is held out."""
+    left, right = st.columns(2)
+    length = left.number_input("Longest example, in tokens", 4, 8192, 64, key="ft_length")
+    held_out = right.number_input(
+        "Share held out",
+        0.0,
+        0.5,
+        0.1,
+        0.05,
+        key="ft_held_out",
+        help="Of the data: never trained on, for an honest loss beside the training's.",
+    )
+    return length, held_out
+
+
+def _probe(objective: str) -> tuple[str, str]:
+    """The probe's text, and the decoder's text for an encoder-decoder."""
+    with st.expander("The example", icon=":material/visibility:"):
+        probe = st.text_input(
+            "Text",
+            key="ft_probe",
+            max_chars=2000,
+            placeholder="from the held-out data",
+            help="Its attention is kept while the model learns.",
+        )
+        if objective != "seq2seq":
+            return probe.strip(), ""
+        target = st.text_input("Its target", key="ft_probe_target", max_chars=2000)
+        if probe.strip() and not target.strip():
+            raise AttnVizError("The example has no target.", "Give the decoder something to read.")
+    return probe.strip(), target.strip()

@@ -1,9 +1,9 @@
-"""The numbers that both doors ask for."""
+"""Controls of the schedule and of the limits, which both forms share."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import streamlit as st
 
@@ -13,75 +13,86 @@ from attnviz.train.settings import Decay, Limits, Schedule
 POSITIONS = list(get_args(Positions))
 
 
-def schedule(first: Schedule, key: str) -> Schedule:
-    """The training's numbers; ``first`` are the defaults.
+def schedule_controls(defaults: Schedule, key: str) -> Schedule:
+    """The schedule that the person chose.
 
     Args:
-        key: what sets these controls apart from those of another task.
+        key: prefix of the widgets' keys, so that every task has its own values.
     """
     with st.expander("The training", icon=":material/tune:"):
-        a, b, c = st.columns(3)
-        steps = a.number_input("Steps", 1, 1_000_000, first.steps, key=f"{key}_steps")
-        batch = b.number_input(
-            "Batch", 1, 4096, first.batch_size, key=f"{key}_batch", help="Examples at once."
-        )
-        rate = c.number_input(
+        values = {
+            **_step_controls(defaults, key),
+            **_warmup_controls(defaults, key),
+            **_decay_controls(defaults, key),
+        }
+    return replace(defaults, **values)
+
+
+def _step_controls(defaults: Schedule, key: str) -> dict[str, Any]:
+    left, middle, right = st.columns(3)
+    return {
+        "steps": left.number_input("Steps", 1, 1_000_000, defaults.steps, key=f"{key}_steps"),
+        "batch_size": middle.number_input(
+            "Batch", 1, 4096, defaults.batch_size, key=f"{key}_batch", help="Examples at once."
+        ),
+        "learning_rate": right.number_input(
             "Learning rate",
             1e-7,
             1.0,
-            first.learning_rate,
-            step=first.learning_rate / 10,
+            defaults.learning_rate,
+            step=defaults.learning_rate / 10,
             format="%.2e",
             key=f"{key}_rate",
             help="At its highest, after the warm-up.",
-        )
-        d, e, f = st.columns(3)
-        warmup = d.number_input("Warm-up steps", 0, 100_000, first.warmup, key=f"{key}_warmup")
-        accumulation = e.number_input(
+        ),
+    }
+
+
+def _warmup_controls(defaults: Schedule, key: str) -> dict[str, Any]:
+    left, middle, right = st.columns(3)
+    return {
+        "warmup": left.number_input(
+            "Warm-up steps", 0, 100_000, defaults.warmup, key=f"{key}_warmup"
+        ),
+        "accumulation": middle.number_input(
             "Accumulation",
             1,
             1024,
-            first.accumulation,
+            defaults.accumulation,
             key=f"{key}_accumulation",
             help="Batches whose gradients make one step.",
-        )
-        seed = f.number_input("Seed", 0, 2**31 - 1, first.seed, key=f"{key}_seed")
-        g, h, i = st.columns(3)
-        decay_names = list(get_args(Decay))
-        decay = g.selectbox(
+        ),
+        "seed": right.number_input("Seed", 0, 2**31 - 1, defaults.seed, key=f"{key}_seed"),
+    }
+
+
+def _decay_controls(defaults: Schedule, key: str) -> dict[str, Any]:
+    left, middle, right = st.columns(3)
+    decays = list(get_args(Decay))
+    return {
+        "decay": left.selectbox(
             "Decay",
-            decay_names,
-            decay_names.index(first.decay),
+            decays,
+            decays.index(defaults.decay),
             key=f"{key}_decay",
             help="How the learning rate falls after the warm-up.",
-        )
-        weight_decay = h.number_input(
-            "Weight decay", 0.0, 10.0, first.weight_decay, key=f"{key}_weight_decay"
-        )
-        snapshots = i.number_input(
+        ),
+        "weight_decay": middle.number_input(
+            "Weight decay", 0.0, 10.0, defaults.weight_decay, key=f"{key}_weight_decay"
+        ),
+        "snapshots": right.number_input(
             "Snapshots",
             1,
             500,
-            first.snapshots,
+            defaults.snapshots,
             key=f"{key}_snapshots",
             help="How often the attention of the example is kept.",
-        )
-    return replace(
-        first,
-        steps=steps,
-        batch_size=batch,
-        learning_rate=rate,
-        warmup=warmup,
-        accumulation=accumulation,
-        seed=seed,
-        decay=decay,
-        weight_decay=weight_decay,
-        snapshots=snapshots,
-    )
+        ),
+    }
 
 
-def limits() -> Limits:
-    """Where the training stops by itself."""
+def limit_controls() -> Limits:
+    """The limits that the person chose."""
     with st.expander("Limits", icon=":material/timer:"):
         left, right = st.columns(2)
         minutes = left.number_input(

@@ -1,27 +1,34 @@
-"""The first door: a small transformer learns a task from nothing."""
+"""The form for a small transformer that learns a task from scratch."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.train import tasks
 from attnviz.train.estimate import Estimate, estimate
-from attnviz.train.settings import JobSettings, Limits
+from attnviz.train.settings import JobSettings
 from attnviz.train.tasks.digits import HELD_OUT
 from attnviz.train.tasks.task import Task, prepare, settings_for
 from attnviz.train.tasks.transformer import model_options_from_layer
 from attnviz.train.training_setup import ProbeExample, n_tokens
+from attnviz.ui.error_display import attempt
 from attnviz.ui.query_params import linked_choice
-from attnviz.ui.training.schedule_controls import POSITIONS, limits, schedule
+from attnviz.ui.training.job_draft import JobDraft
+from attnviz.ui.training.schedule_controls import POSITIONS, limit_controls, schedule_controls
 
-LAB = "_lab"  # what the Layer lab last showed
+if TYPE_CHECKING:
+    from attnviz.analysis.lab import Lab
+
+LAB_KEY = "_lab"  # of the session state, where the Layer lab stores its layer
 _SOURCES = {"task": "The task's own", "lab": "The Layer lab's"}
-_ENLARGED = 112  # px, the side of a digit's picture
+_IMAGE_PX = 112  # a digit's side, enlarged
+_IMAGE_PIXELS = 8  # a digit's own side
 
-# What a task's option is called, and what it says of it.
-_ASKED = {
+# Label and help of each of the tasks' options.
+_OPTIONS = {
     "symbols": ("Alphabet", "How many different letters there are."),
     "shortest": ("Shortest", "Letters in the shortest string."),
     "longest": ("Longest", "Letters in the longest string."),
@@ -36,8 +43,18 @@ _ASKED = {
 }
 
 
-def form() -> JobSettings:
-    """The controls, and the job that they ask for (not yet checked)."""
+def draft(form: DeltaGenerator, preview: DeltaGenerator) -> JobDraft | None:
+    """The form, and the preview of the job; None while its settings are invalid."""
+    with form:
+        settings = attempt(_form)
+    if settings is None:
+        return None
+    with preview:
+        cost = attempt(lambda: _preview(settings))
+    return JobDraft(settings, cost) if cost else None
+
+
+def _form() -> JobSettings:
     task = tasks.find(
         linked_choice(
             st.pills,
@@ -48,60 +65,63 @@ def form() -> JobSettings:
         )
     )
     st.caption(task.description)
-    options = _options(task)
-    model = _model(task)
-    numbers = schedule(task.schedule, key=task.name)
-    bounds: Limits = limits()
-    probe = _probe(task)
+    options = _data_options(task)
+    model = _model_options(task)
+    schedule = schedule_controls(task.schedule, key=task.name)
+    limits = limit_controls()
+    probe = _probe_setting(task)
     return settings_for(
-        task, options=options, model=model, limits=bounds, schedule=numbers, probe=probe
+        task, options=options, model=model, limits=limits, schedule=schedule, probe=probe
     )
 
 
-def preview(settings: JobSettings) -> Estimate:
-    """Draws the example whose attention will be kept, and says what the job takes."""
-    about, probe = prepared(settings.to_json())
+def _preview(settings: JobSettings) -> Estimate:
+    """Draws the probe example; returns what the job takes."""
+    cost, probe = _checked(settings.to_json())
     st.caption("The example whose attention is kept while the model learns")
     if probe.image is not None:
-        st.image(probe.image.resize((_ENLARGED, _ENLARGED), resample=0))
+        st.image(probe.image.resize((_IMAGE_PX, _IMAGE_PX), resample=0))
     else:
-        words = probe.text if probe.target is None else f"{probe.text} → {probe.target}"
-        st.code(words, language=None, wrap_lines=True)
-    return about
+        text = probe.text if probe.target is None else f"{probe.text} → {probe.target}"
+        st.code(text, language=None, wrap_lines=True)
+    return cost
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def prepared(settings_json: str) -> tuple[Estimate, ProbeExample]:
-    """What the job takes, and its example; building its model and one batch checks the settings."""
+def _checked(settings_json: str) -> tuple[Estimate, ProbeExample]:
+    """The job's estimate and its probe.
+
+    Raises:
+        AttnVizError: the settings are invalid, which building the model and one batch shows.
+    """
     settings = JobSettings.from_json(settings_json)
-    made = prepare(tasks.find(settings.work.task), settings)  # type: ignore[union-attr]
-    size = settings.schedule.batch_size
-    length = max(1, n_tokens(made.get_batch(list(range(size)))) // size)
-    if made.processor is not None:
-        length = 1 + (8 // made.base.config.patch_size) ** 2
-    return estimate(made.base, settings, length), made.probe
+    setup = prepare(tasks.find(settings.work.task), settings)  # type: ignore[union-attr]
+    n = settings.schedule.batch_size
+    length = max(1, n_tokens(setup.get_batch(list(range(n)))) // n)
+    if setup.processor is not None:
+        length = 1 + (_IMAGE_PIXELS // setup.base.config.patch_size) ** 2  # [CLS] and the patches
+    return estimate(setup.base, settings, length), setup.probe
 
 
-def _options(task: Task) -> dict[str, Any]:
-    """The task's own numbers, and the text where there is one."""
-    asked: dict[str, Any] = {}
+def _data_options(task: Task) -> dict[str, Any]:
+    options: dict[str, Any] = {}
     if "text" in task.options:
-        asked["text"] = st.text_area(
+        options["text"] = st.text_area(
             "Text", str(task.options["text"]), key="train_text", height=140
         )
     numbers = {name: value for name, value in task.options.items() if name != "text"}
     with st.expander("The task's data", icon=":material/dataset:"):
         columns = st.columns(max(2, len(numbers)))
         for column, (name, value) in zip(columns, numbers.items(), strict=False):
-            label, help = _ASKED.get(f"{task.name}_{name}") or _ASKED[name]
-            asked[name] = column.number_input(
+            label, help = _OPTIONS.get(f"{task.name}_{name}") or _OPTIONS[name]
+            options[name] = column.number_input(
                 label, value=value, key=f"{task.name}_{name}", help=help or None
             )
-    return asked
+    return options
 
 
-def _probe(task: Task) -> str:
-    """Which example's attention is kept, as the job's settings say it; "" is the task's own."""
+def _probe_setting(task: Task) -> str:
+    """`JobSettings.probe`; "" for the task's default."""
     with st.expander("The example", icon=":material/visibility:"):
         if task.name == "digits":
             return str(st.slider("Which of the held-out pictures", 0, HELD_OUT - 1, key="picture"))
@@ -114,68 +134,74 @@ def _probe(task: Task) -> str:
         ).strip()
 
 
-def _model(task: Task) -> dict[str, Any]:
-    """The transformer: the task's own, with other sizes, or the Layer lab's layer."""
-    lab = st.session_state.get(LAB)
-    vision = task.name == "digits"
+def _model_options(task: Task) -> dict[str, Any]:
+    """Options of the task's own transformer, or of the Layer lab's layer in a stack."""
+    lab: Lab | None = st.session_state.get(LAB_KEY)
+    is_vision = task.name == "digits"
     with st.expander("The transformer", icon=":material/account_tree:"):
-        source = "task"
-        if lab is not None and not vision:
-            source = st.segmented_control(
-                "Settings",
-                list(_SOURCES),
-                default="task",
-                required=True,
-                key="train_source",
-                format_func=_SOURCES.__getitem__,
-                help="The layer that the Layer lab shows, in a stack of as many layers.",
-            )
-        if source == "lab" and lab is not None:
-            masked = lab.config.mask != "none"
-            st.caption(
-                f"{lab.layers} {'layer' if lab.layers == 1 else 'layers'} of {lab.config.n_heads} "
-                f"heads, d_model {lab.config.d_model}, positions {lab.config.positions}, mask "
-                f"{lab.config.mask if masked else 'causal, since without one the answer is seen'}."
-            )
+        if lab is not None and not is_vision and _choose_source() == "lab":
+            st.caption(_describe(lab))
             return model_options_from_layer(lab.config, lab.layers)
-        if lab is None and not vision:
+        if lab is None and not is_vision:
             st.caption("The layer that you shape in the Layer lab can be trained here as well.")
-        left, middle, right = st.columns(3)
-        asked: dict[str, Any] = {
-            "n_layers": left.number_input(
-                "Layers", 1, 12, task.model["n_layers"], key=f"{task.name}_layers"
-            ),
-            "n_heads": middle.number_input(
-                "Heads", 1, 16, task.model["n_heads"], key=f"{task.name}_heads"
-            ),
-            "d_model": right.number_input(
-                "d_model",
-                4,
-                256,
-                task.model["d_model"],
-                4,
-                key=f"{task.name}_d_model",
-            ),
-        }
-        if not vision:
-            asked |= _shape(task)
-    return asked
+        options = _size_options(task)
+        if not is_vision:
+            options |= _layer_options(task)
+    return options
 
 
-def _shape(task: Task) -> dict[str, Any]:
+def _choose_source() -> str:
+    source: str = st.segmented_control(
+        "Settings",
+        list(_SOURCES),
+        default="task",
+        required=True,
+        key="train_source",
+        format_func=_SOURCES.__getitem__,
+        help="The layer that the Layer lab shows, in a stack of as many layers.",
+    )
+    return source
+
+
+def _describe(lab: Lab) -> str:
+    config = lab.config
+    is_masked = config.mask != "none"
+    return (
+        f"{lab.layers} {'layer' if lab.layers == 1 else 'layers'} of {config.n_heads} "
+        f"heads, d_model {config.d_model}, positions {config.positions}, mask "
+        f"{config.mask if is_masked else 'causal, since without one the answer is seen'}."
+    )
+
+
+def _size_options(task: Task) -> dict[str, Any]:
+    left, middle, right = st.columns(3)
+    return {
+        "n_layers": left.number_input(
+            "Layers", 1, 12, task.model["n_layers"], key=f"{task.name}_layers"
+        ),
+        "n_heads": middle.number_input(
+            "Heads", 1, 16, task.model["n_heads"], key=f"{task.name}_heads"
+        ),
+        "d_model": right.number_input(
+            "d_model", 4, 256, task.model["d_model"], 4, key=f"{task.name}_d_model"
+        ),
+    }
+
+
+def _layer_options(task: Task) -> dict[str, Any]:
     left, right = st.columns(2)
-    own = task.model.get("positions", "learned")
+    default = task.model.get("positions", "learned")
     positions = left.selectbox(
-        "Positions", POSITIONS, POSITIONS.index(own), key=f"{task.name}_positions"
+        "Positions", POSITIONS, POSITIONS.index(default), key=f"{task.name}_positions"
     )
     mask = right.selectbox("Mask", ["causal", "sliding"], key=f"{task.name}_mask")
-    asked: dict[str, Any] = {"positions": positions, "mask": mask}
+    options: dict[str, Any] = {"positions": positions, "mask": mask}
     if mask == "sliding":
-        asked["window"] = st.slider("Window", 2, 32, 8, key=f"{task.name}_window")
-    asked["feed_forward"] = st.toggle(
+        options["window"] = st.slider("Window", 2, 32, 8, key=f"{task.name}_window")
+    options["feed_forward"] = st.toggle(
         "Feed-forward",
         task.model.get("feed_forward", True),
         key=f"{task.name}_feed_forward",
         help="Without it there is attention alone.",
     )
-    return asked
+    return options

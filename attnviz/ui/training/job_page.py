@@ -1,0 +1,134 @@
+"""The page of one job: status, controls, curves and heads while it runs, results afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from attnviz.train import jobs
+from attnviz.train.events import Event, of_kind
+from attnviz.train.job import Job, Status
+from attnviz.train.settings import Limits
+from attnviz.ui.error_display import attempt, escape_markdown
+from attnviz.ui.training.curves import training_curves
+from attnviz.ui.training.job_list import open_job
+from attnviz.ui.training.job_results import results
+from attnviz.ui.training.snapshot_heads import SHALLOW_LAYERS, heads_over_time, n_recorded_layers
+
+REFRESH_SECONDS = 1.5
+_BADGES = {
+    "queued": ("blue", ":material/hourglass_top:"),
+    "running": ("blue", ":material/play_arrow:"),
+    "paused": ("orange", ":material/pause:"),
+    "stopped": ("orange", ":material/timer_off:"),
+    "cancelled": ("gray", ":material/close:"),
+    "finished": ("green", ":material/check:"),
+    "failed": ("red", ":material/error:"),
+    "interrupted": ("red", ":material/power_off:"),
+}
+
+
+def job_page(job: Job, caption: DeltaGenerator) -> None:
+    """Everything below the page's header.
+
+    Args:
+        caption: the placeholder below the header, for the job's title.
+    """
+    status = attempt(lambda: job.status)
+    caption.caption(escape_markdown(job.settings.title if status else job.name))
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
+        if st.button("New training", icon=":material/add:", key="new"):
+            open_job(None)
+        is_active = status.is_active if status else job.is_alive
+        delete = not is_active and st.button("Delete", icon=":material/delete:", key="delete")
+        if delete and _succeeds(lambda: jobs.delete(job)):
+            open_job(None)
+    if status:
+        view = st.fragment(_live_view, run_every=REFRESH_SECONDS if status.is_active else None)
+        view(job, status.is_active)
+        if not status.is_active:
+            attempt(lambda: results(job))
+
+
+def _live_view(job: Job, was_active: bool) -> None:
+    """What is refreshed while the job is active; an error takes the place of a damaged job."""
+    attempt(lambda: _view(job, was_active))
+
+
+def _view(job: Job, was_active: bool) -> None:
+    events = job.events()
+    status = job.status_from(events)
+    if status.is_active != was_active:
+        st.rerun()  # the whole page, which starts or stops refreshing
+    _progress(status, events)
+    _controls(job, status)
+    is_deep = n_recorded_layers(job) > SHALLOW_LAYERS
+    with st.container(horizontal=not is_deep, gap="medium"):  # wraps in a narrow window
+        left = st.container(width="stretch" if is_deep else 380, horizontal=is_deep)
+        right = st.container(width="stretch" if is_deep else 570)
+    with left:
+        training_curves(events)
+    with right:
+        heads_over_time(job)
+
+
+def _progress(status: Status, events: tuple[Event, ...]) -> None:
+    color, icon = _BADGES[status.state]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(status.state, color=color, icon=icon)  # type: ignore[arg-type]
+        st.caption(_summary(status, events))
+    st.progress(min(1.0, status.step / status.steps))
+    if status.sentence:
+        is_error = status.state in ("failed", "interrupted")
+        (st.error if is_error else st.warning)(escape_markdown(status.sentence))
+
+
+def _summary(status: Status, events: tuple[Event, ...]) -> str:
+    """Step, loss, throughput, memory and accuracy in one line."""
+    if status.state == "queued":
+        if not status.jobs_ahead:
+            return "Starting …"
+        others = "1 job is" if status.jobs_ahead == 1 else f"{status.jobs_ahead} jobs are"
+        return f"{others} before it on this device."
+    parts = [f"Step {status.step:,} of {status.steps:,}"]
+    if steps := of_kind(events, "step"):
+        last = steps[-1]
+        if status.loss is not None:
+            parts.append(f"loss {status.loss:.4g}")
+        has_images = any(e.get("text") is None for e in of_kind(events, "probe"))
+        if (rate := last.get("tokens_per_second")) is not None:
+            parts.append(f"{rate:,.0f} {'images' if has_images else 'tokens'}/s")
+        if (memory := last.get("memory")) is not None:
+            parts.append(f"{memory / 2**20:,.0f} MB")
+    if evaluations := of_kind(events, "evaluation"):
+        parts.append(f"{evaluations[-1]['accuracy']:.1%} right on held-out data")
+    return " · ".join(parts)
+
+
+def _controls(job: Job, status: Status) -> None:
+    with st.container(horizontal=True):
+        if status.is_active:
+            if st.button("Pause", icon=":material/pause:", key="pause"):
+                attempt(job.pause)
+            if st.button("Cancel", icon=":material/close:", key="cancel"):
+                attempt(job.cancel)
+        elif status.can_resume:
+            resume = st.button("Resume", icon=":material/play_arrow:", key="resume", type="primary")
+            unlimited = status.state == "stopped" and st.checkbox(
+                "without limits", True, key="resume_unlimited"
+            )
+            limits = Limits(None, None) if unlimited else None
+            if resume and _succeeds(lambda: job.resume(limits)):
+                st.rerun()
+
+
+def _succeeds(action: Callable[[], None]) -> bool:
+    """Runs the action; False if it failed, whose error is then shown."""
+
+    def succeed() -> bool:
+        action()
+        return True
+
+    return bool(attempt(succeed))
