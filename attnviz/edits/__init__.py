@@ -3,23 +3,21 @@
     from attnviz.edits import AblateHead
     trace = model.trace("The cat sat", edits=[AblateHead(layer=3, head=5)])
 
-An edit names a layer (its index in ``trace.layers``) and a head; it acts while the model runs, so
-everything behind it changes too, and the trace shows the edited layer as it was after the edit.
+An edit names a layer (its index in ``trace.layers``) and a head. It is applied while the model
+runs, so everything downstream changes too, and the trace shows the layer after the edit.
 
-Several edits of one head act one after the other, at two places. ``BlockEdge``, ``Temperature`` and
-``SetPattern`` change its weights; ``ScaleHead``, ``AblateHead`` and ``PatchHead`` its output, which
-comes behind them. So ``ScaleHead`` then ``SetPattern`` gives the factor times the pattern @ V, as
-the other order does, and a head whose output was ablated or patched keeps that output whatever
-becomes of its weights.
+Several edits of one head are applied in order, in two stages. ``BlockEdge``, ``Temperature`` and
+``SetPattern`` change the head's weights; ``ScaleHead``, ``AblateHead`` and ``PatchHead`` change its
+output, after that. So ``ScaleHead`` with ``SetPattern`` gives the factor times the pattern @ V in
+either order, and an ablated or patched output stays whatever happens to the weights.
 
-Until a pattern is set, weights are changed by way of the scores: what is masked stays masked, and a
-sink's share, or its gate on the output, follows. From then on the weights themselves are changed
-and each row keeps its sum: ``BlockEdge`` takes an edge away and scales the row's others up,
-``Temperature`` raises weights to 1 / temperature. A gate stays as the scores before the pattern
-made it.
+Until a pattern is set, weights change through their scores: masked keys stay masked, and a sink's
+share, or its gate on the output, follows. After that the weights themselves change, and each row
+keeps its sum: ``BlockEdge`` removes an edge and scales up the row's others, ``Temperature`` raises
+weights to the power 1 / temperature. A gate keeps the value it had before the pattern was set.
 
-What an edit leaves alone keeps its bits: other heads, other rows of a blocked edge, and everything
-where it changes nothing (a temperature or factor of 1, an edge that had no weight).
+What an edit doesn't change stays bit-equal: other heads, other rows of a blocked edge, and
+everything where it has no effect (a temperature or factor of 1, an edge without weight).
 """
 
 from __future__ import annotations
@@ -42,11 +40,11 @@ Layer = QKVRecord | EditedRecord
 
 @dataclass(frozen=True)
 class AblateHead:
-    """Takes a head's output away.
+    """Ablates a head's output.
 
     Attributes:
-        mode: "zero", or "mean": each position gets the head's mean output over all positions, so
-            that what the head always adds stays and what it says of the position goes.
+        mode: "zero", or "mean": each position gets the head's mean output over all positions. That
+            keeps what the head always adds and removes what depends on the position.
     """
 
     layer: int
@@ -54,7 +52,7 @@ class AblateHead:
     mode: Literal["zero", "mean"] = "zero"
 
     def change(self, layer: Layer, output: Tensor) -> HeadChange:
-        """What it changes of the layer, whose output is (B, n_q, H, d_v)."""
+        """The change of the layer, whose output is (B, n_q, H, d_v)."""
         _check_head(self.head, layer)
         if self.mode == "zero":
             return HeadChange(self.head, factor=0.0)
@@ -66,14 +64,14 @@ class AblateHead:
 
 @dataclass(frozen=True)
 class ScaleHead:
-    """Multiplies a head's output with a factor."""
+    """Multiplies a head's output by a factor."""
 
     layer: int
     head: int
     factor: float
 
     def change(self, layer: Layer, output: Tensor) -> HeadChange:
-        """What it changes of the layer."""
+        """The change of the layer."""
         _check_head(self.head, layer)
         if not math.isfinite(self.factor):
             raise AttnVizError(
@@ -84,9 +82,9 @@ class ScaleHead:
 
 @dataclass(frozen=True)
 class BlockEdge:
-    """Lets a query not look at a key; the row's other weights share what becomes free.
+    """Stops a query from attending to a key; the row's other keys share its weight.
 
-    A row with no other weight becomes zeros.
+    A row without other weights becomes zero.
     """
 
     layer: int
@@ -95,7 +93,7 @@ class BlockEdge:
     key: int
 
     def change(self, layer: Layer, output: Tensor) -> HeadChange:
-        """What it changes of the layer."""
+        """The change of the layer."""
         _check_head(self.head, layer)
         n_q, n_k = layer.shape[2:]
         if not (0 <= self.query < n_q and 0 <= self.key < n_k):
@@ -110,7 +108,7 @@ class BlockEdge:
 class Temperature:
     """Divides a head's scores by a temperature: below 1 sharper, above 1 flatter.
 
-    A sink's score stays. Of a pattern that was set, it takes weights ** (1 / temperature).
+    A sink's score stays. A pattern that was set becomes weights ** (1 / temperature).
     """
 
     layer: int
@@ -118,7 +116,7 @@ class Temperature:
     temperature: float
 
     def change(self, layer: Layer, output: Tensor) -> HeadChange:
-        """What it changes of the layer."""
+        """The change of the layer."""
         _check_head(self.head, layer)
         if not self.temperature > 0:
             raise AttnVizError(
@@ -135,7 +133,7 @@ class Temperature:
 
 @dataclass(frozen=True, eq=False)
 class SetPattern:
-    """Gives a head weights of one's own; from then on no scores lead to them.
+    """Replaces a head's weights; they no longer come from scores.
 
     Attributes:
         weights: (n_q, n_k); rows need not sum to 1.
@@ -146,18 +144,18 @@ class SetPattern:
     weights: Tensor
 
     def change(self, layer: Layer, output: Tensor) -> HeadChange:
-        """What it changes of the layer."""
+        """The change of the layer."""
         _check_head(self.head, layer)
-        _check_given(self.weights, layer.shape[2:], "pattern")
+        _check_tensor(self.weights, layer.shape[2:], "pattern")
         return HeadChange(self.head, pattern=self.weights.detach().to(layer.q.device))
 
 
 @dataclass(frozen=True, eq=False)
 class PatchHead:
-    """Puts another output in a head's place, e.g. that of the same head on another text.
+    """Replaces a head's output, e.g. by the same head's output on another text.
 
     Attributes:
-        output: (n_q, d_v), as ``other.attention(layer, head).output()`` gives it.
+        output: (n_q, d_v), as ``other.attention(layer, head).output()`` returns it.
     """
 
     layer: int
@@ -165,9 +163,9 @@ class PatchHead:
     output: Tensor
 
     def change(self, layer: Layer, output: Tensor) -> HeadChange:
-        """What it changes of the layer."""
+        """The change of the layer."""
         _check_head(self.head, layer)
-        _check_given(self.output, (output.shape[1], output.shape[3]), "output")
+        _check_tensor(self.output, (output.shape[1], output.shape[3]), "output")
         return HeadChange(self.head, output=self.output.detach().to(output.device)[None])
 
 
@@ -177,11 +175,11 @@ def _check_head(head: int, layer: Layer) -> None:
         raise AttnVizError(f"There is no head {head} to edit.", f"They run from 0 to {H - 1}.")
 
 
-def _check_given(given: Tensor, wanted: tuple[int, ...] | torch.Size, what: str) -> None:
-    if tuple(given.shape) != tuple(wanted):
+def _check_tensor(given: Tensor, shape: tuple[int, ...] | torch.Size, what: str) -> None:
+    if tuple(given.shape) != tuple(shape):
         raise AttnVizError(
             f"The {what} has the shape {tuple(given.shape)}.",
-            f"This text needs {tuple(wanted)}.",
+            f"This text needs {tuple(shape)}.",
         )
     if not bool(torch.isfinite(given).all()):
         raise AttnVizError(f"The {what} holds NaN or infinity.", "Give it numbers.")

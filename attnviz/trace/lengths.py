@@ -1,4 +1,4 @@
-"""Whether a text, and what is to be written after it, is within the limit, before work begins."""
+"""Checks that a text, and what is to be generated after it, is within the limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 def check_length(model: Model, request: TraceRequest, limit: int | None = None) -> int:
-    """The longest text's number of tokens; refused over the limit, before anything is computed."""
+    """The number of tokens of the longest text.
+
+    Raises:
+        AttnVizError: no text, or one over the limit.
+    """
     if request.image or model.tokenizer is None:
         return 0
     if not request.text:
@@ -29,14 +33,18 @@ def check_length(model: Model, request: TraceRequest, limit: int | None = None) 
     return n
 
 
-def check_room(model: Model, n: int, how: Sampling, limit: int | None) -> None:
-    """Refuse a text that would grow past what is allowed or what the model can read."""
+def check_room(model: Model, n: int, sampling: Sampling, limit: int | None) -> None:
+    """Checks the length that a text of n tokens will have after generation.
+
+    Raises:
+        AttnVizError: more than ``limit``, or more than the model can read.
+    """
     before = 0 if model.architecture == "encoder-decoder" else n
     bounds = (limit, longest_input(model.module, model.tokenizer))
-    most = min((bound for bound in bounds if bound is not None), default=None)
-    if most is not None and before + how.tokens > most:
+    longest = min((bound for bound in bounds if bound is not None), default=None)
+    if longest is not None and before + sampling.tokens > longest:
         raise AttnVizError(
-            f"With {how.tokens:,} tokens written the text would have {before + how.tokens:,}, and "
-            f"the most is {most:,}.",
+            f"With {sampling.tokens:,} tokens written the text would have "
+            f"{before + sampling.tokens:,}, and the most is {longest:,}.",
             "Write fewer, shorten the text, or raise the limit in the sidebar.",
         )

@@ -49,7 +49,7 @@ def blocks(layer: LayerRecord, heads: slice, item: int = 0, side: int = 1) -> It
 
 
 def strips(n: int, step: int, side: int) -> Iterator[slice]:
-    """Rows in strips of about ``step``, none of which ends inside a square unless it must."""
+    """Rows in strips of about ``step``, which end where squares end if possible."""
     step = max(1, step)
     if step >= side:
         step = step // side * side

@@ -19,7 +19,7 @@ from attnviz.trace.dispatch import Dispatch
 from attnviz.trace.fidelity import SHORT, sampled_rows
 
 # Cells of one item's maps up to which all rows are probed in one call, whatever the mask.
-_CELLS = 1 << 18
+_SHORT_CELLS = 1 << 18
 
 # What a function may raise if it can't be called for some of the rows alone.
 _CALL_ERRORS = (
@@ -88,7 +88,7 @@ def run_probe(call: Dispatch, values: Tensor, all_rows: bool = False) -> ProbeRe
 
 def _is_short(call: Dispatch) -> bool:
     _, H, n_q, _ = call.query.shape
-    return n_q <= SHORT and H * n_q * call.key.shape[2] <= _CELLS
+    return n_q <= SHORT and H * n_q * call.key.shape[2] <= _SHORT_CELLS
 
 
 def _all(call: Dispatch, values: Tensor) -> Iterator[ProbeRows]:

@@ -1,4 +1,4 @@
-"""What a page requests of a model: frozen values, which are part of cache keys."""
+"""Requests for a model and for a trace: frozen values, which are part of cache keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which weights, where, and in which precision."""
+    """Which weights to load, on which device and in which precision."""
 
     name: str  # catalog name, hub id, folder or .gguf file
     device: str = "auto"
@@ -18,36 +18,36 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a model writes, and how much.
+    """How a model generates text, and how much.
 
-    A text, these settings and nothing else decide what is written, so a link holds it, and asking
-    for fewer tokens gives the beginning of the same.
+    The generated text depends on the prompt and these settings alone, so a link restores it, and
+    fewer tokens give the beginning of the same text.
     """
 
     tokens: int
-    temperature: float = 0.0  # 0 takes the likeliest token each time
-    top_k: int = 0  # 0 draws among all
+    temperature: float = 0.0  # 0 takes the most probable token each time
+    top_k: int = 0  # 0 samples among all
     top_p: float = 1.0
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class TraceRequest:
-    """What a model is to be traced on."""
+    """The input to trace a model on."""
 
     text: str = ""
     target: str = ""  # encoder-decoder: the decoder's text
     pair: str = ""  # encoder: the second segment
     image: bytes = field(default=b"", repr=False, compare=False)
-    image_digest: str = ""  # stands for the image in comparisons and keys
-    sampling: Sampling | None = None  # the model first writes on, and all of it is looked at
+    image_digest: str = ""  # identifies the image in comparisons and keys
+    sampling: Sampling | None = None  # first continue the text, then trace all of it
 
     @classmethod
     def of_image(cls, image: bytes) -> TraceRequest:
         return cls(image=image, image_digest=hashlib.sha256(image).hexdigest())
 
     def arguments(self) -> dict[str, Any]:
-        """As ``Model.trace`` takes it."""
+        """The arguments of ``Model.trace``."""
         if self.image:
             from attnviz.models.images import open_image
 

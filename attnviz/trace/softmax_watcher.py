@@ -19,11 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from attnviz.trace.compute import QKVRecord, WeightsRecord
+from attnviz.trace.compute import WeightsRecord
 from attnviz.trace.einsum import as_matmul, summed_axes
-from attnviz.trace.fidelity import Checks, Rounding, all_rows, compare, compare_rows, sampled_rows
-from attnviz.trace.modifiers import ScoreModifiers
-from attnviz.trace.probe import probe_values
+from attnviz.trace.fidelity import Checks, Rounding, all_rows, compare
+from attnviz.trace.fused_attention import one_query_for_all, read_fused, windows_first
 from attnviz.trace.product_tracker import (
     ADD,
     CAST,
@@ -35,8 +34,6 @@ from attnviz.trace.product_tracker import (
     by_head,
 )
 from attnviz.trace.recorder import Recorder
-from attnviz.trace.term_detection import mask_term
-from attnviz.trace.terms import Term, causal
 from attnviz.trace.torch_multihead import read_multihead
 
 # Operations after which a softmax is still the layer's weights, but no longer a plain softmax.
@@ -252,11 +249,10 @@ class SoftmaxWatcher(TorchFunctionMode):
         names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         module = _caller()
-        if module is None or _one_query_for_all(given["query"]):
+        if module is None or one_query_for_all(given["query"]):
             return output
-        if (
-            output.ndim == 3
-        ):  # heads and items share an axis: how the output is used tells them apart
+        # where heads and items share an axis, the use of the output tells them apart
+        if output.ndim == 3:
 
             def on_output(groups: Tensor, _: Tensor, __: float) -> None:
                 self._finish(product)
@@ -273,7 +269,7 @@ class SoftmaxWatcher(TorchFunctionMode):
             self._track(module, 0, product, output)
             return output
         windows = output.shape[2] if output.ndim == 5 else 1
-        q, k, v, own = (_windows_first(t) for t in (*(given[name] for name in names[:3]), output))
+        q, k, v, own = (windows_first(t) for t in (*(given[name] for name in names[:3]), output))
         if q is None or k is None or v is None or own is None:
             self._recorder.add(module, None, None, "refused", "its Q, K and V are laid out oddly")
             return output
@@ -288,33 +284,12 @@ class SoftmaxWatcher(TorchFunctionMode):
         q: Tensor, k: Tensor, v: Tensor, own: Tensor, windows: int = 1,
     ) -> None:  # fmt: skip
         """Adds a call of PyTorch's fused attention with (items, H, rows, d)."""
-        terms: list[Term | None] = []
-        mask = given.get("attn_mask")
-        if isinstance(mask, Tensor):
-            mask = mask[(None,) * (4 - mask.ndim)]
-            terms.append(mask_term(mask))
-        if given.get("is_causal"):
-            terms.append(causal(q.shape[2], 0, q.device))
-        scale = given.get("scale")
-        modifiers = ScoreModifiers(
-            float(scale) if scale is not None else q.shape[-1] ** -0.5,
-            terms=tuple(t for t in terms if t is not None),
-        )
-        layer, own = QKVRecord(q, k, v, modifiers), own.transpose(1, 2)  # (B, n_q, H, d_v)
-        rounding = Rounding.of(own.dtype)
-        outputs = compare(layer, own, sampled_rows(q.shape[2]), rounding)
-        if not outputs.passed:
-            reason = f"recomputing it from Q, K and V differs by {outputs.error:.1e}"
+        own = own.transpose(1, 2)  # (items, n_q, H, d_v)
+        layer, reason, checks = read_fused(func, given, q, k, v, own)
+        if layer is None:
             self._recorder.add(module, None, None, "refused", reason)
-            return
-        probed = None
-        if not given.get("dropout_p"):  # which uses random numbers
-            values = probe_values(v)
-            arguments = {**given, "query": q, "key": k, "value": values, "attn_mask": mask}
-            all_outputs = [(slice(0, q.shape[2]), func(**arguments).transpose(1, 2))]
-            probed = compare_rows(replace(layer, v=values), all_outputs, rounding)
-        checks = Checks(outputs, probed, rounding)
-        self._recorder.add(module, layer, own, "exact", windows=windows, checks=checks)
+        else:
+            self._recorder.add(module, layer, own, "exact", windows=windows, checks=checks)
 
     def _torch_module(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
@@ -328,18 +303,6 @@ class SoftmaxWatcher(TorchFunctionMode):
 def _same_memory(a: Any, b: Tensor) -> bool:
     """Whether an operation returned its operand: dropout that is off."""
     return isinstance(a, Tensor) and a.data_ptr() == b.data_ptr()
-
-
-def _windows_first(t: Tensor) -> Tensor | None:
-    """(B, H, rows, d), windows as items; None if the tensor has other axes."""
-    if t.ndim == 5:  # (B, H, windows, rows, d)
-        t = t.transpose(1, 2).flatten(0, 1)
-    return t.detach() if t.ndim == 4 else None
-
-
-def _one_query_for_all(query: Tensor) -> bool:
-    """Whether all positions share one learned query: it weighs layers or features, not keys."""
-    return query.ndim == 4 and query.shape[1] > 1 and query.stride(1) == 0
 
 
 def _caller() -> nn.Module | None:
