@@ -1,4 +1,4 @@
-"""attnviz, the app: page settings and the way around. Start it with ``streamlit run app.py``."""
+"""attnviz, the app: its settings and its navigation. Start it with ``streamlit run app.py``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from streamlit import net_util
 
 import attnviz.ui  # noqa: F401 (before torch, which a page may load)
 
-# Streamlit also allows connections from this machine's own addresses, and asks 8.8.8.8 and
-# checkip.amazonaws.com for them when a page from elsewhere tries to connect. Here it knows them.
+# Streamlit also accepts connections from this machine's own addresses. To learn them it contacts
+# 8.8.8.8 and checkip.amazonaws.com when a page from elsewhere connects; set, it contacts neither.
 net_util._internal_ip = net_util._external_ip = "127.0.0.1"
 
-# A browser fetches a tab's :material: icon from Google's servers, and a page's icon becomes its
-# tab's. So the tab has a file of ours, and the pages have no icons.
+# The browser would fetch a tab's :material: icon from Google's servers, and a page's icon becomes
+# its tab's. So the tab's icon is a local file, and the pages have none.
 ICON = Path(__file__).parent / "attnviz" / "ui" / "icon.svg"
 
 layer_lab = st.Page(
@@ -35,7 +35,7 @@ explore = st.Page(
 
 
 def start() -> None:
-    """The bare address leads to the page that is alive at once; its own address stays its own."""
+    """Redirect the bare address to the page that starts fastest, which keeps its own address."""
     st.switch_page(layer_lab, query_params=st.query_params.to_dict())
 
 

@@ -1,4 +1,4 @@
-"""What a person sees when something can't be done: one sentence, where they asked for it."""
+"""How a page shows an error: one sentence, beside the control that caused it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 
 def error_message(error: BaseException) -> str:
-    """The error as a person reads it. What nobody foresaw goes to the log under a reference."""
+    """One sentence for an error. An unexpected one is logged, and the sentence names its entry."""
     if isinstance(error, AttnVizError):
         return str(error)
     if (
         isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"  # torch's own, and what it says on the CPU
+        or type(error).__name__ == "OutOfMemoryError"  # torch's on a GPU, its message on the CPU
         or "can't allocate memory" in str(error)[:1000]
     ):
         return "There is not enough memory for this. Use a shorter text or a smaller model."
@@ -35,9 +35,12 @@ def error_message(error: BaseException) -> str:
 
 
 def attempt(action: Callable[[], T], where: DeltaGenerator | None = None) -> T | None:
-    """``action()``, or None after its error was shown in ``where``.
+    """The result of ``action``, or None after its error was shown.
 
-    Streamlit's own stop and rerun signals are no ``Exception`` and pass through.
+    Streamlit's signals to stop or rerun a script are not of type ``Exception`` and pass through.
+
+    Args:
+        where: the container for the error; by default the current one.
     """
     try:
         return action()
@@ -49,13 +52,13 @@ def attempt(action: Callable[[], T], where: DeltaGenerator | None = None) -> T |
 
 
 def show_error(error: BaseException, where: DeltaGenerator | None = None) -> None:
-    """Show one error beside the control that caused it."""
-    # The sentence may quote a person's own words, which are not Markdown.
+    """Show an error in a container; by default in the current one."""
+    # The sentence may quote input, which is not Markdown.
     (where or st).error(escape_markdown(error_message(error)), icon=":material/error:")
 
 
 def escape_markdown(text: str) -> str:
-    r"""Text that Markdown shows as it is: ``escape_markdown("*a*") == "\\*a\\*"``."""
+    r"""Text that Markdown renders unchanged: ``escape_markdown("*a*") == "\\*a\\*"``."""
     return "".join(f"\\{c}" if c in _MARKDOWN else c for c in text)
 
 

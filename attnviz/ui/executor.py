@@ -1,24 +1,24 @@
-"""Model work, one piece at a time, shared by everybody who looks.
+"""One queue for model work, shared by all sessions of the server.
 
-A page asks for a value by its key. If the value is in the cache it comes at once, if somebody else
-is already waiting for it both get the same one, and otherwise it joins the queue. A job runs only
-while somebody waits for it, so what a person has turned away from costs nothing; a rerun that asks
-again within a moment keeps its place.
+A page requests a value by its key. A cached value is returned at once; a value that another page
+already waits for is computed once for both; anything else joins the queue. A job runs only while a
+page waits for it, so a page that was left or rerun with other settings costs nothing. A rerun that
+requests the same within a moment keeps its position.
 
     executor = Executor()
     cache = LRUCache()
     trace = executor.run(("gpt2", text), lambda job: model.trace(text), cache, report)
 
-Long work has steps, between which it ends when nobody wants it any more:
+Long work checks between its steps whether it is still wanted:
 
     def action(job):
         for layer in layers:
-            job.check()                      # ends here if nobody waits any longer
+            job.check()                      # raises Abandoned if no page waits any longer
             measure(layer)
 
-This is not ``st.cache_resource`` with a lock, because a cached function can be asked neither
-"is it there?" (a hit would queue behind other people's work) nor "how long is the queue?", and
-somebody waiting for its lock can't be interrupted.
+``st.cache_resource`` with a lock would not do: there is no way to test for a cached value (a hit
+would queue behind other sessions' work) or to read the length of the queue, and Streamlit can't
+interrupt a script that waits for a lock.
 """
 
 from __future__ import annotations
@@ -35,42 +35,47 @@ from attnviz.ui.lru_cache import Key, LRUCache
 
 log = logging.getLogger("attnviz")
 
-Report = Callable[[int], None]  # called with the number of people in front; 0 when it runs
+Report = Callable[[int], None]  # called with the number of requests in front; 0 when it runs
 
-QUIET_SECONDS = 0.15  # work shorter than this shows no place in the queue: it would only flicker
+QUIET_SECONDS = 0.15  # shorter work is not reported: the message would only flicker
 REPORT_SECONDS = 0.2
-GRACE_SECONDS = 3.0  # a rerun that comes back within this time keeps its place
-IDLE_SECONDS = 1.0  # without work for so long, a worker calls ``on_idle``
+GRACE_SECONDS = 3.0  # a rerun that comes back within this time keeps its position
+IDLE_SECONDS = 1.0  # without work for this long, a worker calls ``on_idle``
 
 
 class Abandoned(Exception):
-    """Nobody waits for this work any longer."""
+    """No page waits for this work any longer."""
 
 
 @dataclass(eq=False)
 class Job:
-    """One piece of work and the people waiting for it; its action is given it."""
+    """One piece of work, which is passed to its action, and the pages that wait for it.
+
+    Attributes:
+        waiters: how many threads wait for the result.
+        left_at: when the last of them left.
+    """
 
     key: Key
     action: Callable[[Job], Any]
     cache: LRUCache
     changed: threading.Condition = field(repr=False)
     waiters: int = 0
-    left_at: float = 0.0  # when the last person turned away
+    left_at: float = 0.0
     abandoned: bool = False
     done: threading.Event = field(default_factory=threading.Event)
     value: Any = None
     error: Exception | None = None
 
     def wanted(self) -> bool:
-        """Whether somebody waits, or has only just left and may come back."""
+        """Whether a page waits, or has only just left and may come back."""
         return self.waiters > 0 or time.monotonic() - self.left_at < GRACE_SECONDS
 
     def check(self) -> None:
-        """A place to stop at, between two steps of the action.
+        """End the job here if it is no longer wanted; to be called between two steps.
 
         Raises:
-            Abandoned: nobody wants the result. Let it pass: who asks later starts anew.
+            Abandoned: no page waits. The action lets it pass; a later request starts a new job.
         """
         with self.changed:
             self.abandoned = self.abandoned or not self.wanted()
@@ -79,12 +84,12 @@ class Job:
 
 
 class Executor:
-    """A bounded queue of jobs and the few threads that work it off.
+    """A bounded queue of jobs and the worker threads that run them.
 
     Args:
         workers: how many jobs run at once. One forward pass uses every core, so 1 is best.
-        longest_queue: more waiting jobs than this are refused with a sentence.
-        on_idle: called once by a worker that has had nothing to do for a moment.
+        longest_queue: further requests are refused with a message.
+        on_idle: called once by a worker that has been without work for a moment.
     """
 
     def __init__(
@@ -109,13 +114,12 @@ class Executor:
         cache: LRUCache,
         report: Report,
     ) -> Any:
-        """The value of ``action``, from the cache if it is there, else when its turn has come.
-
-        ``report`` is called from this thread a few times a second while it waits. When it raises,
-        as Streamlit does to stop or rerun a page, the wait ends and the job is let go.
+        """The value of ``action``: from the cache, or computed when its turn comes.
 
         Args:
-            action: given its `Job`.
+            action: called with its `Job` on a worker thread.
+            report: called on this thread a few times a second while it waits. When it raises, as
+                Streamlit does to stop or rerun a page, this thread stops waiting for the job.
 
         Raises:
             AttnVizError: the queue is full.
@@ -132,17 +136,16 @@ class Executor:
             finally:
                 self._leave(job)
             if isinstance(job.error, Abandoned):
-                continue  # it was given up at the moment at which we came
+                continue  # it was abandoned just as this request joined it
             if job.error is not None:
                 raise job.error
             return job.value
 
     def _wait(self, job: Job, report: Report) -> None:
-        """Until the job is done."""
-        patience = QUIET_SECONDS
-        while not job.done.wait(patience):
+        timeout = QUIET_SECONDS
+        while not job.done.wait(timeout):
             report(self.ahead_of(job))
-            patience = REPORT_SECONDS
+            timeout = REPORT_SECONDS
 
     def ahead_of(self, job: Job) -> int:
         """How many jobs run or wait before this one; 0 when it runs itself."""
@@ -179,7 +182,7 @@ class Executor:
         self._queue = [job for job in self._queue if job.wanted()]
 
     def _next(self) -> Job:
-        """The first job that somebody waits for."""
+        """The first job that a page waits for; blocks until there is one."""
         idle: float | None = IDLE_SECONDS
         with self._changed:
             while True:
@@ -204,13 +207,13 @@ class Executor:
             job = self._next()
             try:
                 try:
-                    job.value = job.cache.get(job.key)  # came while this job was queued
+                    job.value = job.cache.get(job.key)  # computed while this job was queued
                 except KeyError:
                     job.value = job.action(job)
                     job.cache.put(job.key, job.value)
             except Exception as error:
                 job.error = error
-            except BaseException as error:  # SystemExit, a panic in Rust: the worker lives on
+            except BaseException as error:  # SystemExit, a panic in Rust: the worker goes on
                 job.error = RuntimeError(f"the work ended with {type(error).__name__}: {error}")
                 job.error.__cause__ = error
             finally:

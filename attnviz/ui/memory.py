@@ -1,4 +1,4 @@
-"""How much memory the server may fill, and giving back what it no longer needs."""
+"""How much memory cached values may take, and returning freed memory to the system."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ import torch
 
 from attnviz.models import limits
 
-LEAST = 64 << 20  # a few pages' worth, however little is free
-MOST = 768 << 20  # two traces of 2,000 tokens of a 30-layer model, and what is seen of them
-SHARE = 4  # of what is free, one in so many
+MIN_BUDGET = 64 << 20  # enough for a few pages, however little is free
+MAX_BUDGET = 768 << 20  # two traces of 2,000 tokens in a 30-layer model, and their values
+SHARE = 4  # the budget is the free memory divided by this
 
 
-def budget(held: int) -> int:
-    """Bytes that finished values may take, of which ``held`` are taken now.
+def budget(cached: int) -> int:
+    """Bytes that cached values may take.
 
     It follows the memory that the machine and the container have left: other programs come and go.
+
+    Args:
+        cached: bytes that they take now.
     """
     free = max(0, limits.available_memory())
-    return max(LEAST, min(MOST, (free + held) // SHARE))
+    return max(MIN_BUDGET, min(MAX_BUDGET, (free + cached) // SHARE))
 
 
 def freeze_gc() -> None:
-    """Put what lives long out of the garbage collector's sight.
+    """Exclude all objects that are alive now from garbage collection.
 
     Streamlit collects all generations after every script run. With torch and a model loaded, 50
     sessions rerunning at once took 11.5 s that way and 0.5 s after this.
@@ -36,24 +39,27 @@ def freeze_gc() -> None:
     gc.freeze()
 
 
-def tidy() -> None:
-    """Find what is held by nothing but itself, and return the memory: 0.3 s in which nothing else
-    runs, so for when a model went, whose parts hold each other."""
+def collect_and_trim() -> None:
+    """Collect unreachable cycles, and return the memory to the system.
+
+    It blocks all threads for 0.3 s, so it is for when a model was dropped, whose parts refer to
+    each other.
+    """
     freeze_gc()
-    give_back()
+    trim()
 
 
-def give_back() -> None:
+def trim() -> None:
     """Return freed memory to the system.
 
-    glibc keeps what was freed for later, in pieces between what is still in use, and a server's
-    size would stay at its peak; torch does the same with a GPU's. Other C libraries are let be.
+    glibc keeps freed blocks for later use, and the server's size would stay at its peak; torch does
+    the same with a GPU's memory. With other C libraries this does nothing for the CPU's.
     """
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
+    malloc_trim = _malloc_trim()
+    if malloc_trim is not None:
+        malloc_trim(0)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Models loaded through the executor, and what identifies one."""
+"""Loading models through the executor, and what identifies a loaded model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def load(choice: ModelChoice, report: Report) -> Model:
-    """The loaded model, from memory if it is there and its files are what they were.
+    """The loaded model, from the cache if its files have not changed.
 
     Raises:
-        AttnVizError: it can't be found, read or held; the message says which and what to do.
+        AttnVizError: it can't be found, read or held in memory; the message says which.
     """
     from attnviz.models.locate import model_stamp
 
@@ -28,7 +28,7 @@ def load(choice: ModelChoice, report: Report) -> Model:
     def action(job: Job) -> Model:
         import attnviz
 
-        models.discard(lambda other: other[1] == choice)  # its files were others then
+        models.discard(lambda other: other[1] == choice)  # loaded from files that have changed
         models.make_room()
         model = attnviz.load(choice.name, device=choice.device, dtype=choice.dtype)
         memory.freeze_gc()
@@ -38,8 +38,8 @@ def load(choice: ModelChoice, report: Report) -> Model:
 
 
 def identity(model: Model) -> Key:
-    """What tells a loaded model from every other: its content, where it runs, its precision.
+    """What identifies a loaded model in keys: its content, device and precision.
 
-    It is the loaded model's own, whatever became of its files since.
+    The content is what was loaded, whatever became of the files since.
     """
     return (model.loaded.revision, str(model.device), str(model.dtype))

@@ -1,6 +1,6 @@
 """The executors and caches that every session of the server process shares.
 
-Models and traces in them are read-only: many people look at one model and one trace at once.
+Models and traces in them are read-only: many sessions use one model and one trace at once.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ MAX_MODELS = 3  # whole models in memory at once
 
 
 class Shared(NamedTuple):
-    """What the whole server process shares.
+    """The executors and caches.
 
     Attributes:
-        work: for what takes long: loading, forward passes, all heads at once.
-        views: for what one look needs, so that a look waits for nobody's forward pass.
-        models: whole models. values: all that was computed with them.
+        work: runs what takes long: loading, forward passes, all heads at once.
+        views: runs what one view needs, so that no view waits for another's forward pass.
+        models: loaded models. values: everything computed with them.
     """
 
     work: Executor
@@ -34,12 +34,12 @@ class Shared(NamedTuple):
 
 @st.cache_resource
 def shared() -> Shared:
-    models = LRUCache(max_entries=MAX_MODELS, on_drop=memory.tidy)
-    values = LRUCache(memory.budget, on_drop=memory.give_back)
-    limits.memory_releasers[:] = [values.free, models.free]  # the cheapest to make again first
+    models = LRUCache(max_entries=MAX_MODELS, on_drop=memory.collect_and_trim)
+    values = LRUCache(memory.budget, on_drop=memory.trim)
+    limits.memory_releasers[:] = [values.free, models.free]  # the cheapest to recompute first
     return Shared(
-        work=Executor(on_idle=memory.give_back, name="model-work"),
-        views=Executor(on_idle=memory.give_back, name="views"),
+        work=Executor(on_idle=memory.trim, name="model-work"),
+        views=Executor(on_idle=memory.trim, name="views"),
         models=models,
         values=values,
     )

@@ -1,4 +1,4 @@
-"""The controls that every page with a model shares: which one, where it runs, how long a text."""
+"""The sidebar of every page that shows a model: which model, on what device, how long a text."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ LIMITS = (256, 512, 1024, 2048, 4096, 8192)
 
 
 class ModelControls(NamedTuple):
-    """What the sidebar says."""
+    """The settings in the sidebar.
 
-    choice: ModelChoice | None  # None where nothing is chosen yet
-    limit: int  # the longest text that is traced, in tokens
-    errors: DeltaGenerator  # the container for errors of the choice
+    Attributes:
+        choice: None where no model is chosen yet.
+        limit: the longest text that is traced, in tokens.
+        errors: the container for errors of the choice.
+    """
+
+    choice: ModelChoice | None
+    limit: int
+    errors: DeltaGenerator
 
 
 def model_controls() -> ModelControls:
@@ -28,8 +34,8 @@ def model_controls() -> ModelControls:
     entries = {entry.name: entry for entry in catalog.entries()}
     names = sorted(entries, key=lambda name: name != FIRST_CHOICE)
     typed: list[str] = st.session_state.setdefault("models_typed", [])
-    if (now := st.session_state.get("model")) and now not in (*names, *typed):
-        typed.append(now)
+    if (chosen := st.session_state.get("model")) and chosen not in (*names, *typed):
+        typed.append(chosen)
     with st.sidebar:
         name = st.selectbox(
             "Model",

@@ -1,4 +1,4 @@
-"""Traces and fidelity checks made through the executor, with the cache."""
+"""Traces and fidelity checks, from the cache or through the executor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from attnviz.trace.model import Model
     from attnviz.trace.trace import Trace
 
-LOGITS_TOKENS = 256  # up to here all positions' logits are kept: 50 MB at 49,152 words
+# Up to this length all positions' logits are kept: 50 MB at a vocabulary of 49,152.
+LOGITS_TOKENS = 256
 
 
 def trace(
@@ -29,9 +30,8 @@ def trace(
     """The trace of one request in one model.
 
     Args:
-        choice: the model.
-        request: text or image.
-        report: see Executor.run.
+        request: a text or an image, without sampling.
+        report: see ``Executor.run``.
         limit: longest text, in tokens.
 
     Raises:
@@ -45,50 +45,53 @@ def trace(
 
     def action(job: Job) -> Trace:
         make_room(model, n, keep)
-        made = model.trace(keep=keep, **arguments)
-        if not made.layers:
+        new = model.trace(keep=keep, **arguments)
+        if not new.layers:
             raise AttnVizError(f"{model.name} has no attention.", "Choose a transformer.")
-        return made
+        return new
 
     return register(shared().work.run(key, action, shared().values, report), key)
 
 
 def make_room(model: Model, n: int, keep: tuple[str, ...]) -> None:
-    """Let go of what a trace of n tokens would push out, before it is made.
+    """Drop from the cache what a trace of n tokens would push out, before it is made.
 
     Raises:
         AttnVizError: there is not enough memory for it.
     """
     nbytes = trace_bytes(model, n, keep)
     shared().values.make_room(nbytes)
-    if nbytes > memory.LEAST:
+    if nbytes > memory.MIN_BUDGET:
         limits.require_memory(nbytes, f"What {model.name} does with {n:,} tokens")
 
 
 def what_to_keep(n: int) -> tuple[str, ...]:
-    """What a trace of n tokens keeps: of a short one all that is cheap, so that receipts and
-    predictions need no second pass."""
+    """The ``keep`` of a trace of n tokens.
+
+    Of a short text it is all that is cheap, so that receipts and predictions need no second pass.
+    """
     return ("qkv", "residual", *(("output", "logits") if n <= LOGITS_TOKENS else ()))
 
 
 def fidelity(
-    choice: ModelChoice, request: TraceRequest, made: Trace, layer: int, report: Report
+    choice: ModelChoice, request: TraceRequest, trace: Trace, layer: int, report: Report
 ) -> Fidelity:
-    """How far one layer of a trace, recomputed, is from what the layer itself gave, in all rows.
+    """How far one layer of a trace, recomputed, is from the layer's own output, in all rows.
 
-    A trace does not keep its model. If that was loaded anew meanwhile, it is asked once more.
+    A trace does not keep its model alive. If the model was loaded again meanwhile, the check runs
+    on a new trace.
     """
     model = load(choice, report)
-    key = key_of(made)
+    key = key_of(trace)
 
     def action(job: Job) -> Fidelity:
-        found = made.fidelity(layer, should_continue=job.wanted)
-        if found.rows < found.total_rows and request.sampling is None:
+        check = trace.fidelity(layer, should_continue=job.wanted)
+        if check.rows < check.total_rows and request.sampling is None:
             job.check()
             if key[1:4] == identity(model):
-                again = model.trace(**request.arguments())
-                found = again.fidelity(layer, should_continue=job.wanted)
+                new = model.trace(**request.arguments())
+                check = new.fidelity(layer, should_continue=job.wanted)
         job.check()
-        return found
+        return check
 
     return shared().work.run((*key, "receipt", layer), action, shared().values, report)

@@ -1,4 +1,4 @@
-"""What a waiting page shows: its place in the queue."""
+"""What a waiting page shows: its position in the queue."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from attnviz.ui.executor import Report
 
 
 def no_report(ahead: int) -> None:
-    """A report that nobody reads."""
+    """The report of work that no page waits for visibly."""
 
 
 def queue_status(where: DeltaGenerator, doing: str) -> Report:
-    """A report that shows the place in the queue in ``where``.
+    """A report that shows the position in the queue, or what is being done, in ``where``.
 
-    Each call is also the moment at which Streamlit may stop or rerun the waiting page.
+    Each call is also a moment at which Streamlit can stop or rerun the waiting page.
     """
 
     def report(ahead: int) -> None:
-        people = "1 request" if ahead == 1 else f"{ahead} requests"
-        place = f"Waiting, {people} in front" if ahead else f"{doing} …"
-        where.caption(f":material/hourglass_top: {place}")
+        requests = "1 request" if ahead == 1 else f"{ahead} requests"
+        status = f"Waiting, {requests} in front" if ahead else f"{doing} …"
+        where.caption(f":material/hourglass_top: {status}")
 
     return report

@@ -153,12 +153,12 @@ def test_the_budget_follows_what_is_free(monkeypatch: pytest.MonkeyPatch) -> Non
     budgets = []
     for mebibytes in (10, 600, 1200, 100_000):
         free[0] = mebibytes << 20
-        budgets.append(memory.budget(held=0))
-    assert budgets[0] == memory.LEAST
-    assert budgets[0] < budgets[1] < budgets[2] < budgets[3] == memory.MOST
+        budgets.append(memory.budget(cached=0))
+    assert budgets[0] == memory.MIN_BUDGET
+    assert budgets[0] < budgets[1] < budgets[2] < budgets[3] == memory.MAX_BUDGET
     # what is held already does not shrink it
     free[0] = 1000 << 20
-    assert memory.budget(held=200 << 20) == (1200 << 20) // memory.SHARE
+    assert memory.budget(cached=200 << 20) == (1200 << 20) // memory.SHARE
 
 
 @pytest.mark.skipif(memory._malloc_trim() is None, reason="this C library keeps nothing back")
@@ -171,7 +171,7 @@ def test_freed_memory_goes_back_to_the_system() -> None:
     last = os.urandom(100_000)
     full = process.memory_info().rss
     del blocks
-    memory.give_back()
+    memory.trim()
     assert full - process.memory_info().rss > 250_000_000
     assert len(last) == 100_000
 

@@ -1,1 +1,1 @@
-"""The Explore page's parts: a head, all heads, tokens, receipt, stream, and a model that writes."""
+"""Explore: one head in every view, the grid of heads, tokens, receipt, stream and predictions."""
