@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from attnviz.analysis.layer_pass import LayerPass
 from attnviz.analysis.metrics import METRICS, Means
-from attnviz.analysis.positions import Positions, Tile, row_entropy, tokens_of
-from attnviz.analysis.reading import Reading
-from attnviz.analysis.spread import spread
+from attnviz.analysis.parallel import parallel_map
+from attnviz.analysis.positions import Positions, Tile, layer_tokens, row_entropy
 from attnviz.trace import Trace
 from attnviz.trace.compute import row_blocks
 from attnviz.trace.pooling import blocks
@@ -68,7 +68,7 @@ class TokenMetrics:
 
 def head_metrics(trace: Trace, item: int = 0) -> tuple[HeadMetrics, ...]:
     """Every head of every layer that was not refused."""
-    return tuple(metric for _, _, found in summarize_layers(trace, 1, item) for metric in found)
+    return tuple(head for _, _, heads in summarize_layers(trace, 1, item) for head in heads)
 
 
 def layer_metrics(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetrics, ...]:
@@ -101,12 +101,12 @@ def summarize_layer(
     Raises:
         AttnVizError: no such layer, or one that was refused.
     """
-    reading = Reading(trace, layer, size, item)
-    for strip in spread(reading.read, reading.strips()):
-        reading.add(strip)
+    layer_pass = LayerPass(trace, layer, size, item)
+    for strip in parallel_map(layer_pass.compute, layer_pass.strips()):
+        layer_pass.add(strip)
     kind = trace.layers[layer].kind
-    found = (HeadMetrics(layer, h, kind, values) for h, values in enumerate(reading.metrics()))
-    return reading.thumbnails, tuple(found)
+    heads = (HeadMetrics(layer, h, kind, values) for h, values in enumerate(layer_pass.metrics()))
+    return layer_pass.thumbnails, tuple(heads)
 
 
 def baselines(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetrics, ...]:
@@ -123,7 +123,7 @@ def baselines(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetrics, ...
     heads = slice(0, H)
     if record.visible_counts(item, heads) is None:
         return tuple(HeadMetrics(layer, h, kind, dict.fromkeys(METRICS)) for h in range(H))
-    tokens = tokens_of(trace, layer, item, record.device)
+    tokens = layer_tokens(trace, layer, item, record.device)
     means = Means(tokens)
     for rows in row_blocks(n_q, n_k, H):
         lo, hi = record.key_range(item, rows)

@@ -1,4 +1,4 @@
-"""Head metrics: what a head does, one number each. A metric is one registered function.
+"""Head metrics: each is one number of a head, and one registered function.
 
     @metric("backward", title="Looks back", help="mean weight on earlier keys", unit="0 to 1",
             rows=Tokens.own, uniform="(n - 1) / 2n in full attention")
@@ -7,10 +7,10 @@
         return tile.w.tril(tile.at.diagonal - 1).sum(dim=(1, 2))
 
 The grid, its sort list, the CSV file, ``HeadMetrics`` and docs/metrics.md follow from this alone;
-the tests require a reference in tests/unit/analysis/test_metrics.py. The function gets a
-tile, the weights of some rows of some heads with their positions, and returns (h,) sums over these
-rows; the metric is the mean over the rows that count. It must be thread-safe and must not modify
-the weights.
+the tests require a reference in tests/unit/analysis/test_metrics.py (docs/contributing.md). The
+function gets a tile, the weights of some rows of some heads with their positions, and returns (h,)
+sums over these rows; the metric is the mean over the rows that count. It must be thread-safe and
+must not modify the weights.
 
 ``w[i, j]`` is the weight of query i on key j; ``p(i)`` is the position of query i among the keys,
 ``i + n_k - n_q`` where a text was continued.
@@ -36,12 +36,12 @@ class Metric:
     """One number of a head.
 
     Attributes:
-        name: in code and files. title: to a reader. help: what it says, in a few words.
+        name: in code and files. title: on screen. help: what it says, in a few words.
         unit: of the number; "0 to 1" for a share of the attention.
         measure: a tile of weights -> (h,) sums over its rows.
-        rows: how many of a layer's rows count; with none the metric has no meaning there.
-        uniform: in words, its baseline: what uniform attention over the visible keys gives. The
-            number is ``heads.baselines``.
+        rows: how many of a layer's rows count; if none do, the metric is undefined there.
+        uniform: its baseline in words: the value under uniform attention over the visible keys.
+            ``heads.baselines`` computes it.
     """
 
     name: str
@@ -181,33 +181,34 @@ def _diagonal(w: Tensor, offset: int) -> Tensor:
 
 
 class Means:
-    """Metrics of a layer's heads, from the sums of its blocks.
+    """Metrics of a layer's heads, accumulated over its tiles.
 
-    Registered metrics that have a meaning in this layer are the ones that are measured.
+    Metrics that are undefined in this layer are not computed.
     """
 
     def __init__(self, tokens: Tokens) -> None:
-        rows = {found: found.rows(tokens) for found in METRICS.values()}
-        self._rows = {found: n for found, n in rows.items() if n}
+        n_rows = {metric: metric.rows(tokens) for metric in METRICS.values()}
+        self._n_rows = {metric: n for metric, n in n_rows.items() if n}
         self._sums: dict[str, Tensor] = {}
 
     def measure(self, tile: Tile) -> dict[str, Tensor]:
-        """(h,) sums over a tile's rows, by metric; in any thread."""
-        return {found.name: found.measure(tile) for found in self._rows}
+        """(h,) sums over a tile's rows, by metric. Thread-safe."""
+        return {metric.name: metric.measure(tile) for metric in self._n_rows}
 
     def add(self, sums: dict[str, Tensor]) -> None:
-        """Take in a block's sums, (H,) float64 each."""
+        """Add the sums of some rows of all heads, (H,) float64 each."""
         for name, values in sums.items():
             self._sums[name] = self._sums[name] + values if name in self._sums else values
 
     def by_head(self) -> list[dict[str, float | None]]:
-        """Every registered metric of every head; None where it has no meaning."""
+        """Every registered metric of every head; None where it is undefined."""
         n_heads = len(next(iter(self._sums.values())))
-        found: list[dict[str, float | None]] = [dict.fromkeys(METRICS) for _ in range(n_heads)]
-        for one, n in self._rows.items():
-            for values, mean in zip(found, (self._sums[one.name] / n).tolist(), strict=True):
-                values[one.name] = mean
-        return found
+        heads: list[dict[str, float | None]] = [dict.fromkeys(METRICS) for _ in range(n_heads)]
+        for metric, n in self._n_rows.items():
+            means = (self._sums[metric.name] / n).tolist()
+            for values, mean in zip(heads, means, strict=True):
+                values[metric.name] = mean
+        return heads
 
 
 def table(metrics: Iterable[Metric]) -> str:
@@ -234,7 +235,7 @@ needs positions has no value in cross-attention. Made by
 
 
 def _cell(text: str) -> str:
-    """Text inside a table, where a bar would end the cell."""
+    """Text inside a Markdown table, where a bar would end the cell."""
     return text.replace("|", "\\|")
 
 

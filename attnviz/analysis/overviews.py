@@ -17,11 +17,11 @@ from attnviz.trace import Trace, compute
 from attnviz.trace.pooling import (
     Block,
     blocks,
-    canvas_for,
+    empty_map,
     merge,
     pool,
     pool_into,
-    side_for,
+    square_side,
     strips,
 )
 
@@ -49,8 +49,8 @@ def thumbnails(trace: Trace, layer: int, size: int = 64, item: int = 0) -> Tenso
     """(H, <= size, <= size): every head of a layer, each cell the largest weight of a square."""
     record = trace.layer_record(layer, item)
     _, H, n_q, n_k = record.shape
-    side = side_for(n_q, n_k, size)
-    out = canvas_for(record, side)
+    side = square_side(n_q, n_k, size)
+    out = empty_map(record, side)
     for block in blocks(record, slice(0, H), item, side):
         pool_into(out, block, side)
     return out
@@ -72,8 +72,8 @@ def pooled_map(
     record = trace.layer_record(layer, item)
     trace.attention(layer, head, item=item)  # raises if there is no such head
     _, _, n_q, n_k = record.shape
-    side = side_for(n_q, n_k, size)
-    out = canvas_for(record, side)[:1]
+    side = square_side(n_q, n_k, size)
+    out = empty_map(record, side)[:1]
     if quantity == "scores":
         out.fill_(-torch.inf)
     row_max, col_max = (out.new_full((n,), float(out[0, 0, 0])) for n in (n_q, n_k))

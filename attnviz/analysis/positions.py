@@ -1,4 +1,4 @@
-"""What metrics are computed from: tiles of weights, their positions, and the layer's tokens."""
+"""The input of a metric: a tile of weights, its positions, and the layer's tokens."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Tokens:
     Attributes:
         aligned: whether queries and keys are the same tokens, so that queries have positions
             among the keys; not in cross-attention.
-        ids: (n_k,) the keys' token ids; None where no token comes twice, or ids are unknown.
-        n_repeats: how many queries' tokens came before.
+        ids: (n_k,) token ids of the keys; None where no token is repeated, or ids are unknown.
+        n_repeats: number of queries whose token occurred before.
     """
 
     n_q: int
@@ -39,12 +39,12 @@ class Tokens:
 
     @cached_property
     def followed(self) -> Tensor | None:
-        """(n_k,) the id of the token before each key; -1 for the first."""
+        """(n_k,) id of the token before each key; -1 for the first."""
         if self.ids is None:
             return None
         return torch.cat([self.ids.new_tensor([-1]), self.ids[:-1]])
 
-    # Which rows a metric is the mean over: ``rows=`` of ``metric``.
+    # The number of rows that a metric is the mean over: ``rows=`` of ``metric``.
 
     def every(self) -> int:
         """All rows."""
@@ -60,16 +60,16 @@ class Tokens:
         return max(0, before) if self.aligned else 0
 
     def repeated(self) -> int:
-        """Rows whose token came before."""
+        """Rows whose token occurred before."""
         return self.n_repeats
 
 
 @dataclass(frozen=True)
 class Positions:
-    """Where some rows of weights (h, r, c) stand; what metrics share is computed once.
+    """Positions of a tile (h, r, c). What several metrics need is computed once.
 
     Attributes:
-        rows: the queries. lo, hi: the keys, from lo to hi - 1. dtype, device: the weights'.
+        rows: the queries. lo, hi: the keys, from lo to hi - 1. dtype, device: of the weights.
     """
 
     tokens: Tokens
@@ -81,7 +81,7 @@ class Positions:
 
     @property
     def diagonal(self) -> int:
-        """The column of p(i) in the first row; one more in each row below."""
+        """The column of p(i) in the tile's first row; one more in each row below."""
         return self.rows.start + self.tokens.offset - self.lo
 
     @cached_property
@@ -104,12 +104,13 @@ class Positions:
 
 @dataclass(frozen=True)
 class Tile:
-    """Weights of some rows of some heads; what metrics share is computed once.
+    """Weights of some rows of some heads. What several metrics need is computed once.
 
     Attributes:
-        w: (h, r, c) weights, 0 at every other key.
+        w: (h, r, c) weights; 0 at all keys outside.
         at: their positions.
-        scores: (h, r, c) whose softmax they are; None if unknown. They are overwritten.
+        scores: (h, r, c), of which w is the softmax; None if unknown. ``row_entropy`` overwrites
+            them.
     """
 
     w: Tensor
@@ -131,24 +132,25 @@ def row_entropy(w: Tensor, scores: Tensor | None = None, row_max: Tensor | None 
     """(h, r): -Σ_j w[j] log2 w[j] of rows of weights, in bits; 0 log 0 is 0.
 
     Args:
-        scores: (h, r, c) whose softmax the weights are, overwritten: with them it takes one
-            logarithm a row instead of one a cell. row_max: (h, r), with the scores.
+        scores: (h, r, c), of which w is the softmax; overwritten. With them it takes one logarithm
+            per row instead of one per cell.
+        row_max: (h, r) maxima of w; required with scores.
     """
     if scores is None or row_max is None:
         nats = -torch.linalg.vecdot(w, w.clamp_min(_TINY).log_())
     else:  # log w[j] = scores[j] - max scores + log max w
         top = scores.amax(dim=2, keepdim=True)
-        top.masked_fill_(top == -torch.inf, 0.0)  # a row that sees no key
+        top.masked_fill_(top == -torch.inf, 0.0)  # a row without a visible key
         below = scores.sub_(top).clamp_min_(_NO_WEIGHT)  # 0 * -inf would be NaN
         nats = -torch.linalg.vecdot(w, below) - w.sum(dim=2) * row_max.clamp_min(_TINY).log()
     return nats.div_(math.log(2)).clamp_min_(0.0)
 
 
-def tokens_of(trace: Trace, layer: int, item: int, device: torch.device) -> Tokens:
-    """A layer's queries and keys, with ids if some token comes twice."""
-    about = trace.layers[layer]
-    aligned = about.kind != "cross"
-    n_q, n_k = about.n_q, about.n_k
+def layer_tokens(trace: Trace, layer: int, item: int, device: torch.device) -> Tokens:
+    """A layer's queries and keys, with ids if some token is repeated."""
+    info = trace.layers[layer]
+    aligned = info.kind != "cross"
+    n_q, n_k = info.n_q, info.n_k
     ids = [token.id for token in trace.col_tokens(layer, item)]
     if not aligned or n_k < n_q or len(set(ids)) == len(ids) or min(ids) < 0:
         return Tokens(n_q, n_k, aligned)

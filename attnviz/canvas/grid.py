@@ -9,7 +9,7 @@ import numpy as np
 
 from attnviz.analysis.heads import HeadMetrics, summarize_layer
 from attnviz.analysis.metrics import METRICS
-from attnviz.analysis.overviews import side_for
+from attnviz.analysis.overviews import square_side
 from attnviz.canvas import wire
 from attnviz.canvas.codecs import SignificantDigits
 from attnviz.canvas.naming import layer_name, trace_id
@@ -92,7 +92,7 @@ class GridPayload:
 
     def _empty(self, layer: AttentionLayer) -> np.ndarray:
         """Empty thumbnails in the size of those to come, so that the layout is final."""
-        side = side_for(layer.n_q, layer.n_k, self.size)
+        side = square_side(layer.n_q, layer.n_k, self.size)
         return np.zeros((layer.n_heads, -(-layer.n_q // side), -(-layer.n_k // side)), np.uint8)
 
 

@@ -133,7 +133,7 @@ def map_payload(
             ("map", *which, size), partial(_overview, trace, *which, size)
         )
     tile = None
-    side = overviews.side_for(*shape, size)
+    side = overviews.square_side(*shape, size)
     if view is not None and side > 1:
         bounds = tile_bounds(view, shape, size)
         if bounds[2] < side:

@@ -89,9 +89,9 @@ class AttentionMap:
         A square's side is ceil(max(n_q, n_k) / size). The last of a row or column may be smaller;
         its value is exact for the weights it covers.
         """
-        side = pooling.side_for(self.n_q, self.n_k, size)
+        side = pooling.square_side(self.n_q, self.n_k, size)
         blocks = pooling.blocks(self._layer, self._heads, self._item, side)
-        out = pooling.canvas_for(self._layer, side)[:1]  # (1, R, C)
+        out = pooling.empty_map(self._layer, side)[:1]  # (1, R, C)
         if reduce == "max":
             for block in blocks:
                 pooling.pool_into(out, block, side)

@@ -62,12 +62,12 @@ def strips(n: int, step: int, side: int) -> Iterator[slice]:
         start = stop
 
 
-def side_for(n_q: int, n_k: int, size: int) -> int:
+def square_side(n_q: int, n_k: int, size: int) -> int:
     """The side of the squares of which at most ``size`` fit along either edge."""
     return max(1, -(-max(n_q, n_k) // size))
 
 
-def canvas_for(layer: LayerRecord, side: int) -> Tensor:
+def empty_map(layer: LayerRecord, side: int) -> Tensor:
     """(H, R, C) for ``pool_into``, filled with the maximum of no weight."""
     _, H, n_q, n_k = layer.shape
     fill = -torch.inf if layer.signed else 0.0  # keys outside of every block have weight 0

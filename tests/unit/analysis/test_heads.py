@@ -18,7 +18,7 @@ from transformers import (
 )
 
 import attnviz
-from attnviz.analysis import heads, overviews, reading
+from attnviz.analysis import heads, layer_pass, overviews
 from attnviz.errors import AttnVizError
 from attnviz.trace import compute
 
@@ -55,8 +55,8 @@ def cells(request, monkeypatch):
     """Everything in one block, and in blocks of a few rows."""
     if request.param:
         monkeypatch.setattr(compute, "CELLS", request.param)
-        monkeypatch.setattr(reading, "TILE", request.param)
-        monkeypatch.setattr(reading, "ROWS", 3)
+        monkeypatch.setattr(layer_pass, "TILE_CELLS", request.param)
+        monkeypatch.setattr(layer_pass, "STRIP_ROWS", 3)
 
 
 def whole(trace, metric):
@@ -91,7 +91,7 @@ def test_every_metric_is_its_formula(decoder):
 
 def test_a_text_of_many_strips_is_measured_to_the_last_row(monkeypatch):
     """As above on a text of which a strip holds a few rows of one head, in float64."""
-    monkeypatch.setattr(reading, "TILE", 1 << 12)
+    monkeypatch.setattr(layer_pass, "TILE_CELLS", 1 << 12)
     torch.manual_seed(4)
     config = LlamaConfig(
         vocab_size=50,

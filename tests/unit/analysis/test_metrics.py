@@ -28,7 +28,7 @@ from transformers import (
 )
 
 import attnviz
-from attnviz.analysis import heads, matrices, reading
+from attnviz.analysis import heads, layer_pass, matrices
 from attnviz.analysis.metrics import METRICS, metric, table
 from attnviz.analysis.positions import Tile, row_entropy
 from attnviz.canvas import grid_payload, wire
@@ -167,8 +167,8 @@ def cells(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """Everything in one block, and in blocks of a few rows."""
     if request.param:
         monkeypatch.setattr(compute, "CELLS", request.param)
-        monkeypatch.setattr(reading, "TILE", request.param)
-        monkeypatch.setattr(reading, "ROWS", 3)
+        monkeypatch.setattr(layer_pass, "TILE_CELLS", request.param)
+        monkeypatch.setattr(layer_pass, "STRIP_ROWS", 3)
 
 
 def ids_of(trace: Trace, layer: int) -> list[int] | None:

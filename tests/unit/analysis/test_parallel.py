@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from attnviz.analysis.spread import spread
+from attnviz.analysis.parallel import parallel_map
 
 
 @pytest.fixture(autouse=True)
@@ -25,11 +25,11 @@ def test_pieces_run_side_by_side_on_one_core_each_and_come_in_their_order():
         together.wait()  # passes only where two pieces run at once
         return piece, torch.get_num_threads()
 
-    assert list(spread(work, range(4))) == [(0, 1), (1, 1), (2, 1), (3, 1)]
+    assert list(parallel_map(work, range(4))) == [(0, 1), (1, 1), (2, 1), (3, 1)]
 
 
 def test_the_threads_of_others_stay_as_they_are():
-    list(spread(abs, range(4)))
+    list(parallel_map(abs, range(4)))
     found = []
     new = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
     new.start()
@@ -46,12 +46,12 @@ def test_what_is_left_off_is_not_begun():
         begun.append(piece)
         return piece
 
-    results = spread(work, range(50))
+    results = parallel_map(work, range(50))
     assert next(results) == 0
     results.close()
     for _ in range(50):
         allowed.release()
-    list(spread(abs, range(4)))  # behind all that was begun
+    list(parallel_map(abs, range(4)))  # behind all that was begun
     assert len(begun) <= 4
 
 
@@ -60,4 +60,4 @@ def test_a_piece_that_fails_says_so():
         return 1 / (piece - 2)
 
     with pytest.raises(ZeroDivisionError):
-        list(spread(work, range(4)))
+        list(parallel_map(work, range(4)))
