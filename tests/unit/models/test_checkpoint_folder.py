@@ -1,4 +1,4 @@
-"""Bad folders: each is one clear sentence, and nothing is allocated or run for them."""
+"""Bad folders: each gives one clear message, and nothing is allocated or run for it."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ IMPOSSIBLE: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_a_config_is_refused_before_anything_is_made_of_it(gpt2_folder: Path, case: str) -> None:
+def test_a_config_is_refused_before_anything_is_built_from_it(gpt2_folder: Path, case: str) -> None:
     values, said = IMPOSSIBLE[case]
     folder = changed(gpt2_folder, **values)
     began = time.thread_time()
@@ -269,7 +269,7 @@ def test_a_header_of_huge_integers_is_refused_at_once(gpt2_folder: Path, shape: 
     assert time.thread_time() - began < 2
 
 
-def test_a_revision_names_the_content(gpt2_folder: Path, tmp_path: Path) -> None:
+def test_a_revision_identifies_the_content(gpt2_folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(gpt2_folder, copy)  # with the files' times
     assert inspect(copy).revision == inspect(gpt2_folder).revision
@@ -293,7 +293,9 @@ def test_a_revision_names_the_content(gpt2_folder: Path, tmp_path: Path) -> None
     assert len(seen) == 4
 
 
-def test_a_stamp_sees_a_change_and_reads_nothing(gpt2_folder: Path, tmp_path: Path) -> None:
+def test_a_stamp_changes_with_the_files_and_reads_nothing(
+    gpt2_folder: Path, tmp_path: Path
+) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(gpt2_folder, copy)
     first = file_stamp(copy)
@@ -332,7 +334,7 @@ def test_files_that_change_while_they_are_read_are_refused(
     shutil.copytree(gpt2_folder, copy)
 
     def meanwhile(path: Path) -> tuple[None, tuple[str, ...]]:
-        os.utime(copy / "model.safetensors")  # somebody writes the weights anew
+        os.utime(copy / "model.safetensors")  # another program rewrites the weights
         return None, ()
 
     monkeypatch.setattr(loader, "load_image_processor", meanwhile)
@@ -341,8 +343,8 @@ def test_files_that_change_while_they_are_read_are_refused(
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_a_file_that_cannot_be_read_is_a_sentence(gpt2_folder: Path, name: str) -> None:
-    """Reading a process's own memory from its start fails, whoever asks."""
+def test_an_unreadable_file_is_an_error_message(gpt2_folder: Path, name: str) -> None:
+    """Reading a process's own memory from its start fails for every user."""
     (gpt2_folder / name).unlink()
     (gpt2_folder / name).symlink_to("/proc/self/mem")
     with pytest.raises(AttnVizError, match=r"cannot be read \(Input/output error\)|not a safetens"):
@@ -351,7 +353,7 @@ def test_a_file_that_cannot_be_read_is_a_sentence(gpt2_folder: Path, name: str) 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
 @pytest.mark.parametrize("kind", ["loop", "folder", "pipe"])
-def test_what_is_no_file_is_not_waited_for(gpt2_folder: Path, name: str, kind: str) -> None:
+def test_paths_that_are_not_files_do_not_block(gpt2_folder: Path, name: str, kind: str) -> None:
     path = gpt2_folder / name
     path.unlink(missing_ok=True)
     if kind == "loop":
@@ -368,14 +370,14 @@ def test_what_is_no_file_is_not_waited_for(gpt2_folder: Path, name: str, kind: s
 
 
 @pytest.mark.parametrize("name", ["generation_config.json", "vocab.txt", "added_tokens.json"])
-def test_what_lies_beside_the_config_is_bounded_too(gpt2_folder: Path, name: str) -> None:
+def test_files_beside_the_config_are_bounded_too(gpt2_folder: Path, name: str) -> None:
     with (gpt2_folder / name).open("wb") as file:
         file.truncate(2**28)
     with pytest.raises(AttnVizError, match=f"{name} is too big"):
         load(str(gpt2_folder), device="cpu")
 
 
-def test_what_nobody_reads_may_be_as_big_as_it_likes(gpt2_folder: Path) -> None:
+def test_files_that_are_not_read_may_be_of_any_size(gpt2_folder: Path) -> None:
     with (gpt2_folder / "trainer_state.json").open("wb") as file:
         file.truncate(2**28)
     load(str(gpt2_folder), device="cpu")

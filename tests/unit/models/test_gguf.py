@@ -326,7 +326,7 @@ def test_what_killed_conversions_left_is_removed(
     assert young.exists()
 
 
-def test_a_cache_that_cannot_be_written_is_one_sentence(
+def test_a_cache_that_cannot_be_written_is_one_error_message(
     tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()

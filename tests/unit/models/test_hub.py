@@ -1,4 +1,4 @@
-"""The hub: ids, refusals and downloads, against a small server of the hub's protocol."""
+"""The hub: ids, refusals and downloads, against a small server with the hub's protocol."""
 
 from __future__ import annotations
 
@@ -48,32 +48,32 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         "x" * 200,
     ],
 )
-def test_what_is_not_the_form_of_an_id(name: str) -> None:
+def test_names_that_cannot_be_an_id(name: str) -> None:
     with pytest.raises(AttnVizError, match="form of a Hugging Face id"):
         hub.fetch(name)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "openai-community/gpt2", "a/B_c.d-1.5", "01-ai/Yi-6B"])
-def test_what_is_the_form_of_an_id(name: str) -> None:
+def test_names_that_can_be_an_id(name: str) -> None:
     hub.check_id(name)
 
 
 @pytest.mark.parametrize("revision", ["../main", "", "a b", "-x", "a..b", "x" * 200])
-def test_what_is_not_the_form_of_a_revision(revision: str) -> None:
+def test_names_that_cannot_be_a_revision(revision: str) -> None:
     with pytest.raises(AttnVizError, match="form of a revision"):
         hub.fetch("gpt2", revision)
 
 
-def test_offline_is_one_sentence() -> None:  # tests/conftest.py sets the offline mode
+def test_offline_is_one_error_message() -> None:  # tests/conftest.py sets the offline mode
     with pytest.raises(AttnVizError, match="not on this machine, and offline mode is set"):
         load("nobody-here/no-such-model", device="cpu")
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as a download asks of it, over folders of files."""
+    """The part of the hub's protocol that downloads use, serving folders of files."""
 
     root: Path
-    asked: list[str]
+    requested: list[str]
 
     def do_GET(self) -> None:
         self.answer(body=True)
@@ -90,7 +90,7 @@ class Hub(BaseHTTPRequestHandler):
         if parts[:2] == ["api", "models"]:
             self.describe("/".join(parts[2:4]), "tree" in parts)
         elif len(parts) > 4 and parts[2] == "resolve":
-            self.asked.append(parts[-1])
+            self.requested.append(parts[-1])
             self.send(self.root / parts[0] / parts[1] / parts[-1], body)
         else:
             self.send_error(404)
@@ -145,14 +145,14 @@ def digest(file: Path) -> str:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
-    """The address of a hub on this machine, its folder of models, and the files asked of it."""
+    """A local hub: its address, its folder of models, and the files requested from it."""
     root = tmp_path / "hub"
-    asked: list[str] = []
-    handler = type("Served", (Hub,), {"root": root, "asked": asked})
+    requested: list[str] = []
+    handler = type("Served", (Hub,), {"root": root, "requested": requested})
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=httpd.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{httpd.server_address[1]}", root, asked
+    yield f"http://127.0.0.1:{httpd.server_address[1]}", root, requested
     httpd.shutdown()
     thread.join()
     httpd.server_close()
@@ -174,7 +174,7 @@ for name in sys.argv[1:]:
 
 
 def in_a_process(endpoint: str, home: Path, *names: str) -> list[dict[str, object]]:
-    """What `load` says to each name where the hub is at `endpoint`."""
+    """The result of `load` for each name, with the hub at `endpoint`."""
     environment = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"} | {
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(home),
@@ -198,7 +198,7 @@ def in_a_process(endpoint: str, home: Path, *names: str) -> list[dict[str, objec
 def test_downloads_and_refusals(
     server: tuple[str, Path, list[str]], gpt2_folder: Path, tmp_path: Path
 ) -> None:
-    endpoint, root, asked = server
+    endpoint, root, requested = server
     good, pickled, huge = (root / "owner" / name for name in ("good", "pickled", "huge"))
     for folder in (good, pickled, huge):
         folder.mkdir(parents=True)
@@ -214,13 +214,13 @@ def test_downloads_and_refusals(
     found, only_pickles, too_big, gated, none = in_a_process(endpoint, home, *names)
     assert (found["revision"], found["name"]) == (COMMIT, "owner/good")
     wanted = {"config.json", "generation_config.json", "model.safetensors"}
-    assert set(asked) == wanted
+    assert set(requested) == wanted
     assert "only pickle weights" in str(only_pickles["error"])
     assert "needs about 1,205,862.6 GiB of memory" in str(too_big["error"])
     assert "accepted its terms" in str(gated["error"])
     assert "has no model 'owner/none'" in str(none["error"])
 
-    # With the hub gone, what was fetched is still there, and what was not is said at once.
+    # With the hub gone, downloaded models still load, and others fail at once.
     cached, missing = in_a_process("http://127.0.0.1:9", home, "owner/good", "owner/other")
     assert cached.get("revision") == COMMIT, cached
     assert any("could not be reached" in note for note in cached["notes"])  # type: ignore[attr-defined]

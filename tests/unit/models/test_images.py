@@ -1,4 +1,4 @@
-"""Whatever an image file holds, the model sees it as a person does."""
+"""Images of every format and mode reach the model as they look on screen."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_gray_of_any_depth_keeps_its_shades(data: bytes) -> None:
     assert np.abs(seen - EIGHT_BITS[..., None]).max() <= 1
 
 
-def test_an_image_lies_as_its_camera_was_held() -> None:
+def test_an_image_is_turned_by_its_exif_orientation() -> None:
     picture = Image.new("RGB", (4, 2), "black")
     picture.putpixel((0, 0), (255, 0, 0))
     exif = Image.Exif()
@@ -117,7 +117,7 @@ def jpeg_of(cut: int) -> bytes:
     ],
     ids=["empty", "header", "program", "cut", "large", "strip"],
 )
-def test_what_is_no_image_is_said_in_a_sentence(data: bytes, says: str) -> None:
+def test_what_is_not_an_image_is_an_error_message(data: bytes, says: str) -> None:
     with pytest.raises(AttnVizError, match=says):
         open_image(data)
 

@@ -1,4 +1,4 @@
-"""Settings drawn over every option of the layer, and attention computed number by number."""
+"""Random settings over every option of the layer, and attention computed element by element."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def calls(draw: st.DrawFn, d_model: int) -> dict[str, Tensor | None]:
     return {"x": x, "context": context, "padding": padding}
 
 
-def unsettle(layer: MultiHeadAttention) -> MultiHeadAttention:
-    """Moves biases, sinks and norms away from their first values, so that forgetting one shows."""
+def perturb_parameters(layer: MultiHeadAttention) -> MultiHeadAttention:
+    """Change biases, sinks and norms from their initial values, so that omitting one shows."""
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in layer.parameters():
@@ -82,7 +82,7 @@ def unsettle(layer: MultiHeadAttention) -> MultiHeadAttention:
 def head_outputs(
     layer: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None, cross: bool
 ) -> tuple[Tensor, Tensor]:
-    """Weights and head outputs of ``q``, ``k``, ``v``, cell by cell from the definitions."""
+    """Weights and head outputs of ``q``, ``k``, ``v``, element by element from the definitions."""
     c = layer.settings
     B, H, n_q, d = q.shape
     n_k = k.shape[2]
@@ -125,7 +125,7 @@ def sees(c: AttentionConfig, i: int, j: int, first: int = 0) -> bool:
 
 
 def bias(layer: MultiHeadAttention, h: int, i: int, j: int) -> float:
-    """What head h adds to the score of query i and key j for their distance."""
+    """The position bias of head h for query i and key j."""
     c = layer.settings
     if c.positions == "alibi":
         return -slope(h, c.n_heads) * abs(i - j)

@@ -1,4 +1,4 @@
-"""The layer: two paths that agree, with each other, with the definitions and with PyTorch."""
+"""The layer: its two paths agree with each other, with the definitions and with PyTorch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from attnviz.nn import AttentionConfig, AttentionSteps, MultiHeadAttention
 from attnviz.nn.attention import ATTENTION, explicit_attention, fused_attention
 from attnviz.nn.attention_masks import token_positions
 from attnviz.nn.position_encoding import rotary_angles, rotate
-from tests.unit.nn.layers import calls, head_outputs, settings, unsettle
+from tests.unit.nn.layers import calls, head_outputs, perturb_parameters, settings
 
 
 def inputs(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -48,7 +48,7 @@ def on_both_paths(
 
 
 def difference(a: Tensor, b: Tensor) -> float:
-    """The largest difference, next to 1 or to the largest number if that is more.
+    """The largest difference, relative to 1 or to the largest number if that is more.
 
     float32 numbers above 4 are 5e-7 apart, so an absolute bound of 1e-6 would test the rounding.
     """
@@ -65,7 +65,7 @@ def test_the_explicit_and_the_fused_path_agree(data: st.DataObject) -> None:
     """
     config = data.draw(settings())
     call = data.draw(calls(config.d_model))
-    layer = unsettle(MultiHeadAttention(config))
+    layer = perturb_parameters(MultiHeadAttention(config))
     fused, explicit = on_both_paths(layer, single(call))
     assert difference(fused[0], explicit[0]) <= 1e-6
     fused, explicit = on_both_paths(layer.double(), call)
@@ -79,7 +79,7 @@ def test_the_paths_agree_in_float32_through_a_whole_layer(data: st.DataObject) -
     """With a residual and some width no norm meets a vector near zero."""
     config = data.draw(settings(d_model=36, d_head=4, residual=True))
     call = data.draw(calls(config.d_model))
-    layer = unsettle(MultiHeadAttention(config))
+    layer = perturb_parameters(MultiHeadAttention(config))
     fused, explicit = on_both_paths(layer, single(call))
     assert difference(fused[1], explicit[1]) <= 1e-6
 
@@ -89,7 +89,7 @@ def test_the_paths_agree_in_float32_through_a_whole_layer(data: st.DataObject) -
 def test_every_cell_is_what_the_definitions_give(data: st.DataObject) -> None:
     config = data.draw(settings())
     call = data.draw(calls(config.d_model))
-    layer = unsettle(MultiHeadAttention(config)).double()
+    layer = perturb_parameters(MultiHeadAttention(config)).double()
     with torch.no_grad():
         steps = layer.explain(**call)
         weights, heads = head_outputs(
@@ -109,7 +109,7 @@ def test_every_cell_is_what_the_definitions_give(data: st.DataObject) -> None:
 def test_every_step_follows_from_those_before(data: st.DataObject) -> None:
     config = data.draw(settings())
     call = data.draw(calls(config.d_model))
-    layer = unsettle(MultiHeadAttention(config)).double()
+    layer = perturb_parameters(MultiHeadAttention(config)).double()
     with torch.no_grad():
         s = layer.explain(**call)
 
@@ -239,7 +239,7 @@ def test_it_equals_torch_multihead_attention(bias: bool, causal: bool, fused: bo
 def test_softcap_sinks_and_bias_follow_the_models_they_come_from() -> None:
     """Same arguments, same result as the eager functions of Gemma 2, gpt-oss and T5."""
     config = AttentionConfig(d_model=24, n_heads=6, n_kv_heads=3, sink=True)
-    layer = unsettle(MultiHeadAttention(config)).eval()
+    layer = perturb_parameters(MultiHeadAttention(config)).eval()
     q, k, v = inputs(2, 6, 5, 4), inputs(2, 3, 5, 4, seed=1), inputs(2, 3, 5, 4, seed=2)
     mask = torch.zeros(5, 5).masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)[None, None]
     bias = inputs(1, 6, 5, 5, seed=3)
@@ -273,7 +273,7 @@ def test_softcap_sinks_and_bias_follow_the_models_they_come_from() -> None:
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("biased", [True, False])
 def test_the_fused_path_is_transformers_own(n_q: int, masked: bool, biased: bool) -> None:
-    """Ours stands in the interface for our layers alone, and gives what theirs gives."""
+    """Our function is used for our layers alone, and gives the same as transformers' own."""
     layer = MultiHeadAttention(AttentionConfig(d_model=24, n_heads=6, n_kv_heads=3))
     q, k, v = inputs(2, 6, n_q, 4), inputs(2, 3, 5, 4, seed=1), inputs(2, 3, 5, 4, seed=2)
     hidden = torch.ones(n_q, 5).triu(1).bool()

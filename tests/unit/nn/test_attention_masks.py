@@ -1,4 +1,4 @@
-"""Masks against the definition of each, cell by cell."""
+"""Masks against their definitions, element by element."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A classifier of our own, pooled by hand, padded, saved and opened again."""
+"""Our classifier: pooled, padded, saved and loaded again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_it_pools_what_is_real(architecture: str) -> None:
 
 
 def test_the_last_token_is_found_in_bfloat16() -> None:
-    """bfloat16 holds 598 and 599 as the same number."""
+    """In bfloat16, 598 and 599 are the same number."""
     config = TransformerConfig(vocab_size=12, d_model=16, positions="none", num_labels=3)
     model = TransformerForSequenceClassification(config).eval().bfloat16()
     ids = torch.arange(600)[None] % 12

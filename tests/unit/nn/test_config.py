@@ -1,4 +1,4 @@
-"""Settings that contradict themselves are refused with a way out."""
+"""Contradictory settings are refused, with a remedy."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_scaling_holds_scale_and_temperature(
     assert config.scaling == scaling
 
 
-def test_a_transformer_hands_every_setting_to_its_layers() -> None:
+def test_a_transformer_passes_every_setting_to_its_layers() -> None:
     given = {
         "d_model": 24, "n_heads": 6, "n_kv_heads": 3, "d_head": 10, "bias": False, "dropout": 0.1,
         "scale": 0.7, "temperature": 1.3, "qk_norm": True, "softcap": 9.0, "sink": True,

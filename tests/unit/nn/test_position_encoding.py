@@ -1,4 +1,4 @@
-"""Positions against transformers' own functions and against what each scheme promises."""
+"""Position encodings against transformers' own functions and their defining properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transformers: saved and loaded, cached, padded, and seen from outside."""
+"""The models: saved and loaded, cached, padded, and as attention recorders see them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SEQ2SEQ: dict[str, Any] = SMALL | {
     "pad_token_id": 0,
 }
 IDS = torch.randint(3, 40, (2, 7), generator=torch.Generator().manual_seed(0))
-HOW: dict[str, Any] = {
+GENERATION: dict[str, Any] = {
     "max_new_tokens": 9,
     "do_sample": False,
     "eos_token_id": None,
@@ -100,8 +100,8 @@ def test_it_generates_the_same_with_and_without_cache(mask: str, implementation:
         mask=mask, prefix=3, positions="rope", n_kv_heads=2, initializer_range=1.0,
         attn_implementation=implementation,
     )  # fmt: skip
-    cached = model.generate(IDS, pad_token_id=0, **HOW)
-    plain = model.generate(IDS, pad_token_id=0, use_cache=False, **HOW)
+    cached = model.generate(IDS, pad_token_id=0, **GENERATION)
+    plain = model.generate(IDS, pad_token_id=0, use_cache=False, **GENERATION)
     assert cached.shape == (2, 16)
     assert torch.equal(cached, plain)
     assert len(set(plain[:, 7:].flatten().tolist())) > 3
@@ -172,17 +172,17 @@ def test_an_encoder_decoder_generates_the_same_with_and_without_cache() -> None:
     model = seq2seq(positions="t5", initializer_range=1.0)
     padding = torch.ones_like(IDS)
     padding[1, 4:] = 0
-    cached = model.generate(IDS, attention_mask=padding, **HOW)
-    plain = model.generate(IDS, attention_mask=padding, use_cache=False, **HOW)
+    cached = model.generate(IDS, attention_mask=padding, **GENERATION)
+    plain = model.generate(IDS, attention_mask=padding, use_cache=False, **GENERATION)
     assert torch.equal(cached, plain)
-    beams = model.generate(IDS, attention_mask=padding, num_beams=3, **HOW)
+    beams = model.generate(IDS, attention_mask=padding, num_beams=3, **GENERATION)
     assert beams.shape == cached.shape
 
 
 def test_a_batch_of_beams_keeps_its_cache_in_order() -> None:
     model = decoder(positions="alibi", initializer_range=1.0)
-    kept = model.generate(IDS, num_beams=4, pad_token_id=0, **HOW)
-    plain = model.generate(IDS, num_beams=4, pad_token_id=0, use_cache=False, **HOW)
+    kept = model.generate(IDS, num_beams=4, pad_token_id=0, **GENERATION)
+    plain = model.generate(IDS, num_beams=4, pad_token_id=0, use_cache=False, **GENERATION)
     assert torch.equal(kept, plain)
 
 
@@ -200,7 +200,7 @@ def test_it_is_saved_and_loaded(config: TransformerConfig, auto: Any, tmp_path: 
     model = auto.from_config(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.1  # no longer what the seed gives
+            parameter += 0.1  # no longer the seed's
     model.save_pretrained(tmp_path)
     assert list(tmp_path.glob("*.safetensors"))
     assert not list(tmp_path.glob("*.bin"))
@@ -282,7 +282,7 @@ def test_it_learns() -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[0] > 3.0
-    assert losses[-1] < 0.2  # 14 tokens are soon known by heart
+    assert losses[-1] < 0.2  # 14 tokens are soon memorized
 
 
 def test_only_the_kept_positions_get_logits() -> None:
@@ -320,7 +320,7 @@ def test_attentions_come_back_as_transformers_gives_them() -> None:
 def test_the_dispatch_sees_all_that_makes_the_weights(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever stands in transformers' dispatch can recompute each layer's output."""
+    """A recorder in transformers' dispatch can recompute each layer's output."""
     original = AttentionInterface.get_interface
     errors = []
 
