@@ -8,14 +8,14 @@ steps.weights.shape         # (1, 4, 10, 10)
 
 from attnviz.nn.attention import MultiHeadAttention
 from attnviz.nn.config import AttentionConfig, TransformerConfig
-from attnviz.nn.stack import TransformerModel
-from attnviz.nn.steps import AttentionSteps, Stage
-from attnviz.nn.transformer import (
+from attnviz.nn.modeling import (
     TransformerForCausalLM,
     TransformerForMaskedLM,
     TransformerForSeq2SeqLM,
     TransformerForSequenceClassification,
 )
+from attnviz.nn.stack import TransformerModel
+from attnviz.nn.steps import AttentionSteps, Stage
 
 __all__ = [
     "AttentionConfig",
