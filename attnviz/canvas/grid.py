@@ -9,11 +9,11 @@ import numpy as np
 
 from attnviz.analysis.heads import HeadMetrics, summarize_layer
 from attnviz.analysis.metrics import METRICS
-from attnviz.analysis.overviews import square_side
 from attnviz.canvas import wire
 from attnviz.canvas.codecs import SignificantDigits
 from attnviz.canvas.naming import layer_name, trace_id
 from attnviz.trace import AttentionLayer, Trace
+from attnviz.trace.pooling import square_side
 
 THUMBNAIL = 64  # cells a side, about as many pixels as one of 144 heads has on a screen
 

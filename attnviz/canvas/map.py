@@ -19,6 +19,7 @@ from attnviz.canvas.memo import Memo, uncached
 from attnviz.canvas.naming import layer_name, token_names, trace_id
 from attnviz.canvas.tiles import MAX_SIDE, EncodedTile, Span, tile_bounds
 from attnviz.trace import Trace
+from attnviz.trace.pooling import square_side
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def map_payload(
             ("map", *which, size), partial(_overview, trace, *which, size)
         )
     tile = None
-    side = overviews.square_side(*shape, size)
+    side = square_side(*shape, size)
     if view is not None and side > 1:
         bounds = tile_bounds(view, shape, size)
         if bounds[2] < side:

@@ -1,4 +1,4 @@
-"""The Python that Explore offers, run as a person would, gives the numbers that Explore shows."""
+"""The exported Python, executed, prints the numbers that Explore shows."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def run(code: str, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, object
 
 
 @pytest.mark.parametrize("view", list(head_view.VIEWS))
-def test_every_view_runs_and_says_its_numbers(
+def test_the_code_of_every_view_prints_its_numbers(
     view: str, model: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trace = model.trace(TEXT)
     code = trace_code(CHOICE, TraceRequest(text=TEXT), trace.layers[3], 5, view, query=2)
-    names, said = run(code, capsys)
+    names, printed = run(code, capsys)
     a = trace.attention(3, 5)
     assert torch.equal(names["a"].weights(), a.weights())  # type: ignore[attr-defined]
     number = {
@@ -51,13 +51,13 @@ def test_every_view_runs_and_says_its_numbers(
         "V": a.v[2, 1],
         "Output": a.output()[2, 1],
     }[view]
-    numbers = [float(x) for x in re.findall(r"-?\d+\.\d+(?:e[+-]\d+)?", said)]
+    numbers = [float(x) for x in re.findall(r"-?\d+\.\d+(?:e[+-]\d+)?", printed)]
     # eight decimals are printed, and a row by itself rounds otherwise than among all rows
     assert any(x == pytest.approx(float(number), rel=1e-5, abs=1e-7) for x in numbers)
-    assert "passed=True" in said
+    assert "passed=True" in printed
 
 
-def test_what_was_written_is_written_again(
+def test_generated_text_is_generated_again(
     model: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
     how = Sampling(3, temperature=1.2, top_k=40, top_p=0.9, seed=5)
@@ -68,7 +68,7 @@ def test_what_was_written_is_written_again(
     assert names["made"].tokens == made.tokens  # type: ignore[attr-defined]
 
 
-def test_a_pair_and_an_image_are_given_as_they_were(model: Model) -> None:
+def test_a_pair_and_an_image_are_passed_on(model: Model) -> None:
     layer = model.trace("x").layers[0]
     pair = trace_code(CHOICE, TraceRequest(text="a", pair="b"), layer, 0, "Map")
     assert "model.trace('a', pair='b')" in pair

@@ -1,4 +1,4 @@
-"""Head metrics against their formulas on whole matrices, pictures against the maxima of those."""
+"""Head metrics against their formulas on whole matrices, pooled maps against their maxima."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_text_of_many_strips_is_measured_to_the_last_row(monkeypatch):
         torch.testing.assert_close(thumbnails[h].double(), squares, atol=1e-5, rtol=0)
 
 
-def test_numbers_that_mean_nothing_are_left_out(both):
+def test_undefined_metrics_are_none(both):
     by_kind = {metric.kind: metric for metric in heads.head_metrics(both)}
     assert set(by_kind) == {"encoder", "decoder", "cross"}
     cross = by_kind["cross"]
@@ -139,7 +139,7 @@ def test_numbers_that_mean_nothing_are_left_out(both):
     assert by_kind["encoder"].distance == pytest.approx(float((w * away).sum(1).mean()), abs=1e-4)
 
 
-def test_queries_of_a_continued_text_stand_at_its_end():
+def test_queries_of_a_continued_text_are_its_last_positions():
     """With fewer queries than keys, query i is the key i + n_k - n_q."""
     torch.manual_seed(2)
     config = GPT2Config(vocab_size=20, n_layer=1, n_head=2, n_embd=16, n_positions=64)
@@ -172,7 +172,7 @@ def test_extremes_of_entropy():
     assert metric.induction is None  # no token comes twice
 
 
-def test_tokens(decoder):
+def test_token_metrics_are_sums_of_weights(decoder):
     w = decoder.attention(1, 2).weights().double()
     found = heads.token_metrics(decoder, 1, 2)
     torch.testing.assert_close(found.received, w.sum(0), atol=1e-5, rtol=0)
@@ -187,7 +187,7 @@ def test_tokens(decoder):
     torch.testing.assert_close(layer.sent, mean.tril(-1).sum(2).mean(0), atol=1e-6, rtol=0)
 
 
-def test_tokens_of_cross_attention_have_no_place_among_the_keys(both):
+def test_queries_of_cross_attention_have_no_position_among_the_keys(both):
     layer = next(x.index for x in both.layers if x.kind == "cross")
     found = heads.token_metrics(both, layer, 1)
     assert found.sent is None and found.n_visible is not None
@@ -205,7 +205,7 @@ def test_thumbnails_are_the_overviews_of_every_head(decoder, both, size):
 
 
 @pytest.mark.parametrize("quantity", ["weights", "scores"])
-def test_a_picture_is_exact(decoder, quantity):
+def test_a_pooled_map_is_exact(decoder, quantity):
     a = decoder.attention(1, 3)
     full = a.weights() if quantity == "weights" else a.scores()
     made = overviews.pooled_map(decoder, 1, 3, quantity, size=10)
@@ -232,7 +232,7 @@ def test_a_tile_is_a_part_of_the_map(decoder, side, quantity):
             assert float(got[i, j]) == pytest.approx(float(square.max()), abs=1e-6)
 
 
-def test_a_head_that_is_not_there(decoder):
+def test_a_missing_head_is_an_error(decoder):
     with pytest.raises(AttnVizError):
         heads.token_metrics(decoder, 0, 9)
     with pytest.raises(AttnVizError):

@@ -83,26 +83,24 @@ LABS = {
         (" e\u0301a\n", ["e\u0301a"], ["e\u0301", "a"]),
     ],
 )
-def test_tokens_are_what_a_person_counts(
-    text: str, words: list[str], characters: list[str]
-) -> None:
+def test_tokens_are_words_or_graphemes(text: str, words: list[str], characters: list[str]) -> None:
     assert list(tokenize(text, "words")) == words
     assert list(tokenize(text, "characters")) == characters
 
 
 @pytest.mark.parametrize("text", ["", "  \n "])
-def test_no_text_is_one_sentence(text: str) -> None:
+def test_an_empty_text_is_an_error(text: str) -> None:
     with pytest.raises(AttnVizError, match="There is no text"):
         tokenize(text, "words")
 
 
-def test_the_limit_is_told_with_the_number_of_tokens() -> None:
+def test_too_long_a_text_is_an_error_with_its_length() -> None:
     assert len(tokenize("a " * MAX_TOKENS, "words")) == MAX_TOKENS
     with pytest.raises(AttnVizError, match=f"65 words.*at most {MAX_TOKENS}"):
         tokenize("a " * (MAX_TOKENS + 1), "words")
 
 
-def test_a_token_has_one_vector_wherever_it_stands() -> None:
+def test_a_token_has_the_same_vector_at_every_position() -> None:
     x = embed(WORDS, 8, seed=3)
     assert torch.equal(x[0, 0], x[0, 3])
     assert torch.equal(x[0, 1], embed(("cat",), 8, seed=3)[0, 0])
@@ -121,7 +119,7 @@ def test_bias_changes_the_numbers() -> None:
     assert not torch.equal(lab_of().steps().q, lab_of({"bias": True}).steps().q)
 
 
-def test_added_positions_are_added_once() -> None:
+def test_absolute_positions_are_added_once() -> None:
     assert LABS["learned positions in a stack"].steps().position_vectors is None
     assert lab_of({"positions": "learned"}).steps().position_vectors is not None
 
@@ -148,7 +146,7 @@ def test_the_decoders_own_attention_ignores_the_encoder() -> None:
         lambda: lab_of(architecture="encoder-decoder"),
     ],
 )
-def test_what_is_not_there_cannot_be_shown(make: Any) -> None:
+def test_missing_layers_and_texts_are_errors(make: Any) -> None:
     with pytest.raises(AttnVizError):
         make()
 

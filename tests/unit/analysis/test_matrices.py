@@ -53,7 +53,7 @@ def test_a_part_of_a_map_is_that_part(trace: Trace) -> None:
     assert m.cols[0] == "1  cat"
 
 
-def test_of_too_many_each_number_is_the_largest_of_a_square(trace: Trace) -> None:
+def test_a_large_map_is_pooled_to_maxima_of_squares(trace: Trace) -> None:
     whole = trace.attention(5, 3).weights()
     m = matrices.attention(trace, 5, 3, "weights", slice(1, None), slice(3, None), max_cells=12)
     assert m.side == 2
@@ -94,7 +94,7 @@ def test_one_query_against_every_key(trace: Trace) -> None:
         matrices.one_query(trace, 7, 8, 99)
 
 
-def test_lines_are_every_weight_from_the_floor_up(trace: Trace) -> None:
+def test_edges_are_all_weights_from_the_floor_up(trace: Trace) -> None:
     found = strong_edges(trace, 6, floor=0.05)
     by_hand = {
         (h, i, j): float(w)
@@ -113,7 +113,7 @@ def test_lines_are_every_weight_from_the_floor_up(trace: Trace) -> None:
     np.testing.assert_array_equal(file["weight"], found.weight)
 
 
-def test_the_stream_is_measured_block_by_block(trace: Trace) -> None:
+def test_residual_norms_of_every_block(trace: Trace) -> None:
     m = matrices.residual_norms(trace, 0)
     assert m.cols[:2] == ("embed", "block 0")
     for block in (0, 3, len(m.cols) - 1):
@@ -122,7 +122,7 @@ def test_the_stream_is_measured_block_by_block(trace: Trace) -> None:
         np.testing.assert_allclose(m.values[:, block], exact.numpy(), rtol=1e-5)
 
 
-def test_every_head_with_its_numbers(trace: Trace) -> None:
+def test_all_head_metrics_as_a_matrix(trace: Trace) -> None:
     found = head_metrics(trace)
     header, rows = read(matrices.metrics(trace, found).csv())
     assert len(rows) == 270

@@ -225,7 +225,7 @@ def test_uniform_attention_in_closed_form() -> None:
     assert found.distance is None  # of cross-attention
 
 
-def test_what_may_be_seen_is_unknown_of_a_pattern_set_by_hand() -> None:
+def test_baselines_are_unknown_for_a_pattern_set_by_hand() -> None:
     torch.manual_seed(5)
     config = GPT2Config(vocab_size=20, n_layer=1, n_head=2, n_embd=16, n_positions=64)
     config.bos_token_id = config.eos_token_id = 0
@@ -284,7 +284,7 @@ def test_a_metric_is_one_function() -> None:
         metric("backward", title="", help="", unit="", uniform="")(lambda tile: tile.w)
 
 
-def test_a_heads_numbers_are_attributes_that_copies_keep() -> None:
+def test_metrics_are_attributes_that_copies_keep() -> None:
     torch.manual_seed(5)
     one = heads.head_metrics(causal())[0]
     assert list(one.values) == list(METRICS)

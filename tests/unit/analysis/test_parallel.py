@@ -18,7 +18,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-def test_pieces_run_side_by_side_on_one_core_each_and_come_in_their_order():
+def test_pieces_run_in_parallel_on_one_core_each_and_keep_their_order():
     together = threading.Barrier(2, timeout=60)
 
     def work(piece: int) -> tuple[int, int]:
@@ -28,7 +28,7 @@ def test_pieces_run_side_by_side_on_one_core_each_and_come_in_their_order():
     assert list(parallel_map(work, range(4))) == [(0, 1), (1, 1), (2, 1), (3, 1)]
 
 
-def test_the_threads_of_others_stay_as_they_are():
+def test_torch_threads_elsewhere_are_unchanged():
     list(parallel_map(abs, range(4)))
     found = []
     new = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
@@ -37,7 +37,7 @@ def test_the_threads_of_others_stay_as_they_are():
     assert [torch.get_num_threads(), *found] == [2, 2]
 
 
-def test_what_is_left_off_is_not_begun():
+def test_a_closed_iterator_starts_no_more_pieces():
     begun: list[int] = []
     allowed = threading.Semaphore(2)
 
@@ -55,7 +55,7 @@ def test_what_is_left_off_is_not_begun():
     assert len(begun) <= 4
 
 
-def test_a_piece_that_fails_says_so():
+def test_a_failing_piece_raises():
     def work(piece: int) -> float:
         return 1 / (piece - 2)
 

@@ -1,4 +1,4 @@
-"""What 16 bits keep is what a person is shown: no more, and not a digit less."""
+"""16-bit codes keep exactly the digits that are shown."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_a_weight_is_shown_as_the_backend_would_print_it(weight):
     [0.0, 1.0, 0.1, 0.01, 0.99995, 0.099995, 0.0099995, 1e-7, 9.9994e-8, 9.9996e-8, 1 / 128, 1 / 3]
     + [10.0**-e * (1 + s * 1e-7) for e in range(8) for s in (-1, 1)],
 )
-def test_where_a_digit_more_or_less_begins(weight):
+def test_rounding_at_powers_of_ten(weight):
     weight = float(np.float32(weight))
     assert text_of(int(SignificantDigits().encode(np.array([weight]))[0])) == as_shown(weight)
 
 
 @given(st.lists(weights, min_size=2, max_size=30))
-def test_codes_rise_with_the_weights(values):
+def test_codes_increase_with_the_weights(values):
     """So the code of a maximum is the maximum of the codes, and a color scale is a table."""
     numbers = np.sort(np.array(values, np.float32))
     codes = SignificantDigits().encode(numbers).astype(int)
@@ -51,7 +51,7 @@ def test_codes_rise_with_the_weights(values):
     assert codes.max() < MASKED
 
 
-def test_masked_is_told_from_zero():
+def test_masked_differs_from_zero():
     codes = SignificantDigits().encode(np.array([0.0, 0.5, 0.0]), np.array([False, False, True]))
     assert codes.tolist() == [0, codes[1], MASKED]
     assert np.isnan(SignificantDigits().decode(codes)[2])
@@ -68,7 +68,7 @@ def test_a_score_is_shown_to_its_last_digit(values):
     assert (scores[:-1].max() - scores[:-1].min()) / 65_535 <= 10.0**-codec.decimals
 
 
-def test_a_message_comes_back_whole():
+def test_a_message_round_trips():
     header = {"mode": "map", "tokens": ["中文", "👩‍🚀", "<b>", "שלום", "\ud800"], "none": None}
     arrays = {
         "a": np.arange(7, dtype=np.uint8),
@@ -84,7 +84,7 @@ def test_a_message_comes_back_whole():
         np.testing.assert_array_equal(found[name], array)
 
 
-def test_a_number_of_numpys_in_a_header_is_a_mistake():
+def test_a_numpy_scalar_in_a_header_is_an_error():
     """Streamlit would turn the whole message into a string without a word."""
     with pytest.raises(TypeError):
         wire.pack({"layer": np.int64(3)}, {})

@@ -1,4 +1,4 @@
-"""What is sent to the canvas, decoded again, against the trace it is of."""
+"""Payloads of the canvas, decoded, against their trace."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def weights(trace, layer=1, head=2):
 
 
 def close(codes, numbers):
-    """Codes say what a person would be shown of the numbers."""
+    """Codes decode to the numbers as they are shown."""
     shown = SignificantDigits().decode(codes)
     assert np.allclose(shown, numbers, rtol=5.0001e-4, atol=1e-7)
 
@@ -133,7 +133,7 @@ def test_the_grid_has_every_head_in_order(trace):
     assert arrays["values"][6, 0] == pytest.approx(payload.metrics[6].entropy)
 
 
-def test_kinds_are_named_and_what_means_nothing_is_nan(both):
+def test_kinds_are_named_and_undefined_metrics_are_nan(both):
     header, arrays = wire.unpack(grid_payload(both).encode())
     titles = [layer["title"] for layer in header["layers"]]
     assert titles[:2] == ["Encoder layer 0", "Encoder layer 1"]
@@ -155,7 +155,7 @@ def test_a_refused_layer_is_named_with_its_reason(trace):
     assert header["layers"][2]["at"] == payload.thumbnails[0].size
 
 
-def test_layers_still_to_come_keep_their_place(trace):
+def test_layers_not_computed_yet_have_empty_thumbnails(trace):
     whole = grid_payload(trace)
     there = [grid_layer(trace, 0), grid_layer(trace, 2)]
     part = assemble_grid(trace, there)
@@ -186,7 +186,7 @@ def test_lines_are_all_weights_from_the_floor_up(both, heads):
     assert len(payload.col_names) == len(both.tokens)
 
 
-def test_too_many_lines_raise_the_floor_and_say_so(trace):
+def test_too_many_lines_raise_the_floor(trace):
     every = lines_payload(trace, 1, floor=1e-3)
     fewer = lines_payload(trace, 1, floor=1e-3, max_lines=100)
     assert len(every.codes) > 300 and 90 <= len(fewer.codes) <= 100
@@ -196,7 +196,7 @@ def test_too_many_lines_raise_the_floor_and_say_so(trace):
     assert header["floor"] == fewer.floor
 
 
-def test_neuron_has_what_makes_a_score(trace):
+def test_neuron_has_the_parts_of_a_score(trace):
     header, arrays = wire.unpack(neuron_payload(trace, 1, 2, 7).encode())
     a = trace.attention(1, 2)
     assert (header["query"], header["queries"], header["keys"]) == (7, [0, N], [0, N])
@@ -226,7 +226,7 @@ def test_a_long_neuron_view_sends_one_query_and_the_keys_near_it():
         np.testing.assert_array_equal(payload.weights, expected.numpy())
 
 
-def test_what_is_not_there_is_said(trace):
+def test_missing_layers_and_heads_are_errors(trace):
     for wrong in (
         lambda: map_payload(trace, 9, 0),
         lambda: map_payload(trace, 0, 9),
@@ -272,7 +272,7 @@ def test_a_matrix_is_sent_with_its_own_numbers():
     )
 
 
-def test_what_a_browser_says_is_read_with_suspicion():
+def test_state_from_a_browser_is_validated():
     full = CanvasState.of(
         {
             "selected": {"value": [1, 2], "turn": 1},
@@ -307,8 +307,8 @@ def test_what_a_browser_says_is_read_with_suspicion():
         ),
     ):
         assert CanvasState.of(nonsense) == CanvasState()
-    said = CanvasState.of({"view": {"value": {"rows": [0, 2], "cols": [0, 2], "have": 5}}})
-    assert said.view == Viewport((0, 2), (0, 2))
+    state = CanvasState.of({"view": {"value": {"rows": [0, 2], "cols": [0, 2], "have": 5}}})
+    assert state.view == Viewport((0, 2), (0, 2))
 
 
 def test_the_modules_make_one_script():
@@ -329,7 +329,7 @@ def test_the_modules_make_one_script():
     assert len(names) == len(set(names)) > 40
 
 
-def test_the_script_makes_no_markup_of_text_and_asks_nobody():
+def test_the_script_makes_no_markup_of_text_and_loads_nothing():
     code = bundle.script()
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert word not in code
@@ -346,42 +346,42 @@ def test_shown_numbers_are_those_of_the_payload(trace):
     assert float(as_shown(float(w[20, 3]))) == pytest.approx(value, rel=1e-12)
 
 
-class Kept(dict):
-    """Remembers everything and counts what it had to make."""
+class CountingMemo(dict):
+    """Caches everything and counts what it computed."""
 
-    made = 0
+    computed = 0
 
     def __call__(self, key, make):
         if key not in self:
-            self.made += 1
+            self.computed += 1
             self[key] = make()
         return self[key]
 
 
-def test_what_was_computed_once_serves_every_payload_that_needs_it(trace):
-    kept = Kept()
+def test_a_memo_computes_each_value_once(trace):
+    memo = CountingMemo()
     half = Viewport((0, N // 2), (0, N // 2))
 
     def look(layer: int, head: int) -> list[bytes]:
-        at = {"focus": ("row", 3), "memo": kept}
+        at = {"focus": ("row", 3), "memo": memo}
         return [
             payload.encode()
             for payload in (
                 map_payload(trace, layer, head, half, size=8, **at),
                 map_payload(trace, layer, head, size=8, quantity="scores", **at),
-                lines_payload(trace, layer, [head], token=("row", 3), memo=kept),
-                strip_payload(trace, layer, head, focus=TokenRef("row", 3), memo=kept),
+                lines_payload(trace, layer, [head], token=("row", 3), memo=memo),
+                strip_payload(trace, layer, head, focus=TokenRef("row", 3), memo=memo),
             )
         ]
 
     first = look(1, 2)
-    made = kept.made
-    assert made == 6  # a picture, a tile of it, a picture of scores, lines, two for the strip
+    n = memo.computed
+    assert n == 6  # an overview, a tile of it, an overview of scores, lines, two for the strip
     assert look(1, 2) == first
-    assert kept.made == made
+    assert memo.computed == n
     assert look(1, 3) != first
-    assert kept.made == 2 * made
+    assert memo.computed == 2 * n
     assert (
         map_payload(trace, 1, 2, half, size=8).encode()
-        == map_payload(trace, 1, 2, half, size=8, memo=kept).encode()
+        == map_payload(trace, 1, 2, half, size=8, memo=memo).encode()
     )

@@ -44,7 +44,7 @@ def bits(w):
 
 
 def close(codes, numbers):
-    """Codes say what a person would be shown of the numbers."""
+    """Codes decode to the numbers as they are shown."""
     assert (codes != MASKED).all()
     assert np.allclose(SignificantDigits().decode(codes), numbers, rtol=5.01e-4, atol=1e-7)
 
@@ -73,7 +73,7 @@ def test_numbers_of_a_decoder(trace, layer, head):
 
 
 @pytest.mark.parametrize("index", [0, 7, N - 1])
-def test_a_focused_token_gives_a_row_and_gets_a_column(trace, index):
+def test_a_focused_token_has_a_row_and_a_column(trace, index):
     payload = strip_payload(trace, 1, 2, focus=TokenRef("row", index), measure="sent")
     w, allowed, header, arrays = check(payload, trace, 1, 2)
     assert (header["focus"], header["measure"]) == (["row", index], "sent")
@@ -109,7 +109,7 @@ def test_cross_attention_tints_one_text_by_the_other(both):
 
 
 @pytest.mark.parametrize("kind, place", [("encoder", 0), ("decoder", 1)])
-def test_both_texts_are_there_and_one_is_untinted(both, kind, place):
+def test_both_texts_are_sent_and_one_has_no_codes(both, kind, place):
     layer = next(x.index for x in both.layers if x.kind == kind)
     lengths = [len(both.tokens), len(both.target_tokens)]
     own = [slice(0, lengths[0]), slice(lengths[0], None)][place]
@@ -123,7 +123,7 @@ def test_both_texts_are_there_and_one_is_untinted(both, kind, place):
     assert all((codes[other] == MASKED).all() for codes in arrays.values())
 
 
-def test_sinks_take_their_share_of_what_is_sent():
+def test_a_sink_takes_a_share_of_sent():
     trace = small("gpt_oss")
     for layer in range(2):
         w, _, _, arrays = check(strip_payload(trace, layer, 1), trace, layer, 1)
@@ -150,7 +150,7 @@ def test_a_layer_that_hides_its_mask_divides_by_all_queries():
     assert ("all queries" in payload.helps["received"]) == (found.n_visible is None)
 
 
-def test_interventions_count(trace):
+def test_edits_change_the_numbers(trace):
     blocked = small("gpt2", edits=(BlockEdge(0, 1, query=5, key=2),))
     payload = strip_payload(blocked, 0, 1, focus=TokenRef("row", 5))
     check(payload, blocked, 0, 1)
@@ -176,11 +176,11 @@ def test_queries_of_a_continued_text_are_its_last_tokens():
     close(payload.codes["sent"][9:], w.sum(axis=1) - w[np.arange(3), np.arange(9, 12)])
     close(payload.codes["from"][:11], w[1, :11])
     early = strip_payload(trace, 0, 1, focus=TokenRef("row", 4)).codes
-    assert (early["from"] == MASKED).all()  # it asked nothing here
+    assert (early["from"] == MASKED).all()  # it is no query here
     close(early["to"][9:], w[:, 4])
 
 
-def test_what_is_not_there(trace, both):
+def test_missing_layers_heads_and_tokens(trace, both):
     for wrong in (lambda: strip_payload(trace, 9, 0), lambda: strip_payload(trace, 0, 9)):
         with pytest.raises(AttnVizError):
             wrong()

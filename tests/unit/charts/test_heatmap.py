@@ -34,7 +34,7 @@ def drawn(chart: Chart, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def test_numbers_are_the_ones_given() -> None:
+def test_the_table_has_the_given_numbers() -> None:
     values = np.random.default_rng(0).standard_normal((5, 5)).astype(np.float32)
     assert np.array_equal(drawn(heatmap(values, WORDS, WORDS), (5, 5)), values)
 
@@ -53,7 +53,7 @@ def test_labels_survive_quoting() -> None:
     assert json.loads(expression.removesuffix("[datum.value]")) == list(WORDS)
 
 
-def test_masked_cells_say_so() -> None:
+def test_masked_cells_are_marked() -> None:
     values = np.array([[1.5, -np.inf], [0.25, 0.0]])
     shown = {(c["row"], c["column"]): c["shown"] for c in cells(heatmap(values, "ab", "ab"))}
     assert shown == {(0, 0): "1.5", (0, 1): "masked", (1, 0): "0.25", (1, 1): "0"}
@@ -65,7 +65,7 @@ def test_masked_cells_say_so() -> None:
     assert masked == {(0, 0): False, (0, 1): True, (1, 0): False, (1, 1): True}
 
 
-def test_hovering_tells_float32_numbers_apart_to_seven_digits() -> None:
+def test_tooltips_have_seven_digits() -> None:
     value = np.float32(0.123456789)
     (cell,) = cells(heatmap(np.array([[value]]), "a", "b"))
     assert cell["shown"] == "0.1234568"
@@ -81,7 +81,7 @@ def test_only_data_changes_when_only_numbers_change() -> None:
         assert specification(draw(one)) == specification(draw(two))
 
 
-def test_the_room_taken_depends_on_the_shape_alone() -> None:
+def test_the_size_depends_on_the_shape_alone() -> None:
     sizes = {
         (chart["width"], chart["height"])
         for chart in (

@@ -79,7 +79,7 @@ def test_small_values_lie_near_the_page(palette: Palette) -> None:
 
 
 @given(st.lists(st.floats(-1e9, 1e9, allow_subnormal=False), min_size=1))
-def test_domain_holds_all_values_and_is_centred(values: list[float]) -> None:
+def test_domain_holds_all_values_and_is_centered(values: list[float]) -> None:
     low, high = nice_domain(values, "diverging")
     assert low == -high
     assert high >= max(map(abs, values)) * (1 - 1e-6)
