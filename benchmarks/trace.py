@@ -23,8 +23,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import attnviz
 from attnviz.trace import AttentionMap, Trace
-from attnviz.trace.compute import QKVRecord
 from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.records import QKVRecord
 from attnviz.trace.terms import causal
 from benchmarks.figure import Figure, in_child, show
 

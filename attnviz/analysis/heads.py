@@ -18,8 +18,8 @@ from attnviz.analysis.metrics import METRICS, Means
 from attnviz.analysis.parallel import parallel_map
 from attnviz.analysis.positions import Positions, Tile, layer_tokens, row_entropy
 from attnviz.trace import Trace
-from attnviz.trace.compute import row_blocks
 from attnviz.trace.pooling import blocks
+from attnviz.trace.records import row_blocks
 from attnviz.trace.structure import Kind
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from attnviz.analysis.metrics import Means
 from attnviz.analysis.positions import Positions, Tile, layer_tokens
 from attnviz.trace import Trace, pooling
-from attnviz.trace.compute import CELLS
+from attnviz.trace.records import CELLS
 
 TILE_CELLS = 1 << 18  # of a tile on a CPU: 1 MB, the size of a core's L2 cache
 STRIP_ROWS = 64  # on a CPU: with more, a causal map has too many masked cells at the diagonal

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from attnviz.trace import Trace, compute
+from attnviz.trace import Trace, records
 from attnviz.trace.pooling import (
     Block,
     blocks,
@@ -113,7 +113,7 @@ def tile(
     n_k = a.n_k if quantity == "weights" else cols.stop - cols.start
     n_rows, n_cols = rows.stop - rows.start, cols.stop - cols.start
     out = None
-    for strip in strips(n_rows, compute.CELLS // max(1, n_k), side):
+    for strip in strips(n_rows, records.CELLS // max(1, n_k), side):
         cells = read(slice(rows.start + strip.start, rows.start + strip.stop), cols)[None]
         if out is None:
             out = cells.new_full((1, -(-n_rows // side), -(-n_cols // side)), -torch.inf)
@@ -124,5 +124,5 @@ def tile(
 
 def _score_blocks(trace: Trace, layer: int, head: int, side: int, item: int) -> Iterator[Block]:
     a = trace.attention(layer, head, item=item)
-    for rows in strips(a.n_q, compute.CELLS // a.n_k, side):
+    for rows in strips(a.n_q, records.CELLS // a.n_k, side):
         yield Block(rows, 0, a.n_k, a.scores(rows)[None])

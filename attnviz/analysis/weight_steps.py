@@ -9,8 +9,9 @@ import torch
 
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
-from attnviz.trace.compute import QKVRecord, WeightsRecord, upcast
-from attnviz.trace.edited import EditedRecord
+from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.records import LayerRecord
+from attnviz.trace.tile_math import upcast
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,12 @@ def weight_steps(
             "Count queries and keys from 0.",
         )
     record = trace.layer_record(layer, item)
-    if isinstance(record, WeightsRecord):
+    modifiers = record.modifiers
+    if modifiers is None:
         raise AttnVizError(
             "How this layer's scores come about stays inside its module.",
             "Look at its weights: they are the module's own.",
         )
-    modifiers = record.modifiers
     rows, heads = slice(query, query + 1), slice(head, head + 1)
     q, k = upcast(a.q[query]).double(), upcast(a.k[key]).double()
     dot = float(q @ k)
@@ -95,7 +96,7 @@ def weight_steps(
         scaled=scaled,
         softcap=modifiers.softcap,
         capped=capped,
-        added=_added(record, item, heads, rows, slice(key, key + 1)),
+        added=_added(record, modifiers, item, heads, rows, slice(key, key + 1)),
         edited=_edited(record, item, heads, rows, key, score),
         score=score,
         masked=masked,
@@ -108,17 +109,22 @@ def weight_steps(
 
 
 def _added(
-    record: QKVRecord | EditedRecord, item: int, heads: slice, rows: slice, cols: slice
+    record: LayerRecord,
+    modifiers: ScoreModifiers,
+    item: int,
+    heads: slice,
+    rows: slice,
+    cols: slice,
 ) -> float:
     """What biases and masks add to a cell's score."""
     cell = torch.zeros(1, 1, 1, device=record.device)
-    for term in record.modifiers.terms:
+    for term in modifiers.terms:
         term.add_to(cell, item, heads, rows, cols)
     return float(cell)
 
 
 def _edited(
-    record: QKVRecord | EditedRecord,
+    record: LayerRecord,
     item: int,
     heads: slice,
     rows: slice,
@@ -126,6 +132,6 @@ def _edited(
     score: float,
 ) -> float:
     """What edits add to a cell's score."""
-    if not isinstance(record, EditedRecord):
+    if record.unedited is record:
         return 0.0
-    return score - float(record.base.scores(item, heads, rows, slice(key, key + 1)))
+    return score - float(record.unedited.scores(item, heads, rows, slice(key, key + 1)))

@@ -30,8 +30,8 @@ import torch
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
-from attnviz.trace.compute import QKVRecord
 from attnviz.trace.edited import EditedRecord, HeadChange
+from attnviz.trace.records import QKVRecord
 
 __all__ = ["AblateHead", "BlockEdge", "PatchHead", "ScaleHead", "SetPattern", "Temperature"]
 

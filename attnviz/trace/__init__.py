@@ -5,7 +5,7 @@ modifiers, never an n x n matrix. Weights, scores and outputs are computed from 
 somebody looks at them. From the bottom up:
 
 **Records**: what a layer leaves, in O(n) memory.
-    compute             the records of exact and dense layers; scores, weights and outputs by tile
+    records             of exact and dense layers; scores, weights and outputs by tile (tile_math)
     edited              the record of a layer after interventions
     record_parts        a record as plain parts, for files
     pooling             a map of any length in bounded memory

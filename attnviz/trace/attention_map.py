@@ -7,8 +7,8 @@ from torch import Tensor
 
 from attnviz.errors import AttnVizError
 from attnviz.trace import pooling
-from attnviz.trace.compute import LayerRecord, outputs, row_blocks
 from attnviz.trace.pooling import Reduce
+from attnviz.trace.records import LayerRecord, outputs, row_blocks
 
 _ALL = slice(None)
 

@@ -7,9 +7,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from attnviz.trace.compute import LayerRecord
 from attnviz.trace.fidelity import UNCHECKED, Checks
 from attnviz.trace.probe import ProbeResult
+from attnviz.trace.records import LayerRecord
 
 Source = Literal["exact", "dense", "refused"]
 

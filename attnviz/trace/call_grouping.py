@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from attnviz.trace.call import Call
-from attnviz.trace.compute import LayerRecord, QKVRecord
 from attnviz.trace.edited import EditedRecord, HeadChange
+from attnviz.trace.records import LayerRecord, QKVRecord
 
 
 def continues_layer(call: Call, module: nn.Module, query: Tensor, key: Tensor) -> bool:
@@ -102,7 +102,7 @@ def _concat_values(first: Call, second: Call) -> Call:
     own = None
     if first.own is not None and second.own is not None:
         own = torch.cat([first.own, second.own], dim=-1)
-    base = replace(_unedited(a), v=torch.cat([a.v, b.v], dim=-1))
+    base = replace(a.unedited, v=torch.cat([a.v, b.v], dim=-1))
     layer: LayerRecord = base
     if isinstance(a, EditedRecord) and isinstance(b, EditedRecord):
         pairs = zip(a.changes, b.changes, strict=True)
@@ -117,10 +117,6 @@ def _concat_outputs(a: HeadChange, b: HeadChange) -> HeadChange:
     if a.output is None or b.output is None:
         return a
     return replace(a, output=torch.cat([a.output, b.output], dim=-1))
-
-
-def _unedited(layer: QKVRecord | EditedRecord) -> QKVRecord:
-    return layer.base if isinstance(layer, EditedRecord) else layer
 
 
 def _same_tensor(a: Tensor, b: Tensor) -> bool:

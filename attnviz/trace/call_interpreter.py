@@ -15,9 +15,7 @@ import torch
 from torch import Tensor
 
 from attnviz.trace.call import Source
-from attnviz.trace.compute import LayerRecord, QKVRecord, WeightsRecord
 from attnviz.trace.dispatch import Dispatch
-from attnviz.trace.edited import EditedRecord
 from attnviz.trace.fidelity import (
     UNCHECKED,
     Check,
@@ -29,6 +27,7 @@ from attnviz.trace.fidelity import (
 )  # fmt: skip
 from attnviz.trace.modifiers import ScoreModifiers
 from attnviz.trace.probe import ProbeResult, probe_signs, probe_values, run_probe
+from attnviz.trace.records import LayerRecord, QKVRecord, WeightsRecord
 from attnviz.trace.term_detection import (
     UnreadableMask,
     block_mask_term,
@@ -215,9 +214,8 @@ def compare_probe(
     """
     if probe is None:
         return None
-    if isinstance(layer, EditedRecord):
-        layer = layer.base  # the function knows nothing of edits
-    return compare_rows(replace(layer, v=probe.values), probe.outputs, rounding)
+    # the function knows nothing of edits
+    return compare_rows(replace(layer.unedited, v=probe.values), probe.outputs, rounding)
 
 
 def _refused(reason: str) -> Interpretation:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from attnviz.errors import AttnVizError
-from attnviz.trace.compute import QKVRecord, count_visible, outputs, row_blocks, upcast
 from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.records import QKVRecord, count_visible, outputs, row_blocks
+from attnviz.trace.tile_math import upcast
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,11 @@ class EditedRecord:
         return any(c.pattern is not None for c in self.changes)
 
     @property
+    def unedited(self) -> QKVRecord:
+        """The record without the interventions."""
+        return self.base
+
+    @property
     def scaling(self) -> float | None:
         """The factor on q @ k.T."""
         return self.base.scaling
@@ -269,8 +275,8 @@ def apply_change(
     What isn't changed stays bit-equal: other heads, rows whose weights stay the same, and
     everything where the change has no effect.
     """
-    base, earlier = (layer, ()) if isinstance(layer, QKVRecord) else (layer.base, layer.changes)
-    edited = EditedRecord(base, (*earlier, change))
+    earlier = layer.changes if isinstance(layer, EditedRecord) else ()
+    edited = EditedRecord(layer.unedited, (*earlier, change))
     output, head = output.clone(), slice(change.head, change.head + 1)
     head_output = output[:, :, change.head]  # (B, n_q, d_v)
     for item in range(len(output)):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attnviz.trace.compute import LayerRecord, WeightsRecord, outputs_and_scale, row_blocks
+from attnviz.trace.records import LayerRecord, WeightsRecord, outputs_and_scale, row_blocks
 
 # Up to this many queries, every row is checked while recording.
 SHORT = 64

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from attnviz.trace.compute import QKVRecord
 from attnviz.trace.fidelity import Checks, Rounding, compare, compare_rows, sampled_rows
 from attnviz.trace.modifiers import ScoreModifiers
 from attnviz.trace.probe import probe_values
+from attnviz.trace.records import QKVRecord
 from attnviz.trace.term_detection import mask_term
 from attnviz.trace.terms import Term, causal
 

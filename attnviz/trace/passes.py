@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from attnviz.errors import AttnVizError
 from attnviz.trace.call import Call
-from attnviz.trace.compute import QKVRecord, WeightsRecord
+from attnviz.trace.records import QKVRecord, WeightsRecord
 from attnviz.trace.structure import Kind
 from attnviz.trace.term_detection import mask_term, relative_or_dense
 from attnviz.trace.terms import IntervalMask, Term

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attnviz.trace import compute
-from attnviz.trace.compute import LayerRecord
+from attnviz.trace import records
+from attnviz.trace.records import LayerRecord
 
 Reduce = Literal["max", "mean"]
 
@@ -42,7 +42,7 @@ def blocks(layer: LayerRecord, heads: slice, item: int = 0, side: int = 1) -> It
             one row of squares.
     """
     _, _, n_q, n_k = layer.shape
-    for rows in strips(n_q, compute.CELLS // (n_k * (heads.stop - heads.start)), side):
+    for rows in strips(n_q, records.CELLS // (n_k * (heads.stop - heads.start)), side):
         lo, hi = layer.key_range(item, rows)
         lo = lo // side * side
         yield Block(rows, lo, hi, layer.weights(item, heads, rows, lo, hi))

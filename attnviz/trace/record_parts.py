@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from attnviz.errors import AttnVizError
-from attnviz.trace.compute import LayerRecord, QKVRecord, WeightsRecord
 from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.records import LayerRecord, QKVRecord, WeightsRecord
 from attnviz.trace.terms import Term
 
 _MASK_DTYPES = {str(dtype): dtype for dtype in (torch.float16, torch.bfloat16)}

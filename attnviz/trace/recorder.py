@@ -23,11 +23,11 @@ from attnviz.errors import AttnVizError
 from attnviz.trace.call import Call, Source
 from attnviz.trace.call_grouping import continues_layer, group_calls
 from attnviz.trace.call_interpreter import CallInterpreter
-from attnviz.trace.compute import LayerRecord, QKVRecord
 from attnviz.trace.dispatch import AttentionFunction, Dispatch
 from attnviz.trace.edited import EditedRecord, HeadChange, apply_change
 from attnviz.trace.fidelity import UNCHECKED, Checks
 from attnviz.trace.probe import ProbeResult
+from attnviz.trace.records import LayerRecord, QKVRecord
 
 _ACTIVE: ContextVar[Recorder | None] = ContextVar("attnviz_recorder", default=None)
 

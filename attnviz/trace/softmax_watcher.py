@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from attnviz.trace.compute import WeightsRecord
 from attnviz.trace.einsum import as_matmul, summed_axes
 from attnviz.trace.fidelity import Checks, Rounding, all_rows, compare
 from attnviz.trace.fused_attention import one_query_for_all, read_fused, windows_first
@@ -34,6 +33,7 @@ from attnviz.trace.product_tracker import (
     by_head,
 )
 from attnviz.trace.recorder import Recorder
+from attnviz.trace.records import WeightsRecord
 from attnviz.trace.torch_multihead import read_multihead
 
 # Operations after which a softmax is still the layer's weights, but no longer a plain softmax.

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from attnviz.trace.call import Call
-from attnviz.trace.compute import WeightsRecord
 from attnviz.trace.fidelity import Check, Checks, Rounding, all_rows, compare
+from attnviz.trace.records import WeightsRecord
 
 # The most keys of a module that is read: it runs once per d_head of them.
 MAX_KEYS = 1024

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attnviz.trace.call import Source
-from attnviz.trace.compute import WeightsRecord
 from attnviz.trace.fidelity import UNCHECKED, Checks, Rounding, all_rows, compare
+from attnviz.trace.records import WeightsRecord
 
 _REASON = "torch.nn.MultiheadAttention keeps its Q, K and V to itself"
 

@@ -14,10 +14,10 @@ from attnviz.trace.attention_map import AttentionMap
 from attnviz.trace.axis_labels import Axis, AxisLabels, BatchTokens
 from attnviz.trace.call import Call, Source
 from attnviz.trace.call_interpreter import compare_probe
-from attnviz.trace.compute import LayerRecord
 from attnviz.trace.fidelity import Checks, Fidelity, all_rows, compare, receipt
 from attnviz.trace.prediction import Prediction, PredictionHead
 from attnviz.trace.probe import ProbeResult
+from attnviz.trace.records import LayerRecord
 from attnviz.trace.replay import Replay
 from attnviz.trace.residual_stream import Tower
 from attnviz.trace.structure import Kind
@@ -102,8 +102,8 @@ class Trace:
         self.towers = tuple(towers)
         self.logits = logits
         self.task = self._head.task
-        described = zip(calls, names, kinds, axes, strict=True)
-        self.layers = tuple(_describe(i, *layer) for i, layer in enumerate(described))
+        layers = enumerate(zip(calls, names, kinds, axes, strict=True))
+        self.layers = tuple(_describe(i, *layer) for i, layer in layers)
 
     def attention(
         self, layer: int, head: int, *, kind: Kind | None = None, item: int = 0
@@ -193,11 +193,11 @@ class Trace:
                 remaining.add(i)
             else:
                 self._receipts[i] = recorded
-        if remaining and replay is not None:
-            try:
+        try:
+            if remaining and replay is not None:
                 replay.run(_ReplayComparison(self, remaining, should_continue))
-            except _Canceled:
-                return
+        except _Canceled:
+            return
         for i in remaining - self._receipts.keys():  # with the layer's own output, if it was kept
             own, record, checks = self._own[i], self._records[i], self._checks[i]
             if own is not None and record is not None and checks.rounding is not None:
@@ -219,9 +219,8 @@ class Trace:
         found = self._tower(kind, tower)
         if found is None or not found.points:
             if found is not None and found.reason:
-                raise AttnVizError(
-                    f"This model's residual stream cannot be shown: {found.reason}.", ""
-                )
+                reason = f"This model's residual stream cannot be shown: {found.reason}."
+                raise AttnVizError(reason, "")
             raise AttnVizError(
                 "This trace holds no residual stream.",
                 'Trace with keep=("qkv", "residual"); some architectures have none.',

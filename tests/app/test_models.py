@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from attnviz.errors import AttnVizError
 from attnviz.models import limits
-from attnviz.trace.compute import QKVRecord
+from attnviz.trace.records import QKVRecord
 from attnviz.trace.requests import ModelChoice, TraceRequest
 from attnviz.ui import memory, model_loading, tracing
 from attnviz.ui.explore import head_view

@@ -14,11 +14,11 @@ from streamlit.testing.v1 import AppTest
 import attnviz
 from attnviz.analysis.generation_rows import KEYS, Row
 from attnviz.trace.call import Call
-from attnviz.trace.compute import QKVRecord
 from attnviz.trace.generation import GenerationStep
 from attnviz.trace.model import Model
 from attnviz.trace.modifiers import ScoreModifiers
 from attnviz.trace.passes import Passes
+from attnviz.trace.records import QKVRecord
 from attnviz.ui.executor import GRACE_SECONDS
 from attnviz.ui.generate import results
 from attnviz.ui.generate.live_view import rows_chart

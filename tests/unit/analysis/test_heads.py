@@ -20,7 +20,7 @@ from transformers import (
 import attnviz
 from attnviz.analysis import heads, layer_pass, overviews
 from attnviz.errors import AttnVizError
-from attnviz.trace import compute
+from attnviz.trace import records
 
 N = 37  # not a multiple of any side or block used below
 
@@ -54,7 +54,7 @@ def both():
 def cells(request, monkeypatch):
     """Everything in one block, and in blocks of a few rows."""
     if request.param:
-        monkeypatch.setattr(compute, "CELLS", request.param)
+        monkeypatch.setattr(records, "CELLS", request.param)
         monkeypatch.setattr(layer_pass, "TILE_CELLS", request.param)
         monkeypatch.setattr(layer_pass, "STRIP_ROWS", 3)
 

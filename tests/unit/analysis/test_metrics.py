@@ -33,7 +33,7 @@ from attnviz.analysis.metrics import METRICS, metric, table
 from attnviz.analysis.positions import Tile, row_entropy
 from attnviz.canvas import grid_payload, wire
 from attnviz.edits import SetPattern
-from attnviz.trace import Trace, compute
+from attnviz.trace import Trace, records
 
 DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
 
@@ -166,7 +166,7 @@ def trace(request: pytest.FixtureRequest) -> Trace:
 def cells(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything in one block, and in blocks of a few rows."""
     if request.param:
-        monkeypatch.setattr(compute, "CELLS", request.param)
+        monkeypatch.setattr(records, "CELLS", request.param)
         monkeypatch.setattr(layer_pass, "TILE_CELLS", request.param)
         monkeypatch.setattr(layer_pass, "STRIP_ROWS", 3)
 

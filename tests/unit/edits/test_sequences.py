@@ -13,9 +13,9 @@ from attnviz.canvas import map_payload
 from attnviz.edits import AblateHead, BlockEdge, PatchHead, ScaleHead, SetPattern, Temperature
 from attnviz.trace import Trace
 from attnviz.trace.attention_map import AttentionMap
-from attnviz.trace.compute import QKVRecord
 from attnviz.trace.edited import EditedRecord, HeadChange
 from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.records import QKVRecord
 from attnviz.trace.term_detection import mask_term
 from attnviz.trace.terms import Term
 from tests.unit.trace.models import N, build, tokens

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnviz.trace import compute
+from attnviz.trace import records
 from attnviz.trace.attention_map import AttentionMap
-from attnviz.trace.compute import QKVRecord
 from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.records import QKVRecord
 from attnviz.trace.term_detection import mask_term, relative_or_dense
 from attnviz.trace.terms import causal
 
@@ -75,7 +75,7 @@ def test_blocks_of_rows_give_what_one_block_gives(
     p = products(100, 100, ScoreModifiers(0.5, terms=(causal(100),)))
     a = AttentionMap(p, 2)
     whole = a.weights(), a.overview(32, reduce), a.output()  # type: ignore[arg-type]
-    monkeypatch.setattr(compute, "CELLS", 700)  # seven rows at a time
+    monkeypatch.setattr(records, "CELLS", 700)  # seven rows at a time
     for now, before in zip((a.weights(), a.overview(32, reduce), a.output()), whole, strict=True):  # type: ignore[arg-type]
         torch.testing.assert_close(now, before, rtol=0, atol=1e-6)
 
@@ -115,7 +115,7 @@ def test_a_long_map_never_exists_as_a_matrix() -> None:
         tile = a.weights(slice(n - 8, n), slice(n - 300, n))
         top = a.overview(64)
     largest = max(abs(e.self_cpu_memory_usage) / max(1, e.count) for e in seen.key_averages())
-    assert largest < 40 * compute.CELLS
+    assert largest < 40 * records.CELLS
     later = torch.ones(8, n, dtype=torch.bool).triu(n - 7)
     scores = p.q[0, 0, -8:].double() @ p.k[0, 0].double().T * 0.3
     last = torch.softmax(scores.masked_fill(later, -torch.inf), -1)

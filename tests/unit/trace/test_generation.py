@@ -21,12 +21,12 @@ import attnviz
 from attnviz import AttnVizError
 from attnviz.edits import AblateHead, BlockEdge, Temperature
 from attnviz.trace.call import Call
-from attnviz.trace.compute import QKVRecord, WeightsRecord
 from attnviz.trace.decoding import logits_processors
 from attnviz.trace.generation import Generation, GenerationStep
 from attnviz.trace.model import Model
 from attnviz.trace.modifiers import ScoreModifiers
 from attnviz.trace.passes import Passes
+from attnviz.trace.records import QKVRecord, WeightsRecord
 from tests.unit.trace.models import CAUSAL, N, build, tokens
 
 WRITING = (*CAUSAL, "t5")

@@ -13,8 +13,8 @@ from attnviz.analysis import heads, matrices, overviews
 from attnviz.canvas import map_payload
 from attnviz.trace import Trace
 from attnviz.trace.attention_map import AttentionMap
-from attnviz.trace.compute import QKVRecord, WeightsRecord
 from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.records import QKVRecord, WeightsRecord
 from attnviz.trace.term_detection import (
     cached_per_tensor,
     mask_term,

@@ -21,9 +21,9 @@ from transformers.modeling_utils import AttentionInterface
 
 import attnviz
 from attnviz.edits import Temperature
-from attnviz.trace.compute import QKVRecord
 from attnviz.trace.fidelity import Check, Checks, Rounding, compare, receipt, sampled_rows
 from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.records import QKVRecord
 from tests.unit.trace.models import BUILD, build, inputs, tokens
 
 LONG = 150  # more rows than are all checked while recording

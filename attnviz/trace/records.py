@@ -1,7 +1,7 @@
-"""Scores, weights and outputs of recorded attention, tile by tile.
+"""Layer records: what a layer leaves, and the scores, weights and outputs computed from it.
 
-Everything a person sees of attention is computed here, from Q, K, V and the score modifiers, in at
-least float32 and in bounded memory: the two forms of a recorded layer answer the same questions.
+Everything is computed by tile from Q, K, V and the score modifiers, in at least float32 and in
+bounded memory. All kinds of records have the same methods.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from torch import Tensor
 from attnviz.errors import AttnVizError
 from attnviz.trace.modifiers import ScoreModifiers
 from attnviz.trace.term_detection import masked_from
+from attnviz.trace.tile_math import matmul_by_group, softmax, upcast
 
 if TYPE_CHECKING:
     from attnviz.trace.edited import EditedRecord
 
-# Weights below this are nothing beside 1 in float32.
+# Weights below this make no difference beside 1 in float32.
 NEGLIGIBLE = 2.0**-24
 
-# Cells of scores held at once: 2 million float32 cells are 8 MB.
+# Cells of scores in memory at once: 2 million float32 cells are 8 MB.
 CELLS = 1 << 21
 
 
 @dataclass(frozen=True)
 class QKVRecord:
-    """A layer kept as what enters its products: weights are recomputed when asked for.
+    """A layer kept as Q, K and V; weights are recomputed on access (``source="exact"``).
 
     Attributes:
         q: (B, H, n_q, d_head). k: (B, H_kv, n_k, d_head). v: (B, H_kv, n_k, d_v).
@@ -48,7 +49,7 @@ class QKVRecord:
         return self.q.shape[0], self.q.shape[1], self.q.shape[2], self.k.shape[2]
 
     def kv_heads(self, heads: slice) -> slice:
-        """The key/value heads that serve these query heads: one head, or whole groups."""
+        """The key/value heads of these query heads: of one head, or of whole groups."""
         group = self.q.shape[1] // self.k.shape[1]
         return slice(heads.start // group, (heads.stop - 1) // group + 1)
 
@@ -56,28 +57,29 @@ class QKVRecord:
         """(h, r, c): scaled, biased and masked scores of a tile (masked cells keep the fill)."""
         q = upcast(self.q[item, heads, rows])
         k = upcast(self.k[item, self.kv_heads(heads), cols])
-        return self.modifiers.apply(_by_group(q, k.transpose(-1, -2)), item, heads, rows, cols)
+        return self.modifiers.apply(
+            matmul_by_group(q, k.transpose(-1, -2)), item, heads, rows, cols
+        )
 
     def masked(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
         """(h or 1, r or 1, c), True where a key is masked; None if none is.
 
-        A masked key has no weight beside a visible one. Where a mild fill (-100) does not see to
-        that whatever the scores, a key that has some is not masked after all.
+        A masked key has no weight beside a visible one. A weak fill (-100) doesn't ensure that for
+        all scores; a key that has weight in spite of it doesn't count as masked.
         """
         hidden = self.modifiers.masks(item, heads, rows, cols)
         if hidden is None or self.modifiers.masks_are_hard:
             return hidden
-        blind = self.modifiers.fully_masked_rows(item, heads, rows, self.shape[3])
+        no_key = self.modifiers.fully_masked_rows(item, heads, rows, self.shape[3])
         w = self.weights(item, heads, rows, 0, self.shape[3])[:, :, cols]
-        return hidden & (w < NEGLIGIBLE) if blind is None else hidden & ((w < NEGLIGIBLE) | blind)
+        no_weight = w < NEGLIGIBLE
+        return hidden & (no_weight if no_key is None else no_weight | no_key)
 
     def visible_counts(self, item: int, heads: slice) -> Tensor | None:
-        """(n_k,) float64: how many queries may look at each key, the mean of these heads."""
+        """(n_k,) float64: how many queries see each key, averaged over these heads."""
         _, _, n_q, n_k = self.shape
-        ranges = (
-            self.modifiers.visible_ranges(item, n_q, n_k) if self.modifiers.masks_are_hard else None
-        )
-        if ranges is None:
+        ranges = self.modifiers.visible_ranges(item, n_q, n_k)
+        if ranges is None or not self.modifiers.masks_are_hard:
             return count_visible(self, item, heads)
         lo = ranges[0].clamp(max=n_k)
         hi = torch.maximum(lo, ranges[1])
@@ -85,7 +87,7 @@ class QKVRecord:
         return changes.cumsum(0)[:n_k].double()
 
     def weights(self, item: int, heads: slice, rows: slice, lo: int, hi: int) -> Tensor:
-        """(h, r, hi - lo): the softmax over the whole row, of keys outside of which it is 0."""
+        """(h, r, hi - lo): weights of whole rows, for a range of keys that has all the weight."""
         return self.weights_and_scores(item, heads, rows, lo, hi)[0]
 
     def weights_and_scores(
@@ -101,16 +103,16 @@ class QKVRecord:
         if sink is not None and not self.modifiers.sink_gates_output:
             column = sink.to(s.dtype).expand(s.shape[0], s.shape[1], 1)
             s = torch.cat([s, column], dim=-1)
-            return _softmax(s)[..., :-1]
-        return _softmax(s)
+            return softmax(s)[..., :-1]
+        return softmax(s)
 
     def finish(
         self, out: Tensor, item: int, heads: slice, rows: slice, scores: Tensor | None = None
     ) -> Tensor:
-        """What the layer makes of weights @ values, (h, r, d_v): nothing, or a sink's gate.
+        """Applies a sink's gate, if there is one, to weights @ values, (h, r, d_v).
 
         Args:
-            scores: (h, r, n_k) that the gate is made from; by default the layer's own.
+            scores: (h, r, n_k) from which the gate is computed; by default the layer's own.
         """
         sink = self.modifiers.sink_scores(item, heads, rows)
         if sink is None or not self.modifiers.sink_gates_output:
@@ -120,13 +122,18 @@ class QKVRecord:
         return out * torch.sigmoid(torch.logsumexp(scores, dim=-1, keepdim=True) - sink)
 
     def key_range(self, item: int, rows: slice) -> tuple[int, int]:
-        """Keys outside of which these rows have no weight."""
+        """The keys outside of which these rows have no weight."""
         return self.modifiers.key_range(item, rows, self.shape[3])
 
     @property
     def signed(self) -> bool:
         """Whether a weight may be negative; then no key is left out of ``key_range``."""
         return False
+
+    @property
+    def unedited(self) -> QKVRecord:
+        """The record without interventions: itself."""
+        return self
 
     @property
     def scaling(self) -> float | None:
@@ -140,18 +147,18 @@ class QKVRecord:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """Bytes of its tensors."""
         return self.q.nbytes + self.k.nbytes + self.v.nbytes + self.modifiers.nbytes
 
 
 @dataclass(frozen=True)
 class WeightsRecord:
-    """A layer kept as the weights that its own module made (``source="dense"``).
+    """A layer kept as the weights that its own module computed (``source="dense"``).
 
     Attributes:
-        values: (B, H, n_q, n_k) weights, as they met the values.
+        values: (B, H, n_q, n_k) weights, as they were multiplied with the values.
         raw_scores: the module's own scores, same shape, if the weights are their softmax.
-        q, k, v: what entered the products, where it could be seen; (B, H_kv, n_k, d) keys and
+        q, k, v: the operands of the products, where they are known; (B, H_kv, n_k, d) keys and
             values.
     """
 
@@ -168,9 +175,9 @@ class WeightsRecord:
         return B, H, n_q, n_k
 
     def kv_heads(self, heads: slice) -> slice:
-        """The key/value heads that serve these query heads: one head, or whole groups."""
-        held = self.v if self.v is not None else self.k
-        group = 1 if held is None else self.values.shape[1] // held.shape[1]
+        """The key/value heads of these query heads: of one head, or of whole groups."""
+        shared = self.v if self.v is not None else self.k
+        group = 1 if shared is None else self.values.shape[1] // shared.shape[1]
         return slice(heads.start // group, (heads.stop - 1) // group + 1)
 
     def scores(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor:
@@ -193,10 +200,10 @@ class WeightsRecord:
         return self.weights(item, heads, rows, lo, hi), None
 
     def masked(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
-        """(h, r, c), True where a key is masked: read from the scores; None if they are not known.
+        """(h, r, c), True where a key is masked, according to the scores; None if they are unknown.
 
-        A masked score lies far below its row's largest (see `masked_from`) and has no weight. In a
-        row without a visible key all of them are near the lowest number of their format.
+        A masked score is far below its row's largest (see `masked_from`) and has no weight. In a
+        row without a visible key, all scores are near the lowest number of their dtype.
         """
         if self.raw_scores is None:
             return None
@@ -210,7 +217,7 @@ class WeightsRecord:
 
     @cached_property
     def _masked_from(self) -> float | None:
-        """How far below its row's largest a score is masked."""
+        """The difference from its row's largest at or below which a score is masked."""
         assert self.raw_scores is not None
         below = [
             upcast(scores) - upcast(scores).amax(dim=-1, keepdim=True)
@@ -219,12 +226,12 @@ class WeightsRecord:
         return masked_from(torch.stack(below).nan_to_num(nan=0.0, neginf=-torch.inf))
 
     def visible_counts(self, item: int, heads: slice) -> Tensor | None:
-        """(n_k,) float64: how many queries may look at each key, the mean of these heads."""
+        """(n_k,) float64: how many queries see each key, averaged over these heads."""
         return None if self.raw_scores is None else count_visible(self, item, heads)
 
     @property
     def signed(self) -> bool:
-        """Whether a weight may be negative: they are whatever the module made."""
+        """Whether a weight may be negative: the module may have computed anything."""
         return True
 
     def finish(self, out: Tensor, item: int, heads: slice, rows: slice) -> Tensor:
@@ -234,6 +241,16 @@ class WeightsRecord:
     def key_range(self, item: int, rows: slice) -> tuple[int, int]:
         """All keys."""
         return 0, self.shape[3]
+
+    @property
+    def unedited(self) -> WeightsRecord:
+        """The record without interventions: itself."""
+        return self
+
+    @property
+    def modifiers(self) -> None:
+        """The score modifiers: unknown."""
+        return None
 
     @property
     def scaling(self) -> float | None:
@@ -247,16 +264,16 @@ class WeightsRecord:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
-        held = (self.values, self.raw_scores, self.q, self.k, self.v)
-        return sum(t.nbytes for t in held if t is not None)
+        """Bytes of its tensors."""
+        tensors = (self.values, self.raw_scores, self.q, self.k, self.v)
+        return sum(t.nbytes for t in tensors if t is not None)
 
 
 LayerRecord: TypeAlias = "QKVRecord | WeightsRecord | EditedRecord"
 
 
 def row_blocks(n_q: int, n_k: int, heads: int = 1) -> Iterator[slice]:
-    """Rows in blocks whose scores stay within ``CELLS``."""
+    """Blocks of rows whose scores stay within ``CELLS``."""
     step = max(1, CELLS // max(1, n_k * heads))
     for i in range(0, n_q, step):
         yield slice(i, min(i + step, n_q))
@@ -266,34 +283,34 @@ def outputs(layer: LayerRecord, item: int, heads: slice, rows: slice) -> Tensor:
     """(h, r, d_v): weights @ V of some heads and rows.
 
     Raises:
-        AttnVizError: the layer's values stay inside its module.
+        AttnVizError: the layer's values are unknown.
     """
     w, v = _operands(layer, item, heads, rows)
-    return layer.finish(_by_group(w, v), item, heads, rows)  # (h, r, d_v)
+    return layer.finish(matmul_by_group(w, v), item, heads, rows)  # (h, r, d_v)
 
 
 def outputs_and_scale(
     layer: LayerRecord, item: int, heads: slice, rows: slice, magnitudes: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """(h, r, d_v) weights @ V, and (h, r) the most that the terms of its sums come to.
+    """(h, r, d_v) weights @ V, and (h, r) the scale to which a row's rounding is relative.
 
-    The scale, max over d of Σ_j |w_ij| |v_jd|, is what the rounding of a row is relative to.
+    The scale is the maximum over d of Σ_j |w_ij| |v_jd|.
 
     Args:
-        magnitudes: (H_kv, n_k, d_v) the item's |V|, which many blocks of rows share.
+        magnitudes: (H_kv, n_k, d_v) the item's |V|, shared by all blocks of rows.
 
     Raises:
-        AttnVizError: the layer's values stay inside its module.
+        AttnVizError: the layer's values are unknown.
     """
     w, v = _operands(layer, item, heads, rows)
-    out = layer.finish(_by_group(w, v), item, heads, rows)
+    out = layer.finish(matmul_by_group(w, v), item, heads, rows)
     lo, hi = layer.key_range(item, rows)
-    sizes = _by_group(w.abs(), magnitudes[layer.kv_heads(heads), lo:hi].to(w))  # (h, r, d_v)
+    sizes = matmul_by_group(w.abs(), magnitudes[layer.kv_heads(heads), lo:hi].to(w))  # (h, r, d_v)
     return out, torch.maximum(sizes.amax(dim=-1), out.abs().amax(dim=-1))
 
 
 def _operands(layer: LayerRecord, item: int, heads: slice, rows: slice) -> tuple[Tensor, Tensor]:
-    """(h, r, c) weights, (h_kv, c, d_v) values of the keys that these rows may look at."""
+    """(h, r, c) weights and (h_kv, c, d_v) values of the keys that these rows may see."""
     if layer.v is None:
         raise AttnVizError(
             "The values of this layer stay inside its module.",
@@ -305,38 +322,14 @@ def _operands(layer: LayerRecord, item: int, heads: slice, rows: slice) -> tuple
 
 
 def count_visible(layer: LayerRecord, item: int, heads: slice) -> Tensor:
-    """(n_k,) float64: how many queries may look at each key, the mean of these heads."""
+    """(n_k,) float64: how many queries see each key, averaged over these heads."""
     _, _, n_q, n_k = layer.shape
     h = heads.stop - heads.start
-    seen = torch.zeros(n_k, dtype=torch.float64)
+    counts = torch.zeros(n_k, dtype=torch.float64)
     for rows in row_blocks(n_q, n_k, h):
         hidden = layer.masked(item, heads, rows, slice(0, n_k))
         r = rows.stop - rows.start
-        seen += r
+        counts += r
         if hidden is not None:
-            seen -= hidden.expand(h, r, n_k).sum(dim=1).double().mean(dim=0).cpu()
-    return seen
-
-
-def _by_group(a: Tensor, b: Tensor) -> Tensor:
-    """(h, r, x) @ (h_kv, x, y), each key/value head serving its group of query heads.
-
-    Autocast rounds what a model computes, not what is read of it afterwards.
-    """
-    h, r, x = a.shape
-    stacked = a if h == b.shape[0] else a.reshape(b.shape[0], -1, x)  # (h_kv, h // h_kv * r, x)
-    with torch.autocast(a.device.type, enabled=False):
-        return torch.matmul(stacked, b).view(h, r, b.shape[-1])
-
-
-def _softmax(scores: Tensor) -> Tensor:
-    """Softmax over keys; a row with no key at all gives zeros, not NaN."""
-    w = torch.softmax(scores, dim=-1)
-    if w[..., 0].isnan().any():  # such a row is NaN all over
-        w.masked_fill_(scores.amax(dim=-1, keepdim=True) == -torch.inf, 0.0)
-    return w
-
-
-def upcast(t: Tensor) -> Tensor:
-    """Half precision is widened: a view of numbers must not add rounding of its own."""
-    return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
+            counts -= hidden.expand(h, r, n_k).sum(dim=1).double().mean(dim=0).cpu()
+    return counts
