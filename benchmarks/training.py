@@ -1,9 +1,9 @@
-"""Training: what watching costs, and how fast and how well the tasks are learned.
+"""Training: the cost of snapshots, and how fast and how well the tasks are learned.
 
-``python -m benchmarks training`` compares the tokens a second of one training with its snapshots,
-and of the same Trainer loop without, in turns. ``python -m benchmarks.training [task ...]`` learns
-every task at its defaults, prints the table of docs/training.md (some ten minutes), and fails where
-a task misses its goal or takes too long.
+``python -m benchmarks training`` compares the throughput of one training with its snapshots and
+without, alternately. ``python -m benchmarks.training [task ...]`` trains every task at its defaults
+(some ten minutes), prints the table of docs/training.md, and fails if a task misses its goal or
+takes too long.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from benchmarks.figure import Figure
 
 TITLE = "Training"
 STEPS, ROUNDS = 400, 3
-MOST_SECONDS = {"": 120, "modular": 300}  # of a task on two cores; it understands addition late
-MOST = 0.05  # of the tokens a second that watching may cost
+MAX_SECONDS = {"": 120, "modular": 300}  # of a task on two cores; addition generalizes late
+MAX_COST = 0.05  # of the throughput, for snapshots
 
 
 def measure() -> list[Figure]:
-    """What watching costs, at as many snapshots a step as the task's defaults have."""
+    """The cost of snapshots, at as many a step as the task's defaults have."""
     task = find("induction")
     count = max(1, task.schedule.snapshots * STEPS // task.schedule.steps)
     schedule = replace(task.schedule, steps=STEPS, evaluations=0, checkpoints=1)
-    watched = settings_for(task, schedule=replace(schedule, snapshots=count))
-    alone = settings_for(task, schedule=replace(schedule, snapshots=0))
-    rates: dict[str, list[float]] = {"watched": [], "alone": []}
-    _rate(alone)  # the first one also warms up
+    with_snapshots = settings_for(task, schedule=replace(schedule, snapshots=count))
+    without = settings_for(task, schedule=replace(schedule, snapshots=0))
+    rates: dict[str, list[float]] = {"with": [], "without": []}
+    _rate(without)  # warm-up
     for _ in range(ROUNDS):
-        rates["watched"].append(_rate(watched))
-        rates["alone"].append(_rate(alone))
-    best, plain = max(rates["watched"]), max(rates["alone"])
-    cost = 1 - best / plain
+        rates["with"].append(_rate(with_snapshots))
+        rates["without"].append(_rate(without))
+    fastest = max(rates["without"])
+    cost = 1 - max(rates["with"]) / fastest
     return [
         Figure(
             f"watching a training: {count} snapshots in {STEPS} steps",
-            f"at most {MOST:.0%} of the tokens a second",
-            f"{cost:.1%} of {plain:,.0f} tokens/s",
-            cost <= MOST,
+            f"at most {MAX_COST:.0%} of the tokens a second",
+            f"{cost:.1%} of {fastest:,.0f} tokens/s",
+            cost <= MAX_COST,
         )
     ]
 
@@ -70,16 +70,16 @@ def _rate(settings: JobSettings) -> float:
             count_tokens(n)
 
         trainer.job_callback.count_tokens = count  # type: ignore[method-assign]
-        began = time.perf_counter()
+        start = time.perf_counter()
         trainer.train()
-        return tokens / (time.perf_counter() - began)
+        return tokens / (time.perf_counter() - start)
 
 
 def table(names: Sequence[str], missed: list[str]) -> Iterator[str]:
-    """A line for each task: learned as the Train page would, in a process of its own.
+    """The table's lines, one for each task, trained in a process of its own.
 
     Args:
-        missed: gets a sentence for each task that stays below its goal or takes too long.
+        missed: a sentence is appended for each task that misses its goal or takes too long.
     """
     yield "| Task | Steps | Seconds | Tokens right | Whole answers right |"
     yield "| --- | ---: | ---: | ---: | ---: |"
@@ -92,7 +92,7 @@ def table(names: Sequence[str], missed: list[str]) -> Iterator[str]:
             missed.append(
                 f"{name}: {last[task.measure]:.2%} right, and the goal is {task.goal:.0%}"
             )
-        if seconds > MOST_SECONDS.get(name, MOST_SECONDS[""]):
+        if seconds > MAX_SECONDS.get(name, MAX_SECONDS[""]):
             missed.append(f"{name}: {seconds:.0f} s")
         yield (
             f"| {task.title} | {job.status.steps:,} | {seconds:.0f} "
@@ -101,7 +101,7 @@ def table(names: Sequence[str], missed: list[str]) -> Iterator[str]:
 
 
 def _seconds(job: Job) -> float:
-    """From the device's being free to the end, the start of Python not counted."""
+    """From the time the device is free to the end, without the start of Python."""
     states = {e["state"]: e["time"] for e in of_kind(job.events(), "state")}
     if "finished" not in states:
         raise SystemExit(f"{job.name}: {job.status.sentence}")

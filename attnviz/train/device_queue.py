@@ -2,7 +2,7 @@
 
 A job in the queue is a ticket: a file whose name starts with the time at which the job joined, and
 which identifies the job's process. The first ticket of a living process may run. Tickets of dead
-processes are deleted by whoever reads the queue next.
+processes are deleted the next time the queue is read.
 """
 
 from __future__ import annotations
