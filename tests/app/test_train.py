@@ -1,4 +1,4 @@
-"""The Train page: both doors, their controls, what cannot be, and a job from start to result."""
+"""The Train page: both forms, their controls, invalid settings, and a job from start to result."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def start(app: AppTest) -> Job:
     return job
 
 
-def ended(job: Job) -> None:
+def wait_until_inactive(job: Job) -> None:
     end = time.monotonic() + 180
     while job.status.is_active and time.monotonic() < end:
         time.sleep(0.1)
@@ -82,14 +82,14 @@ def test_a_link_opens_a_task(link: str, app: AppTest) -> None:
     app.number_input(key="digits_steps").set_value(2).run()
     job = start(app)
     assert job.settings.probe == "5"
-    ended(job)
+    wait_until_inactive(job)
     app.run()
     assert not app.exception
     assert "images/s" in text_of(app)
 
 
 @pytest.mark.parametrize("link", ["model", "Fine-tune a loaded model"])
-def test_a_link_opens_a_door(link: str, app: AppTest) -> None:
+def test_a_link_opens_a_form(link: str, app: AppTest) -> None:
     app.query_params["door"] = link
     app.query_params["task"] = "juggling"  # no such task: the first
     app.run()
@@ -99,7 +99,7 @@ def test_a_link_opens_a_door(link: str, app: AppTest) -> None:
     assert app.pills(key="task").value == "induction"
 
 
-def test_an_empty_upload_is_said(app: AppTest) -> None:
+def test_an_empty_upload_is_reported(app: AppTest) -> None:
     app.session_state["model"] = "tiny-induction"
     app.query_params["door"] = "model"
     app.run()
@@ -108,7 +108,7 @@ def test_an_empty_upload_is_said(app: AppTest) -> None:
     assert "mine.txt is empty" in text_of(app)
 
 
-def test_the_texts_example_is_the_persons_own(app: AppTest) -> None:
+def test_the_probe_of_a_text_can_be_chosen(app: AppTest) -> None:
     app.query_params["task"] = "text"
     app.run()
     assert "the" in app.code[0].value
@@ -155,7 +155,7 @@ def test_a_job_from_start_to_result(app: AppTest) -> None:
     }
     assert settings.work.options["symbols"] == 8
     assert (settings.schedule.steps, settings.schedule.accumulation) == (6, 2)
-    ended(job)
+    wait_until_inactive(job)
     app.run()
     assert not app.exception
     shown = text_of(app)
@@ -180,7 +180,7 @@ def test_a_job_from_start_to_result(app: AppTest) -> None:
     assert any(b.label.startswith("Copy · ") and "finished" in b.label for b in app.button)
 
 
-def test_settings_that_cannot_be_are_said_beside_the_button(app: AppTest) -> None:
+def test_invalid_settings_are_reported_beside_the_button(app: AppTest) -> None:
     app.run()
     app.number_input(key="induction_heads").set_value(3).run()
     assert not app.exception
@@ -201,7 +201,7 @@ def test_the_layer_labs_layer_can_be_trained(app: AppTest) -> None:
     assert "2 layers of 3 heads, d_model 24" in text_of(app)
     app.number_input(key="induction_steps").set_value(2).run()
     job = start(app)
-    ended(job)
+    wait_until_inactive(job)
     assert job.status.state == "finished"
     assert isinstance(job.settings.work, TaskWork)
     assert job.settings.work.model["sink"] is True
@@ -254,7 +254,7 @@ def test_a_stopped_job_goes_on_without_its_limits(app: AppTest) -> None:
     assert "time limit" in app.warning[0].value
     app.button(key="resume").click().run()
     assert not app.exception
-    ended(job)
+    wait_until_inactive(job)
     assert job.status.state == "finished"
 
 
@@ -274,7 +274,7 @@ def test_fine_tuning_asks_for_data_and_names_its_mistakes(app: AppTest) -> None:
     assert not app.exception
     assert "numbers learn" in text_of(app)
     job = start(app)
-    ended(job)
+    wait_until_inactive(job)
     assert job.status.state == "finished", job.status.sentence
     app.run()
     assert not app.exception

@@ -89,10 +89,10 @@ def number(page: Page, label: str, value: str) -> None:
     box.press("Enter")
 
 
-def until(said: Callable[[], Any], seconds: float = 120) -> Any:
-    """What is said, once it is something."""
+def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
+    """The condition's value, once it is true."""
     end = time.monotonic() + seconds
-    while not (found := said()) and time.monotonic() < end:
+    while not (found := condition()) and time.monotonic() < end:
         time.sleep(0.1)
     assert found
     return found
@@ -115,8 +115,8 @@ def test_a_job_is_started_watched_cancelled_resumed_and_opened(page: Page) -> No
     # the curve and the attention move by themselves
     first = page.get_by_text(re.compile(r"Step [\d,]+ of 3,000 · loss"))
     first.wait_for()
-    said = first.inner_text()
-    page.wait_for_function("(said) => !document.body.innerText.includes(said)", arg=said)
+    text = first.inner_text()
+    page.wait_for_function("(text) => !document.body.innerText.includes(text)", arg=text)
     page.get_by_test_id("stVegaLiteChart").first.wait_for()
     until(lambda: len(job.snapshots()) >= 2)
     slider = page.get_by_test_id("stSlider").filter(has_text="Attention of every head")

@@ -1,4 +1,4 @@
-"""Job folders as crashes, full disks, other programs and curious people leave them."""
+"""Damaged job folders: after crashes and full disks, and with content that is not ours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETTINGS = {"title": "damaged", "work": {"kind": "task", "task": "copy"}}
 
 
 def sound(folder: Path) -> Path:
-    """A job that has ended."""
+    """A canceled job, undamaged."""
     folder.mkdir(parents=True)
     (folder / SETTINGS_FILE).write_text(json.dumps(SETTINGS))
     state = {"event": "state", "step": 9, "time": 1e9, "state": "cancelled", "sentence": ""}
@@ -33,7 +33,7 @@ def _raw(name: str, content: bytes) -> Callable[[Path], None]:
 
 
 def _event(kind: str, step: object = 1, **values: object) -> Callable[[Path], None]:
-    """One more event, before the state."""
+    """Inserts an event before the state."""
 
     def damage(folder: Path) -> None:
         line = json.dumps({"event": kind, "step": step, "time": 1e9} | values)
@@ -69,13 +69,13 @@ def _checkpoint(name: str) -> Callable[[Path], None]:
 
 
 def void(_: object) -> None:
-    """Nothing, whatever was written."""
+    """None, whatever ``write`` returned."""
 
 
 def _header(content: dict[str, object]) -> bytes:
     """A safetensors file without tensors that says it is a snapshot."""
-    said = json.dumps({"__metadata__": {"format": "1", "snapshot": json.dumps(content)}}).encode()
-    return len(said).to_bytes(8, "little") + said
+    header = json.dumps({"__metadata__": {"format": "1", "snapshot": json.dumps(content)}}).encode()
+    return len(header).to_bytes(8, "little") + header
 
 
 _LAYER = {"name": "x", "kind": "decoder", "source": "exact", "reason": "", "index": 0}
@@ -172,7 +172,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "a request in a folder": _replaced(REQUEST_FILE, Path.mkdir),
     "a request of noise": _raw(REQUEST_FILE, b"\xff\xfe"),
     "a log in a folder": _replaced(LOG_FILE, Path.mkdir),
-    "somebody else's process": _raw(PROCESS_FILE, json.dumps({"pid": 1, "started": 5}).encode()),
+    "another user's process": _raw(PROCESS_FILE, json.dumps({"pid": 1, "started": 5}).encode()),
     "our own process at another time": _raw(
         PROCESS_FILE, json.dumps({"pid": os.getpid(), "started": 5}).encode()
     ),

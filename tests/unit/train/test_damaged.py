@@ -1,4 +1,4 @@
-"""One damaged job affects itself alone: it is told what is wrong, and it can be deleted."""
+"""A damaged job affects no other: its problem is reported, and it can be deleted."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.unit.train.damaged import DAMAGES, sound
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_job_is_told_and_deleted(damage: str, jobs_folder: Path) -> None:
+def test_a_damaged_job_is_reported_and_deleted(damage: str, jobs_folder: Path) -> None:
     other = Job(sound(jobs_folder / "20200101-000000-sound"))
     folder = sound(jobs_folder / "20200102-000000-damaged")
     DAMAGES[damage](folder)
-    began = time.process_time()
+    start = time.process_time()
     job, listed = jobs.all()
     assert (job.folder, listed.folder) == (folder, other.folder)
-    for look in (
+    for read in (
         lambda: job.status,
         lambda: job.settings.title,
         lambda: job.model,
@@ -29,7 +29,7 @@ def test_a_damaged_job_is_told_and_deleted(damage: str, jobs_folder: Path) -> No
         lambda: job.cancel(),
     ):
         try:
-            look()
+            read()
         except AttnVizError as error:
             assert len(str(error)) < 500
             assert "\n" not in str(error)
@@ -38,23 +38,21 @@ def test_a_damaged_job_is_told_and_deleted(damage: str, jobs_folder: Path) -> No
     jobs.delete(job)
     assert not folder.exists()
     assert [found.name for found in jobs.all()] == [other.name]
-    assert time.process_time() - began < 1
+    assert time.process_time() - start < 1
 
 
-def test_a_link_to_somebody_elses_folder_is_deleted_and_not_what_it_leads_to(
-    jobs_folder: Path, tmp_path: Path
-) -> None:
-    theirs = sound(tmp_path / "theirs")
+def test_deleting_a_link_leaves_its_target(jobs_folder: Path, tmp_path: Path) -> None:
+    target = sound(tmp_path / "target")
     jobs_folder.mkdir()
-    (jobs_folder / "linked").symlink_to(theirs)
+    (jobs_folder / "linked").symlink_to(target)
     (jobs_folder / "loop").symlink_to(jobs_folder / "loop")
     (job,) = jobs.all()
     jobs.delete(job)
-    assert (theirs / "job.json").is_file()
+    assert (target / "job.json").is_file()
     assert jobs.all() == ()
 
 
-def test_a_jobs_folder_that_is_a_file_is_a_sentence(jobs_folder: Path) -> None:
+def test_a_jobs_folder_that_is_a_file_is_reported(jobs_folder: Path) -> None:
     jobs_folder.write_text("x")
     with pytest.raises(AttnVizError, match=r"jobs folder .* cannot be read"):
         jobs.all()

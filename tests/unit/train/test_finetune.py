@@ -198,21 +198,21 @@ def test_an_adapter_killed_and_resumed_goes_on(models: dict[str, Path], tmp_path
 
 
 def _run_until(job: Job, step: int) -> None:
-    """Runs and breaks off as a kill would, without a last checkpoint."""
+    """Stops without a last checkpoint, as a kill would."""
     from attnviz.train.trainer import JobTrainer
 
-    made = prepare(job.settings, job.folder)
-    training = JobTrainer(job.folder, job.settings, made)
-    plain = training.training_step
+    setup = prepare(job.settings, job.folder)
+    trainer = JobTrainer(job.folder, job.settings, setup)
+    plain = trainer.training_step
 
     def breaking(*arguments: Any) -> Any:
-        if training.state.global_step == step:
+        if trainer.state.global_step == step:
             raise KeyboardInterrupt
         return plain(*arguments)
 
-    training.training_step = breaking  # type: ignore[method-assign]
+    trainer.training_step = breaking  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        training.train()
+        trainer.train()
 
 
 def _losses(job: Job) -> dict[int, float]:
@@ -227,7 +227,7 @@ def _losses(job: Job) -> dict[int, float]:
         ("llama", "masked", "does not guess"),
     ],
 )
-def test_what_a_model_cannot_learn_is_said(
+def test_an_unsupported_objective_is_reported(
     name: str, objective: str, words: str, models: dict[str, Path], tmp_path: Path
 ) -> None:
     job = jobs.create(settings(models[name], objective, "lora", data_of(objective, tmp_path)))
@@ -235,9 +235,11 @@ def test_what_a_model_cannot_learn_is_said(
     assert words in job.status.sentence
 
 
-def test_what_a_model_is_offered_is_what_it_can_learn(models: dict[str, Path]) -> None:
-    offered = {name: supported_objectives(attnviz.load(str(path))) for name, path in models.items()}
-    assert offered == {
+def test_supported_objectives(models: dict[str, Path]) -> None:
+    supported = {
+        name: supported_objectives(attnviz.load(str(path))) for name, path in models.items()
+    }
+    assert supported == {
         "llama": ("causal", "classify"),
         "gpt2": ("causal", "classify"),
         "ours": ("causal", "classify"),
@@ -247,7 +249,9 @@ def test_what_a_model_is_offered_is_what_it_can_learn(models: dict[str, Path]) -
     }
 
 
-def test_data_is_kept_in_the_jobs_folder_and_its_mistakes_told(models: dict[str, Path]) -> None:
+def test_data_is_copied_to_the_jobs_folder_and_its_errors_are_reported(
+    models: dict[str, Path],
+) -> None:
     made = settings(models["bert"], "classify", "full", Path("mine.csv"))
     job = jobs.create(made, b"text,label\na cat,x\n\xff,y\n")
     assert (job.folder / "data.csv").is_file()

@@ -26,8 +26,8 @@ Tiny = Callable[..., JobSettings]
 ROOT = Path(__file__).parents[3]
 
 
-def here(settings: JobSettings) -> Job:
-    """A job that was run in this process, which is quicker by the time torch takes to start."""
+def run_here(settings: JobSettings) -> Job:
+    """A job that was run in this process, which saves the time torch takes to start."""
     job = jobs.create(settings)
     run(job)
     return job
@@ -42,8 +42,8 @@ def worker(job: Job) -> psutil.Process:
     raise AssertionError("no process works on the job")
 
 
-def test_a_job_leaves_a_folder_that_tells_all(tiny: Tiny) -> None:
-    job = here(tiny("dates", steps=8))
+def test_a_job_leaves_a_complete_folder(tiny: Tiny) -> None:
+    job = run_here(tiny("dates", steps=8))
     status = job.status
     assert (status.state, status.step, status.steps) == ("finished", 8, 8)
     assert list(curve(job)) == list(range(1, 9))
@@ -71,7 +71,7 @@ def test_killed_and_resumed_is_the_same_training(tiny: Tiny) -> None:
     settings = tiny(
         "copy", steps=60, checkpoints=6, model={"dropout": 0.2}, batch_size=16, snapshots=6
     )
-    whole = here(settings)
+    whole = run_here(settings)
     job = jobs.submit(settings)
     wait(job, lambda status: status.step >= 25)
     os.kill(worker(job).pid, signal.SIGKILL)
@@ -97,7 +97,7 @@ def run_on(job: Job) -> None:
 
 
 def limited(job: Job, resource: str, n_bytes: str) -> subprocess.CompletedProcess[str]:
-    """Runs a job in a process that the system gives less of something, as `setrlimit` tells it."""
+    """Runs a job in a process that the system gives less of something, as `setrlimit` takes it."""
     program = f"""
 import resource, sys, psutil
 import attnviz.train.run_job
@@ -118,8 +118,8 @@ sys.exit(main(sys.argv[1:]))
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(tiny: Tiny) -> None:
     settings = tiny("copy", steps=8, checkpoints=4, model={"d_model": 64})
-    whole = here(settings)
-    job = here(replace(settings, limits=Limits(minutes=0.0)))
+    whole = run_here(settings)
+    job = run_here(replace(settings, limits=Limits(minutes=0.0)))
     assert job.status.state == "stopped"
     before = job.checkpoint
     assert before is not None
@@ -216,14 +216,14 @@ def test_paused_frees_the_device_and_goes_on(tiny: Tiny) -> None:
     wait(job, lambda _: not job.is_alive)
     job.resume()
     assert wait(job, lambda status: not status.is_active).state == "finished"
-    whole = here(settings)
+    whole = run_here(settings)
     assert curve(job) == pytest.approx(curve(whole), abs=1e-5)
 
 
-def test_in_line_a_job_can_be_paused(tiny: Tiny, jobs_folder: Path) -> None:
+def test_a_queued_job_can_be_paused(tiny: Tiny, jobs_folder: Path) -> None:
     from attnviz.train import device_queue
 
-    with device_queue.ticket(jobs_folder, "cpu", "somebody"):
+    with device_queue.ticket(jobs_folder, "cpu", "other"):
         job = jobs.submit(tiny(steps=4))
         wait(job, lambda status: status.jobs_ahead == 1)
         job.pause()
@@ -233,19 +233,19 @@ def test_in_line_a_job_can_be_paused(tiny: Tiny, jobs_folder: Path) -> None:
 
 def test_limits_stop_it_and_higher_ones_let_it_go_on(tiny: Tiny) -> None:
     settings = replace(tiny(steps=20), limits=Limits(minutes=0.0))
-    job = here(settings)
+    job = run_here(settings)
     status = job.status
     assert status.state == "stopped"
     assert "time limit of 0 minutes was reached at step 1" in status.sentence
     assert status.step == 1
-    full = here(replace(settings, limits=Limits(disk_mb=0.01)))
+    full = run_here(replace(settings, limits=Limits(disk_mb=0.01)))
     assert "and its limit is 0" in full.status.sentence
     assert full.model is not None
 
 
 def test_no_number_ends_it_with_a_sentence_and_the_last_good_weights(tiny: Tiny) -> None:
     wild = {"norm": "none", "n_layers": 12}  # numbers grow with each layer
-    job = here(
+    job = run_here(
         tiny(
             steps=60,
             checkpoints=60,
@@ -264,8 +264,8 @@ def test_no_number_ends_it_with_a_sentence_and_the_last_good_weights(tiny: Tiny)
     assert all(bool(torch.isfinite(p).all()) for p in weights)
 
 
-def test_a_mistake_in_the_settings_is_said(tiny: Tiny) -> None:
-    job = here(tiny(model={"n_heads": 3}))
+def test_invalid_settings_are_reported(tiny: Tiny) -> None:
+    job = run_here(tiny(model={"n_heads": 3}))
     assert job.status.state == "failed"
     assert "heads do not divide" in job.status.sentence
 
@@ -284,6 +284,6 @@ def test_two_processes_of_accelerate_train_one_model(tiny: Tiny) -> None:
     assert list(curve(job)) == list(range(1, 7))
     assert job.model is not None
     # the two halves of a batch of 16 are what one process sees in a batch of 16
-    alone = here(replace(settings, schedule=replace(settings.schedule, batch_size=16)))
+    alone = run_here(replace(settings, schedule=replace(settings.schedule, batch_size=16)))
     assert curve(job)[1] == pytest.approx(curve(alone)[1], abs=0.2)
     attnviz.load(str(job.model))

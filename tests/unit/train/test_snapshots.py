@@ -106,7 +106,7 @@ def test_predictions_and_an_images_patches_are_kept(tmp_path: Path) -> None:
     assert [t.text for t in again.trace.row_tokens(0)][:2] == ["[CLS]", "patch 0,0"]
 
 
-def test_a_damaged_file_is_said(tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "s.safetensors"
     path.write_bytes(b"\x10\0\0\0\0\0\0\0 no")
     with pytest.raises(AttnVizError, match="cannot be read"):

@@ -70,11 +70,11 @@ def test_what_is_written_is_what_the_tokenizer_reads(name: str) -> None:
 def test_answers_are_right_and_alone_are_learned(name: str, answer: Callable[[str], str]) -> None:
     made = setup(name)
     batch = made.held_out[1]
-    question, told = written(made, batch, 3).split(">")
-    assert told == answer(question) + "."
+    question, written_answer = written(made, batch, 3).split(">")
+    assert written_answer == answer(question) + "."
     learned = batch["labels"][3] != IGNORE_INDEX
-    assert int(learned.sum()) == len(told)
-    assert bool(learned[-len(told) :].all())
+    assert int(learned.sum()) == len(written_answer)
+    assert bool(learned[-len(written_answer) :].all())
 
 
 def test_induction_repeats_letters_that_are_all_different() -> None:
@@ -151,14 +151,14 @@ def test_the_digits_processor_gives_what_is_trained_on() -> None:
         ("modular", {"modulus": 2}, {}, "modulus"),
     ],
 )
-def test_what_cannot_be_learned_is_said(
+def test_invalid_options_are_reported(
     name: str, options: dict[str, object], model: dict[str, object], words: str
 ) -> None:
     with pytest.raises(AttnVizError, match=words):
         prepare(find(name), settings_for(find(name), options=options, model=model))
 
 
-def test_the_persons_own_layer_is_used(tiny: Callable[..., JobSettings]) -> None:
+def test_model_options_are_used(tiny: Callable[..., JobSettings]) -> None:
     model = {"n_kv_heads": 1, "positions": "alibi", "mask": "sliding", "window": 5, "sink": True}
     made = prepare(find("copy"), tiny("copy", model=model))
     config = made.base.config
@@ -174,7 +174,7 @@ def probe_of(name: str, words: str) -> ProbeExample:
     return prepare(find(name), settings_for(find(name), probe=words)).probe
 
 
-def test_a_person_may_choose_the_example() -> None:
+def test_the_probe_can_be_chosen() -> None:
     assert probe_of("text", "the hen").text == "the hen"
     assert probe_of("dates", "1 May 1999") == ProbeExample("1 May 1999", "1999-05-01")
     assert probe_of("dates", "1999-05-01") == ProbeExample("1999-05-01", "1 May 1999")
@@ -184,7 +184,7 @@ def test_a_person_may_choose_the_example() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words", "said"),
+    ("name", "text", "message"),
     [
         ("text", "the Hen", "'H', which this task does not know"),
         ("modular", "1 + 99", "'99', which this task does not know"),
@@ -193,9 +193,9 @@ def test_a_person_may_choose_the_example() -> None:
         ("digits", "360", "Choose 0 to 359"),
     ],
 )
-def test_an_example_that_cannot_be_read(name: str, words: str, said: str) -> None:
-    with pytest.raises(AttnVizError, match=said):
-        probe_of(name, words)
+def test_an_example_that_cannot_be_read(name: str, text: str, message: str) -> None:
+    with pytest.raises(AttnVizError, match=message):
+        probe_of(name, text)
 
 
 def test_an_example_longer_than_the_transformer_reads() -> None:
