@@ -42,7 +42,7 @@ class PageTrace(NamedTuple):
     Attributes:
         ref: the trace by its key, for fragments and callbacks.
         start: position of the first token that the model generated; None if it generated none.
-        report: shows the place in the queue while the page waits; see ``Executor.run``.
+        report: shows the position in the queue while the page waits; see ``Executor.run``.
         memo: caches values computed from the trace.
     """
 
@@ -108,7 +108,7 @@ class ModelPage:
         return PageTrace(model, result.trace, ref, result.start, report, memo)
 
     def done(self) -> None:
-        """Clear the place in the queue: the page waits for nothing more."""
+        """Clear the position in the queue: the page waits for nothing more."""
         self._waiting.empty()
 
     def _load(self) -> tuple[ModelChoice, Model]:

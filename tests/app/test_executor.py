@@ -1,4 +1,4 @@
-"""The queue for model work: sharing, places, turning away, limits."""
+"""The queue for model work: sharing, positions, abandoned requests, limits."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from attnviz.ui.lru_cache import Key, LRUCache
 SOON = 20.0  # seconds; only ever waited for when something is broken
 
 
-class TurnedAway(BaseException):
-    """Like Streamlit's RerunException: no Exception."""
+class Rerun(BaseException):
+    """Like Streamlit's RerunException: not an Exception."""
 
 
 def quiet(ahead: int) -> None:
-    """A report that nobody reads."""
+    """A report that is not shown."""
 
 
-class Person(threading.Thread):
-    """Somebody who asks for one value, and may turn away while waiting."""
+class Request(threading.Thread):
+    """A session that requests one value, and may leave while it waits."""
 
     def __init__(
         self, executor: Executor, key: str, action: Callable[[Job], Any], cache: LRUCache
     ) -> None:
         super().__init__(daemon=True)
-        self.ask = lambda: executor.run((key,), action, cache, self.report)
-        self.places: list[int] = []
+        self.request = lambda: executor.run((key,), action, cache, self.report)
+        self.positions: list[int] = []
         self.value: Any = None
         self.raised: BaseException | None = None
         self.reported = threading.Event()
@@ -40,14 +40,14 @@ class Person(threading.Thread):
         self.start()
 
     def report(self, ahead: int) -> None:
-        self.places.append(ahead)
+        self.positions.append(ahead)
         self.reported.set()
         if self.leave.is_set():
-            raise TurnedAway
+            raise Rerun
 
     def run(self) -> None:
         try:
-            self.value = self.ask()
+            self.value = self.request()
         except BaseException as error:
             self.raised = error
 
@@ -61,7 +61,7 @@ class Person(threading.Thread):
 
 
 class Gate:
-    """Work that takes until it is let through, and counts how often it was done."""
+    """Work that blocks until it is opened, and counts how often it ran."""
 
     def __init__(self, value: Any = None) -> None:
         self.open = threading.Event()
@@ -83,58 +83,58 @@ def test_a_value_is_computed_once_and_then_comes_from_the_cache() -> None:
     assert calls == [1]
 
 
-def test_two_who_ask_for_the_same_share_one_computation() -> None:
+def test_two_requests_for_the_same_value_share_one_computation() -> None:
     executor, cache, gate = Executor(), LRUCache(), Gate("shared")
-    first = Person(executor, "a", gate, cache)
+    first = Request(executor, "a", gate, cache)
     assert gate.begun.wait(SOON)
-    second = Person(executor, "a", gate, cache)
+    second = Request(executor, "a", gate, cache)
     second.wait_in_queue()
     gate.open.set()
     assert (first.finish(), second.finish(), gate.times) == ("shared", "shared", 1)
 
 
-def test_those_who_wait_see_their_place_and_a_hit_waits_for_nobody() -> None:
+def test_waiting_requests_see_their_position_and_a_hit_does_not_wait() -> None:
     executor, cache, gate = Executor(), LRUCache(), Gate()
     executor.run(("known",), lambda job: 7, cache, quiet)
-    first = Person(executor, "first", gate, cache)
+    first = Request(executor, "first", gate, cache)
     assert gate.begun.wait(SOON)
-    second = Person(executor, "second", lambda job: 2, cache)
+    second = Request(executor, "second", lambda job: 2, cache)
     second.wait_in_queue()
-    third = Person(executor, "third", lambda job: 3, cache)
+    third = Request(executor, "third", lambda job: 3, cache)
     third.wait_in_queue()
     assert executor.run(("known",), lambda job: pytest.fail("computed again"), cache, quiet) == 7
     first.wait_in_queue()
     gate.open.set()
     assert (second.finish(), third.finish()) == (2, 3)
-    assert (first.places[0], second.places[0], third.places[0]) == (0, 1, 2)
+    assert (first.positions[0], second.positions[0], third.positions[0]) == (0, 1, 2)
 
 
-def test_what_a_person_turned_away_from_is_never_run() -> None:
+def test_an_abandoned_request_is_never_run() -> None:
     executor, cache, gate, left = Executor(), LRUCache(), Gate(), Gate()
-    busy = Person(executor, "busy", gate, cache)
+    busy = Request(executor, "busy", gate, cache)
     assert gate.begun.wait(SOON)
-    leaver = Person(executor, "left", left, cache)
+    leaver = Request(executor, "left", left, cache)
     leaver.leave.set()
     leaver.finish()
-    assert isinstance(leaver.raised, TurnedAway)
-    stayer = Person(executor, "stays", lambda job: "done", cache)
+    assert isinstance(leaver.raised, Rerun)
+    stayer = Request(executor, "stays", lambda job: "done", cache)
     gate.open.set()
     assert stayer.finish() == "done"
     busy.finish()
     assert left.times == 0
 
 
-def test_a_rerun_that_asks_again_keeps_its_place() -> None:
+def test_a_rerun_with_the_same_request_keeps_its_position() -> None:
     executor, cache, gate, order = Executor(), LRUCache(), Gate(), []
-    busy = Person(executor, "busy", gate, cache)
+    busy = Request(executor, "busy", gate, cache)
     assert gate.begun.wait(SOON)
-    mine = Person(executor, "mine", lambda job: order.append("mine"), cache)
+    mine = Request(executor, "mine", lambda job: order.append("mine"), cache)
     mine.wait_in_queue()
-    other = Person(executor, "other", lambda job: order.append("other"), cache)
+    other = Request(executor, "other", lambda job: order.append("other"), cache)
     other.wait_in_queue()
     mine.leave.set()
     mine.finish()
-    again = Person(executor, "mine", lambda job: order.append("mine"), cache)
+    again = Request(executor, "mine", lambda job: order.append("mine"), cache)
     again.wait_in_queue()
     gate.open.set()
     for person in (busy, again, other):
@@ -142,11 +142,13 @@ def test_a_rerun_that_asks_again_keeps_its_place() -> None:
     assert order == ["mine", "other"]
 
 
-def test_what_was_left_longer_than_the_grace_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_abandoned_for_too_long_is_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     executor, cache, gate = Executor(), LRUCache(), Gate()
-    busy = Person(executor, "busy", gate, cache)
+    busy = Request(executor, "busy", gate, cache)
     assert gate.begun.wait(SOON)
-    leaver = Person(executor, "left", lambda job: None, cache)
+    leaver = Request(executor, "left", lambda job: None, cache)
     leaver.leave.set()
     leaver.finish()
     later = time.monotonic() + GRACE_SECONDS + 1
@@ -158,24 +160,24 @@ def test_what_was_left_longer_than_the_grace_is_forgotten(monkeypatch: pytest.Mo
     busy.finish()
 
 
-def test_work_that_goes_on_after_everybody_left_is_kept() -> None:
+def test_a_job_that_finishes_after_its_last_request_left_is_cached() -> None:
     executor, cache, gate = Executor(), LRUCache(), Gate("kept")
-    person = Person(executor, "a", gate, cache)
+    person = Request(executor, "a", gate, cache)
     person.leave.set()
     person.finish()
-    assert isinstance(person.raised, TurnedAway)
+    assert isinstance(person.raised, Rerun)
     gate.open.set()
     assert executor.run(("a",), lambda job: pytest.fail("computed again"), cache, quiet) == "kept"
 
 
-def test_an_error_reaches_everybody_who_waited_and_is_not_kept() -> None:
+def test_an_error_reaches_every_request_and_is_not_cached() -> None:
     executor, cache, gate = Executor(), LRUCache(), Gate()
 
     def fails(job: Job) -> None:
         gate(job)
         raise AttnVizError("The file is broken.")
 
-    people = [Person(executor, "a", fails, cache) for _ in range(2)]
+    people = [Request(executor, "a", fails, cache) for _ in range(2)]
     for person in people:
         person.wait_in_queue()
     gate.open.set()
@@ -185,11 +187,11 @@ def test_an_error_reaches_everybody_who_waited_and_is_not_kept() -> None:
     assert executor.run(("a",), lambda job: "mended", cache, quiet) == "mended"
 
 
-def test_a_full_queue_is_refused_with_a_sentence() -> None:
+def test_a_full_queue_refuses_with_a_message() -> None:
     executor, cache, gate = Executor(longest_queue=1), LRUCache(), Gate()
-    people = [Person(executor, "busy", gate, cache)]
+    people = [Request(executor, "busy", gate, cache)]
     assert gate.begun.wait(SOON)
-    people.append(Person(executor, "waits", lambda job: None, cache))
+    people.append(Request(executor, "waits", lambda job: None, cache))
     people[1].wait_in_queue()
     with pytest.raises(AttnVizError, match="already waiting"):
         executor.run(("too many",), lambda job: None, cache, quiet)
@@ -211,27 +213,27 @@ def test_no_more_jobs_run_at_once_than_there_are_workers() -> None:
         with lock:
             now -= 1
 
-    people = [Person(executor, str(i), work, cache) for i in range(12)]
+    people = [Request(executor, str(i), work, cache) for i in range(12)]
     for person in people:
         person.finish()
     assert most == 2
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), TurnedAway("gone")])
-def test_the_worker_outlives_whatever_its_work_raises(error: BaseException) -> None:
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), Rerun("gone")])
+def test_the_worker_outlives_any_exception_of_a_job(error: BaseException) -> None:
     def work(job: Job) -> None:
         raise error
 
     executor, cache = Executor(), LRUCache()
-    person = Person(executor, "bad", work, cache)
+    person = Request(executor, "bad", work, cache)
     person.finish()
     # an Exception, so that it ends as a sentence on the page and not as the end of its thread
     assert isinstance(person.raised, Exception)
     assert type(error).__name__ in str(person.raised)
-    assert Person(executor, "next", lambda job: "fine", cache).finish() == "fine"
+    assert Request(executor, "next", lambda job: "fine", cache).finish() == "fine"
 
 
-def test_work_in_steps_ends_when_nobody_waits_and_begins_anew_for_who_comes_later(
+def test_an_abandoned_job_ends_between_steps_and_a_later_request_starts_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     executor, cache, left, ended = Executor(), LRUCache(), threading.Event(), threading.Event()
@@ -247,7 +249,7 @@ def test_work_in_steps_ends_when_nobody_waits_and_begins_anew_for_who_comes_late
             raise
         return "done"
 
-    leaver = Person(executor, "a", steps, cache)
+    leaver = Request(executor, "a", steps, cache)
     leaver.leave.set()
     leaver.finish()
     later = time.monotonic() + GRACE_SECONDS + 1
@@ -260,8 +262,8 @@ def test_work_in_steps_ends_when_nobody_waits_and_begins_anew_for_who_comes_late
     assert len(begun) == 2
 
 
-def test_who_comes_when_the_work_is_being_given_up_gets_it_all_the_same() -> None:
-    """Between the check that gives it up and its end."""
+def test_a_request_that_joins_a_job_being_abandoned_gets_its_value() -> None:
+    """Between the check that abandons the job and its end."""
     executor, cache, given_up, go_on = Executor(), LRUCache(), threading.Event(), threading.Event()
     times = []
 
@@ -280,18 +282,18 @@ def test_who_comes_when_the_work_is_being_given_up_gets_it_all_the_same() -> Non
         return "done"
 
     second_came = threading.Event()
-    leaver = Person(executor, "a", work, cache)
+    leaver = Request(executor, "a", work, cache)
     leaver.leave.set()
     leaver.finish()
     go_on.set()
     assert given_up.wait(SOON)
-    second = Person(executor, "a", work, cache)
+    second = Request(executor, "a", work, cache)
     second.wait_in_queue()
     second_came.set()
     assert second.finish() == "done"
 
 
-def test_a_worker_without_work_says_so_once() -> None:
+def test_an_idle_worker_calls_on_idle_once() -> None:
     said = threading.Event()
     executor = Executor(on_idle=said.set)
     assert executor.run(("a",), lambda job: 1, LRUCache(), quiet) == 1
@@ -300,7 +302,7 @@ def test_a_worker_without_work_says_so_once() -> None:
     assert said.wait(SOON)
 
 
-def test_the_worker_outlives_what_it_does_without_work() -> None:
+def test_the_worker_outlives_an_error_of_on_idle() -> None:
     failed = threading.Event()
 
     def fail() -> None:
@@ -309,11 +311,11 @@ def test_the_worker_outlives_what_it_does_without_work() -> None:
 
     executor, cache = Executor(on_idle=fail), LRUCache()
     assert failed.wait(SOON)
-    assert Person(executor, "next", lambda job: "fine", cache).finish() == "fine"
+    assert Request(executor, "next", lambda job: "fine", cache).finish() == "fine"
 
 
 class Emptied(LRUCache):
-    """Drops a value right after it was said to be there, as another worker's ``put`` may."""
+    """Drops a value right after a membership test, as another worker's ``put`` may."""
 
     def __contains__(self, key: Key) -> bool:
         held = super().__contains__(key)
@@ -321,11 +323,11 @@ class Emptied(LRUCache):
         return held
 
 
-def test_a_value_that_is_dropped_when_its_turn_has_come_is_computed_again() -> None:
+def test_a_value_dropped_before_its_job_runs_is_computed_again() -> None:
     executor, cache, gate = Executor(), Emptied(), Gate("first")
-    first = Person(executor, "first", gate, cache)
+    first = Request(executor, "first", gate, cache)
     assert gate.begun.wait(SOON)
-    second = Person(executor, "second", lambda job: b"computed", cache)
+    second = Request(executor, "second", lambda job: b"computed", cache)
     second.wait_in_queue()
     cache.put(("second",), b"put")
     gate.open.set()

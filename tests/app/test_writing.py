@@ -1,4 +1,4 @@
-"""A model writes on a page: what is asked for, what comes, how it goes on, and how it ends."""
+"""Generation on a page: what is requested, what is shown, how it continues and how it ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CAPITAL = "The capital of France is"
 
 
 def page() -> None:
-    """The controls and what comes of them, without anything to look at."""
+    """The controls and their result, without a view of it."""
     import streamlit as st
 
     from attnviz.trace.requests import ModelChoice, TraceRequest
@@ -49,7 +49,7 @@ def page() -> None:
 
 
 def opened(**parameters: str) -> AppTest:
-    """The page as a cold link opens it."""
+    """The page as a link opens it in a new session."""
     app = AppTest.from_function(page, default_timeout=120)
     for key, value in parameters.items():
         app.query_params[key] = value
@@ -73,7 +73,7 @@ def shown(app: AppTest) -> results.TraceResult:
 
 
 def ids(app: AppTest) -> list[int]:
-    """What the model wrote."""
+    """The generated tokens."""
     found = shown(app)
     tokens = found.trace.target_tokens or found.trace.tokens
     return [] if found.start is None else [token.id for token in tokens[found.start :]]
@@ -85,8 +85,8 @@ def model() -> Model:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
-    """How each writing was asked of the model: tokens written before, and tokens to write."""
+def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
+    """Each call of ``generate``: tokens generated before, and tokens to generate."""
     found: list[tuple[int, int]] = []
     original = Model.generate
 
@@ -100,7 +100,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
     shared.clear()
 
 
-def test_a_model_writes_on_the_page_and_all_of_it_is_shown(model: Model) -> None:
+def test_the_generated_text_is_shown_on_the_page(model: Model) -> None:
     app = AppTest.from_file(ROOT / "app.py", default_timeout=120)
     app.run()
     app.query_params["text"] = CAPITAL
@@ -115,7 +115,7 @@ def test_a_model_writes_on_the_page_and_all_of_it_is_shown(model: Model) -> None
     assert "written" not in app.query_params
 
 
-def test_what_is_written_is_what_the_model_writes(model: Model) -> None:
+def test_the_page_generates_what_the_model_generates(model: Model) -> None:
     app = press(opened(text=CAPITAL, draw_tokens="3"), "Write")
     made = model.generate(CAPITAL, max_new_tokens=3)
     assert shown(app).text == made.text
@@ -128,39 +128,41 @@ def test_what_is_written_is_what_the_model_writes(model: Model) -> None:
     assert len(shown(app).trace.tokens) == 5
 
 
-def test_one_token_goes_on_from_what_is_there(model: Model, asked: list[tuple[int, int]]) -> None:
+def test_one_token_continues_from_the_tokens_so_far(
+    model: Model, calls: list[tuple[int, int]]
+) -> None:
     app = press(opened(text=CAPITAL, draw_tokens="3"), "Write")
     press(app, "One token")
     press(app, "One token")
     press(app, "Write")
-    assert asked == [(0, 3), (3, 1), (4, 1), (5, 3)]
+    assert calls == [(0, 3), (3, 1), (4, 1), (5, 3)]
     assert ids(app) == [t.id for t in model.generate(CAPITAL, after=(), max_new_tokens=8).tokens]
     assert shown(app).start == 5
 
 
-def test_drawn_one_by_one_or_at_once_it_is_the_same(asked: list[tuple[int, int]]) -> None:
+def test_sampling_one_by_one_or_at_once_is_the_same(calls: list[tuple[int, int]]) -> None:
     link = {"text": CAPITAL, "draw_temperature": "1.5", "draw_top_k": "50", "draw_seed": "7"}
     app = opened(**link, written="1")
     for _ in range(3):
         press(app, "One token")
     shared.clear()
     at_once = opened(**link, written="4")
-    assert asked == [(0, 1), (1, 1), (2, 1), (3, 1), (0, 4)]
+    assert calls == [(0, 1), (1, 1), (2, 1), (3, 1), (0, 4)]
     assert ids(app) == ids(at_once)
     # another way of drawing does not go on from this one
     at_once.number_input(key="draw_seed").set_value(8).run()
-    assert asked[-1] == (0, 4)
+    assert calls[-1] == (0, 4)
     assert ids(at_once) != ids(app)
 
 
-def test_a_link_with_a_seed_writes_the_same_again(model: Model) -> None:
+def test_a_link_with_a_seed_generates_the_same_again(model: Model) -> None:
     link = {"draw_temperature": "1.5", "draw_top_k": "50", "draw_seed": "7", "written": "4"}
     app = opened(text=CAPITAL, **link)
     made = model.generate(CAPITAL, max_new_tokens=4, temperature=1.5, top_k=50, seed=7)
     assert ids(app) == [token.id for token in made.tokens]
 
 
-def test_another_text_starts_unwritten() -> None:
+def test_another_text_has_no_generated_tokens() -> None:
     app = opened(text=CAPITAL, written="2")
     assert len(ids(app)) == 2
     app.text_input(key="text").set_value("The cat sat").run()
@@ -168,7 +170,7 @@ def test_another_text_starts_unwritten() -> None:
     assert "written" not in app.query_params
 
 
-def test_writing_more_than_fits_is_one_sentence(tmp_path: Path) -> None:
+def test_generating_more_than_fits_is_one_sentence(tmp_path: Path) -> None:
     folder = folders.one_head(tmp_path / "one_head")
     app = opened(model=str(folder), text="the cat sat", draw_tokens="40")
     press(app, "Write")
@@ -176,26 +178,26 @@ def test_writing_more_than_fits_is_one_sentence(tmp_path: Path) -> None:
     assert "would have 43, and the most is 32" in error.value
 
 
-def test_an_encoder_decoder_writes_its_target_and_goes_on(
-    tmp_path: Path, asked: list[tuple[int, int]]
+def test_an_encoder_decoder_generates_its_target_and_continues(
+    tmp_path: Path, calls: list[tuple[int, int]]
 ) -> None:
     folder = folders.encoder_decoder(tmp_path / "encoder_decoder")
     app = opened(model=str(folder), text="the cat sat on a mat", written="2")
     first = ids(app)
     assert shown(app).start == 1  # after the decoder's start
     press(app, "One token")
-    assert asked == [(0, 2), (2, 1)]
+    assert calls == [(0, 2), (2, 1)]
     assert ids(app)[: len(first)] == first
     assert {layer.kind for layer in shown(app).trace.layers} == {"encoder", "decoder", "cross"}
 
 
-def test_only_a_model_that_writes_can_be_told_to(tmp_path: Path) -> None:
+def test_only_a_generative_model_has_the_button(tmp_path: Path) -> None:
     app = opened(model=str(folders.masked(tmp_path / "masked")), text="the cat sat")
     assert "Write" not in {one.label for one in app.button}
 
 
 def steps(n: int, head: int = 1) -> Iterator[tuple[GenerationStep, torch.Tensor]]:
-    """A text of 3 tokens after which n are written, by hand; and what a head looked at."""
+    """The steps of n tokens generated after 3, made by hand; and the weights of a head."""
     torch.manual_seed(0)
     q, k = torch.randn(1, 2, 3 + n, 4), torch.randn(1, 2, 3 + n, 4)
     weights = (q[0, head] @ k[0, head].T).tril()
@@ -210,7 +212,7 @@ def steps(n: int, head: int = 1) -> Iterator[tuple[GenerationStep, torch.Tensor]
         yield GenerationStep(torch.arange(4 + i), passes), weights
 
 
-def test_a_writing_that_nobody_waits_for_stops() -> None:
+def test_a_stopped_generation_without_viewers_ends() -> None:
     progress = GenerationProgress()
     one, two, three = (step for step, _ in steps(3))
     with progress.viewer():
@@ -222,14 +224,14 @@ def test_a_writing_that_nobody_waits_for_stops() -> None:
     assert progress.ids() == [3, 4, 5]
 
 
-def test_two_wait_and_one_stops() -> None:
+def test_one_of_two_viewers_cannot_stop_the_generation() -> None:
     progress = GenerationProgress()
     with progress.viewer():
         progress.stop()
         assert not progress.add(next(steps(1))[0])
 
 
-def test_a_writing_that_is_left_alone_ends() -> None:
+def test_a_generation_without_viewers_ends() -> None:
     progress = GenerationProgress()
     with progress.viewer():
         pass
@@ -237,14 +239,14 @@ def test_a_writing_that_is_left_alone_ends() -> None:
     assert progress.add(next(steps(1))[0])
 
 
-def test_rows_are_held_of_the_heads_that_somebody_watches() -> None:
+def test_rows_are_kept_of_followed_heads_alone() -> None:
     progress = GenerationProgress()
     with progress.viewer((0, 1)):
         for step, _ in steps(2):
             progress.add(step)
         assert set(progress.rows) == {(0, 1)}
         with progress.viewer((0, 1)):
-            pass  # somebody else looked at the same head, and left
+            pass  # another viewer of the same head, who left
         kind, rows, text = progress.rows_of((0, 1))
     assert kind == "decoder"
     assert [row.query for row in rows] == [2, 3]  # that chose tokens 3 and 4
@@ -252,7 +254,7 @@ def test_rows_are_held_of_the_heads_that_somebody_watches() -> None:
     assert not progress.rows
 
 
-def test_each_row_is_what_the_head_looked_at_also_for_who_comes_late() -> None:
+def test_each_row_is_the_head_s_weights_for_a_late_viewer_too() -> None:
     early, late = GenerationProgress(), GenerationProgress()
     with early.viewer((0, 1)), late.viewer():
         for i, (step, whole) in enumerate(steps(6)):
@@ -272,7 +274,7 @@ def test_each_row_is_what_the_head_looked_at_also_for_who_comes_late() -> None:
                     torch.testing.assert_close(torch.from_numpy(row.weights), exact)
 
 
-def test_keys_long_ago_share_a_column_that_holds_their_sum() -> None:
+def test_old_keys_share_a_column_that_holds_their_sum() -> None:
     weights = np.linspace(0, 1, KEYS + 50, dtype=np.float32)
     rows = [Row(query, weights[: query + 1]) for query in (KEYS + 48, KEYS + 49)]
     keys = [f"k{i}" for i in range(KEYS + 50)]

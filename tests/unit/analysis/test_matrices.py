@@ -129,3 +129,13 @@ def test_all_head_metrics_as_a_matrix(trace: Trace) -> None:
     assert header[1] == "entropy"
     assert rows[9 * 4 + 2][0] == "decoder 4.2"
     assert float(rows[9 * 4 + 2][1]) == pytest.approx(found[9 * 4 + 2].entropy, rel=1e-6)
+
+
+def test_a_window_of_vectors_is_around_one_of_them_and_within_the_text(trace: Trace) -> None:
+    n, d_head = trace.attention(0, 0).q.shape
+    whole = matrices.vectors_window(trace, 0, 0, "Q")
+    assert whole == slice(0, n)
+    for around, window in ((0, slice(0, 3)), (3, slice(2, 5)), (n - 1, slice(n - 3, n))):
+        cells = 3 * d_head + 1
+        assert matrices.vectors_window(trace, 0, 0, "Q", around=around, max_cells=cells) == window
+        assert matrices.vectors(trace, 0, 0, "Q", window).values.size <= cells
