@@ -26,7 +26,7 @@ VIEWS = tuple(head_view.VIEWS)
 
 
 def opened(**parameters: str) -> AppTest:
-    """The page as a cold link opens it."""
+    """The page as a link opens it in a new session."""
     app = AppTest.from_file(ROOT / "app.py", default_timeout=120)
     app.run()
     for key, value in parameters.items():
@@ -78,7 +78,7 @@ def shows_a_head(app: AppTest, pins: int = 0) -> None:
 
 
 def canvases(app: AppTest) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
-    """What each canvas was sent, from the page's top down."""
+    """The payload of each canvas, from the page's top down."""
     return [wire.unpack(one.proto.bytes) for one in app.get("bidi_component")]
 
 
@@ -88,7 +88,7 @@ def chips(app: AppTest) -> list[str]:
     return [name for section in strip["sections"] for name in section["names"]]
 
 
-def test_the_first_view_is_alive() -> None:
+def test_the_first_view() -> None:
     app = opened()
     shows_a_head(app)
     assert app.selectbox(key="model").value == "smollm2-135m"
@@ -103,7 +103,7 @@ def test_every_view_of_a_head() -> None:
         shows_a_head(app)
 
 
-def test_each_view_is_sent_its_own_numbers() -> None:
+def test_each_view_receives_its_own_numbers() -> None:
     trace = attnviz.load("smollm2-135m", device="cpu").trace(CAPITAL)
     a = trace.attention(4, 2)
     exact = {"Q": a.q, "K": a.k, "V": a.v, "Output": a.output()}
@@ -265,7 +265,7 @@ def test_a_smaller_model_after_a_larger_one(tiny: Path) -> None:
     assert app.slider(key="layer").value <= 1
 
 
-def test_an_image_and_what_is_none(tiny: Path) -> None:
+def test_an_image_and_a_file_that_is_none(tiny: Path) -> None:
     app = choose(opened(), tiny / "vision")
     assert "Upload an image" in captions(app)
     picture = io.BytesIO()
@@ -308,7 +308,7 @@ def test_a_name_that_leads_nowhere(name: str) -> None:
     assert len(canvases(app)) == 4
 
 
-def test_a_cold_link_to_a_model_that_is_not_there() -> None:
+def test_a_new_session_with_a_link_to_a_missing_model() -> None:
     app = opened(model="/no/such/folder")
     says(app, "/no/such/folder")
     assert "Choose a model" in captions(app)
@@ -343,7 +343,7 @@ def test_token_text_is_shown_as_it_is() -> None:
     assert "".join(shown) == text
 
 
-def test_heads_are_pinned_and_let_go() -> None:
+def test_heads_are_pinned_and_unpinned() -> None:
     app = opened(text="The cat sat", layer="4", head="2", pins="1.3,99.0,soup,1.3")
     shows_a_head(app, pins=1)
     next(one for one in app.button if one.label == "Pin this head").click().run()
@@ -379,7 +379,7 @@ def test_of_a_long_text_the_receipt_is_there_at_once_and_complete_on_request() -
 
 
 def test_a_grid_is_filled_in_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As of a long text: in the time there is for it only a layer or so is read."""
+    """As of a long text: the time suffices for a layer or so."""
 
     def ends(app: AppTest) -> bool:
         (button,) = [b for b in app.get("download_button") if b.label == "Heads as CSV"]

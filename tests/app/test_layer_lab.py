@@ -283,7 +283,7 @@ def test_a_hidden_cell_says_so(app: AppTest) -> None:
         (lambda a: a.text_area(key="text_lab").set_value("a " * 65), "65 words"),
     ],
 )
-def test_what_cannot_be_is_one_sentence_and_nothing_is_lost(
+def test_an_impossible_setting_is_one_sentence_and_nothing_is_lost(
     app: AppTest, move: Move, sentence: str
 ) -> None:
     app.number_input(key="seed").set_value(3).run()
@@ -318,7 +318,7 @@ def test_copy_as_code_computes_the_view(app: AppTest) -> None:
 
 @pytest.mark.parametrize("key", ["layers", "layer_lab", "seed", "n_kv_heads", "d_head"])
 @pytest.mark.parametrize("value", ["inf", "-inf", "1e400", "nan"])
-def test_a_number_in_a_link_that_is_none_is_passed_over(key: str, value: str) -> None:
+def test_an_invalid_number_in_a_link_is_ignored(key: str, value: str) -> None:
     app = AppTest.from_file(ROOT / "pages" / "layer_lab.py", default_timeout=120)
     app.query_params[key] = value
     app.run()

@@ -94,7 +94,7 @@ def test_the_same_content_in_another_precision_is_another_model(tmp_path: Path) 
     assert model_loading.identity(single) != model_loading.identity(double)
 
 
-def test_models_that_were_pushed_out_are_freed_though_their_traces_are_looked_at(
+def test_dropped_models_are_freed_while_their_traces_are_in_use(
     tmp_path: Path,
 ) -> None:
     choices = [of(build(tmp_path / build.__name__)) for build in BUILDERS]
@@ -132,7 +132,7 @@ def test_a_receipt_of_all_rows_though_the_model_was_loaded_anew(tmp_path: Path) 
     assert tracing.fidelity(of(folder), long, trace, 0, no_report) is found
 
 
-def test_what_is_kept_makes_way_before_a_model_is_refused_for_want_of_memory(
+def test_cached_values_make_way_before_a_model_is_refused_for_lack_of_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = folders.one_head(tmp_path / "m")
@@ -162,7 +162,7 @@ def test_the_budget_follows_what_is_free(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.skipif(memory._malloc_trim() is None, reason="this C library keeps nothing back")
-def test_freed_memory_goes_back_to_the_system() -> None:
+def test_freed_memory_is_returned_to_the_system() -> None:
     """Blocks too small for a mapping of their own, under one that is still in use."""
     import psutil
 
@@ -176,8 +176,8 @@ def test_freed_memory_goes_back_to_the_system() -> None:
     assert len(last) == 100_000
 
 
-def test_a_page_that_stands_open_holds_no_trace_of_its_own() -> None:
-    """What its callbacks and fragments hold is not counted by the cache and not dropped with it."""
+def test_an_open_page_keeps_no_trace_alive() -> None:
+    """What its callbacks and fragments refer to is neither counted nor dropped by the cache."""
     app = AppTest.from_file(ROOT / "app.py", default_timeout=120)
     app.run()
     app.query_params["text"], app.query_params["pins"] = "The capital of France is", "0.0"
@@ -198,7 +198,7 @@ def test_a_page_that_stands_open_holds_no_trace_of_its_own() -> None:
 def test_a_page_computes_nothing_with_a_model_on_its_own_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever is looked at: each script thread would take memory of its own for it, which is
+    """In any view: each script thread would take memory of its own for it, which is
     never given back, and as many would compete for the cores as there are people."""
     names: set[str] = set()
     original = QKVRecord.scores

@@ -22,7 +22,7 @@ def of(budget: float, **options) -> LRUCache:
     return LRUCache(lambda held: int(budget * MIB), **options)
 
 
-def test_what_was_not_used_for_longest_goes_first() -> None:
+def test_the_least_recently_used_goes_first() -> None:
     cache = of(250)
     for name in "abc":
         cache.put((name,), megabytes(80))
@@ -44,7 +44,7 @@ def test_room_is_made_before_a_value_takes_memory_of_its_own() -> None:
     assert ("c",) in cache
 
 
-def test_a_value_larger_than_the_budget_is_kept_with_a_little_beside_it() -> None:
+def test_a_value_larger_than_the_budget_is_kept_beside_a_little_more() -> None:
     cache = of(100)
     cache.put(("old",), megabytes(90))
     cache.put(("large",), megabytes(300))
@@ -58,7 +58,7 @@ def test_a_value_larger_than_the_budget_is_kept_with_a_little_beside_it() -> Non
     assert ("large",) not in cache
 
 
-def test_the_budget_is_asked_anew_each_time() -> None:
+def test_the_budget_is_computed_anew_each_time() -> None:
     """Other programs took memory meanwhile."""
     free = [400]
     cache = LRUCache(lambda held: free[0] * MIB)
@@ -99,7 +99,7 @@ def test_memory_is_freed_on_request_and_by_key() -> None:
     assert (len(cache), cache.nbytes) == (0, 0)
 
 
-def test_what_is_dropped_is_told_once_it_is_gone() -> None:
+def test_on_drop_is_called_once_the_value_is_gone() -> None:
     seen = []
     cache = of(100, on_drop=lambda: seen.append(len(cache)))
     cache.put(("a",), megabytes(90))
