@@ -36,7 +36,6 @@ def pair_data(
     Raises:
         AttnVizError: there are too few rows, or all rows with some label are held out.
     """
-    first, second = columns_of(work)
     order = list(range(len(rows)))
     random.Random(schedule.seed).shuffle(order)
     kept = n_held_out(len(rows), work.held_out)
@@ -46,32 +45,47 @@ def pair_data(
     labels = class_labels(rows, work) if work.objective == "classify" else ()
     if labels:
         _require_rows_of_each(labels, rows, train, work)
+    columns = columns_of(work)
+    shuffled = shuffled_epochs({"row": torch.tensor(train)}, schedule.seed)
 
     def batch_of(chosen: Sequence[int]) -> Batch:
-        batch = _tokenized(tokenizer, [rows[i].values[first] for i in chosen], length)
-        answers = [rows[i].values[second] for i in chosen]
-        if labels:
-            batch["labels"] = torch.tensor([labels.index(answer.strip()) for answer in answers])
-        else:
-            target = _tokenized(tokenizer, answers, length, as_target=True)
-            padding = target["attention_mask"] == 0
-            batch["labels"] = target["input_ids"].masked_fill(padding, IGNORE_INDEX)
-        return batch
-
-    shuffled = shuffled_epochs({"row": torch.tensor(train)}, schedule.seed)
+        pairs = [[rows[i].values[column] for column in columns] for i in chosen]
+        return _batch(pairs, labels, tokenizer, length)
 
     def get_batch(indices: Sequence[int]) -> Batch:
         return batch_of(shuffled(indices)["row"].tolist())
 
     evaluated = held_out[:MAX_HELD_OUT]
     starts = range(0, len(evaluated), EVALUATION_BATCH)
-    probe_row = rows[held_out[0] if held_out else train[0]].values
+    source, answer = (rows[(held_out or train)[0]].values[column] for column in columns)
     return FinetuneData(
         get_batch,
         tuple(batch_of(evaluated[i : i + EVALUATION_BATCH]) for i in starts),
-        ProbeExample(probe_row[first], None if labels else probe_row[second]),
+        ProbeExample(source, None if labels else answer),
         "class" if labels else "same",
     )
+
+
+def _batch(
+    pairs: Sequence[Sequence[str]],
+    labels: tuple[str, ...],
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
+) -> Batch:
+    """Tokenized texts or sources, with class indices (n,) or target ids (n, longest) as labels.
+
+    Args:
+        labels: the classes; empty where the second of each pair is a target.
+    """
+    batch = _tokenized(tokenizer, [text for text, _ in pairs], length)
+    answers = [answer for _, answer in pairs]
+    if labels:
+        batch["labels"] = torch.tensor([labels.index(answer.strip()) for answer in answers])
+    else:
+        target = _tokenized(tokenizer, answers, length, as_target=True)
+        padding = target["attention_mask"] == 0
+        batch["labels"] = target["input_ids"].masked_fill(padding, IGNORE_INDEX)
+    return batch
 
 
 def _require_rows_of_each(
