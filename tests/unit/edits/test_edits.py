@@ -1,4 +1,4 @@
-"""Interventions do what they say, to the head they name, and the trace shows it."""
+"""Interventions have their effect on the head they name, and the trace shows it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ GIVEN = {"input_ids": tokens(1, N)}
 
 def run(*edits: object) -> Trace:
     trace = MODEL.trace(inputs=GIVEN, edits=edits, keep=("qkv", "residual", "logits"))  # type: ignore[arg-type]
-    assert all(f.passed for f in trace.fidelity())  # the map shows what the edited layer did
+    assert all(f.passed for f in trace.fidelity())  # the map shows the edited layer
     return trace
 
 
 def after_first_layer(output: torch.Tensor) -> torch.Tensor:
-    """What enters layer 1 when layer 0's heads put out ``output``, (n, H, d_v): by hand."""
+    """The input of layer 1 if layer 0's heads return ``output``, (n, H, d_v), computed by hand."""
     layer = MODEL.module.model.layers[0]
     x = MODEL.module.model.embed_tokens(GIVEN["input_ids"])
     with torch.no_grad():
@@ -59,7 +59,7 @@ def test_scaling() -> None:
     expect(run(ScaleHead(LAYER, HEAD, 2.5)), OUT[:, HEAD] * 2.5)
 
 
-def test_blocking_an_edge_gives_its_weight_to_the_rest_of_the_row() -> None:
+def test_blocking_an_edge_shares_its_weight_among_the_row() -> None:
     trace = run(BlockEdge(LAYER, HEAD, query=6, key=2))
     before, after = (t.attention(LAYER, HEAD) for t in (PLAIN, trace))
     expected = before.weights().clone()
@@ -78,7 +78,7 @@ def test_a_temperature() -> None:
     expect(trace, expected @ a.v)
 
 
-def test_a_pattern_of_ones_own() -> None:
+def test_set_pattern() -> None:
     pattern = torch.eye(N)
     trace = run(SetPattern(LAYER, HEAD, pattern))
     assert torch.equal(trace.attention(LAYER, HEAD).weights(), pattern)
@@ -91,11 +91,11 @@ def test_patching_in_the_output_of_another_text() -> None:
     expect(run(PatchHead(LAYER, HEAD, patch)), patch)
 
 
-def test_edits_of_one_head_act_one_after_the_other() -> None:
+def test_edits_of_one_head_apply_in_order() -> None:
     expect(run(ScaleHead(LAYER, HEAD, 2.0), ScaleHead(LAYER, HEAD, 3.0)), OUT[:, HEAD] * 6)
 
 
-def test_an_edit_that_changes_nothing_changes_no_other_head() -> None:
+def test_an_edit_without_effect_changes_no_head() -> None:
     trace = run(ScaleHead(LAYER, HEAD, 1.0))
     torch.testing.assert_close(trace.logits, PLAIN.logits, rtol=0, atol=1e-5)
 
@@ -115,11 +115,11 @@ def test_an_edit_that_changes_nothing_changes_no_other_head() -> None:
         PatchHead(0, 0, torch.full((N, 8), float("inf"))),
     ],
 )
-def test_an_impossible_edit_is_said_in_a_sentence(edit: object) -> None:
+def test_an_impossible_edit_raises(edit: object) -> None:
     with pytest.raises(AttnVizError):
         run(edit)
 
 
-def test_a_layer_outside_the_interface_is_not_silently_left_as_it_is() -> None:
+def test_editing_a_layer_outside_the_interface_raises() -> None:
     with pytest.raises(AttnVizError, match="cannot be edited"):
         attnviz.wrap(build("bloom")).trace(inputs=inputs("bloom"), edits=[AblateHead(0, 0)])

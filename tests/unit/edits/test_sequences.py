@@ -1,4 +1,4 @@
-"""Edits of one head act one after the other, and leave alone what they do not change."""
+"""Edits of one head apply in order, and what they do not change stays bit-equal."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def tempered(w: torch.Tensor, temperature: float) -> torch.Tensor:
         (["heat", "heat"], tempered(W, 9.0)),
     ],
 )
-def test_weights_are_changed_one_change_after_the_other(
-    edits: list[str], expected: torch.Tensor
-) -> None:
+def test_weight_changes_apply_in_order(edits: list[str], expected: torch.Tensor) -> None:
     made = {
         "pattern": SetPattern(LAYER, HEAD, PATTERN),
         "block": BlockEdge(LAYER, HEAD, query=6, key=2),
@@ -84,7 +82,7 @@ def test_weights_are_changed_one_change_after_the_other(
     torch.testing.assert_close(a.output(), expected @ V, rtol=1e-4, atol=1e-5)
 
 
-def test_a_patterns_edge_that_leaves_nothing_leaves_nothing() -> None:
+def test_blocking_the_only_edge_of_a_pattern_row_leaves_zeros() -> None:
     alone = torch.zeros(N, N)
     alone[4, 1] = 0.7
     w = weights(SetPattern(LAYER, HEAD, alone), BlockEdge(LAYER, HEAD, 4, 1))
@@ -98,7 +96,7 @@ def test_a_pattern_with_negative_weights_has_no_temperature() -> None:
     run(Temperature(LAYER, HEAD, 2.0), SetPattern(LAYER, HEAD, negative))  # nothing is left of it
 
 
-def test_outputs_are_changed_behind_the_weights() -> None:
+def test_output_changes_apply_after_weight_changes() -> None:
     out = run(ScaleHead(LAYER, HEAD, 2.0), SetPattern(LAYER, HEAD, PATTERN))
     torch.testing.assert_close(out.attention(LAYER, HEAD).output(), 2 * PATTERN @ V)
     patch = torch.ones(N, 8)
@@ -121,13 +119,13 @@ def test_outputs_are_changed_behind_the_weights() -> None:
         BlockEdge(LAYER, HEAD, query=3, key=7),  # it sees no later key
     ],
 )
-def test_a_change_of_nothing_keeps_every_bit(edit: object, dtype: torch.dtype) -> None:
+def test_a_change_without_effect_is_bit_equal(edit: object, dtype: torch.dtype) -> None:
     model = attnviz.wrap(build("llama").to(dtype))
     assert torch.equal(run(edit, model=model).logits, run(model=model).logits)  # type: ignore[arg-type]
 
 
 def own_output(model: attnviz.trace.Model, *edits: object) -> torch.Tensor:
-    """(1, n, H, d_v) as the layer handed it on."""
+    """(1, n, H, d_v) the output as the layer returned it."""
     calls: list[torch.Tensor] = []
     attention = model.module.model.layers[LAYER].self_attn
     hook = attention.o_proj.register_forward_pre_hook(lambda _, args: calls.append(args[0]))
@@ -139,7 +137,7 @@ def own_output(model: attnviz.trace.Model, *edits: object) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_what_a_change_leaves_alone_keeps_its_bits(dtype: torch.dtype) -> None:
+def test_unchanged_heads_and_rows_are_bit_equal(dtype: torch.dtype) -> None:
     model = attnviz.wrap(build("llama").to(dtype))
     plain, others = own_output(model), torch.arange(4) != HEAD
     for edit in (BlockEdge(LAYER, HEAD, 6, 2), Temperature(LAYER, HEAD, 2.0)):
@@ -154,7 +152,7 @@ def test_what_a_change_leaves_alone_keeps_its_bits(dtype: torch.dtype) -> None:
     )
 
 
-def test_after_a_pattern_there_are_no_scores_and_views_say_so() -> None:
+def test_a_set_pattern_has_no_scores() -> None:
     trace = run(SetPattern(LAYER, HEAD, PATTERN), BlockEdge(LAYER, HEAD, 6, 2))
     a = trace.attention(LAYER, HEAD)
     for look in (
@@ -176,7 +174,7 @@ def test_after_a_pattern_there_are_no_scores_and_views_say_so() -> None:
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 4])
-def test_the_largest_of_negative_weights_is_negative(side: int) -> None:
+def test_the_max_of_negative_weights_is_negative(side: int) -> None:
     n = 11  # the last squares are smaller
     negative = -PATTERN[:n, :n] - 0.1
     edits = [SetPattern(LAYER, HEAD, negative)]
@@ -219,22 +217,22 @@ def test_a_sinks_share_follows_the_edited_scores(
     expected = sinks_by_hand(temperature, block)
     mine = run(*edits, model=SINKS).attention(LAYER, HEAD).weights()
     torch.testing.assert_close(mine.double(), expected, rtol=0, atol=1e-5)
-    # the same layer as Granite SWA has it: a gate behind the softmax, from the same scores
-    held = SINKS.trace(inputs=GIVEN).layer_record(LAYER)
-    plain = held.modifiers
+    # the same layer as in Granite SWA: a gate after the softmax, from the same scores
+    record = SINKS.trace(inputs=GIVEN).layer_record(LAYER)
+    plain = record.modifiers
     modifiers = ScoreModifiers(plain.scaling, None, plain.terms, plain.sinks, True)
-    gated = QKVRecord(held.q, held.k, held.v, modifiers)
+    gated = QKVRecord(record.q, record.k, record.v, modifiers)
     changes = (HeadChange(HEAD, temperature=temperature),)
     changes += () if block is None else (HeadChange(HEAD, blocked=(block,)),)
     out = AttentionMap(EditedRecord(gated, changes), HEAD).output()
     torch.testing.assert_close(
-        out.double(), expected @ held.v[0, HEAD // 2].double(), rtol=0, atol=1e-5
+        out.double(), expected @ record.v[0, HEAD // 2].double(), rtol=0, atol=1e-5
     )
 
 
 @pytest.mark.parametrize("fill", [-torch.inf, torch.finfo(torch.float32).min, -1e4, -100.0])
-def test_an_edit_lets_no_masked_key_in(fill: float) -> None:
-    """A fill divided by a temperature, or with no visible key beside it, would."""
+def test_an_edit_gives_no_weight_to_masked_keys(fill: float) -> None:
+    """A fill divided by a temperature, or in a row without visible keys, would."""
     g = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 1, N, 8, generator=g) for _ in range(3))
     hidden = torch.ones(N, N, dtype=torch.bool).triu(1)
@@ -249,7 +247,7 @@ def test_an_edit_lets_no_masked_key_in(fill: float) -> None:
     expected = torch.softmax(scores, -1)
     torch.testing.assert_close(hot.weights().double()[rows], expected[rows], rtol=0, atol=1e-6)
     assert torch.equal(torch.isneginf(hot.scores()), hidden)
-    # row 0 sees itself alone: without that it sees nothing
+    # row 0 sees only itself; without that it sees nothing
     alone = AttentionMap(EditedRecord(base, (HeadChange(0, blocked=((0, 0),)),)), 0)
     assert not alone.weights()[0].any()
     torch.testing.assert_close(alone.weights()[1:], before[1:])
@@ -272,7 +270,7 @@ def granite() -> attnviz.trace.Model:
 
 
 @pytest.mark.parametrize("block", [None, (6, 5)])
-def test_a_gate_behind_the_weights_follows_the_edited_scores(
+def test_an_output_gate_follows_the_edited_scores(
     block: tuple[int, int] | None,
 ) -> None:
     model = granite()
@@ -282,7 +280,7 @@ def test_a_gate_behind_the_weights_follows_the_edited_scores(
         s[block] = -torch.inf
     sink = model.module.model.layers[LAYER].self_attn.sinks[HEAD].double().detach()
     gate = torch.sigmoid(s.logsumexp(-1) - sink)[:, None]
-    assert float(gate.min()) < 0.9  # it takes something
+    assert float(gate.min()) < 0.9  # it has an effect
     edits = [Temperature(LAYER, HEAD, 3.0)]
     edits += [] if block is None else [BlockEdge(LAYER, HEAD, *block)]  # type: ignore[list-item]
     expected = torch.softmax(s, -1) @ a.v.double() * gate

@@ -1,4 +1,4 @@
-"""Tiny random models whose attention is far from uniform, one for each thing that must be right."""
+"""Tiny random models whose attention is far from uniform, one per feature that must be right."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ CAUSAL = ("gpt2", "llama", "mistral", "gemma2", "gpt_oss", "deepseek_v3", "gptj"
 
 
 def build(name: str) -> PreTrainedModel:
-    """The model, in eval mode; built twice it has the same weights."""
+    """The model, in eval mode; with the same weights each time."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = BUILD[name]().eval()
         with torch.no_grad():
             for p in module.parameters():
-                # the usual 0.02 gives attention that is even all over, which hides mistakes
+                # the usual 0.02 gives uniform attention, which hides mistakes
                 p.copy_(torch.randn_like(p) * (0.15 if p.ndim > 1 else 0.5) + (p.ndim == 1))
     return module
 

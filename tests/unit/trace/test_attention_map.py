@@ -30,7 +30,7 @@ def truth(p: QKVRecord, head: int, visible: torch.Tensor | None) -> torch.Tensor
 
 
 @given(n_q=st.integers(1, 40), n_k=st.integers(1, 40), is_causal=st.booleans(), data=st.data())
-def test_any_tile_is_that_part_of_the_whole(
+def test_any_tile_equals_that_part_of_the_map(
     n_q: int, n_k: int, is_causal: bool, data: st.DataObject
 ) -> None:
     n_k = max(n_q, n_k)
@@ -69,9 +69,7 @@ def test_an_overview_is_the_exact_max_or_mean_of_squares(n: int, size: int, redu
 
 
 @pytest.mark.parametrize("reduce", ["max", "mean"])
-def test_blocks_of_rows_give_what_one_block_gives(
-    reduce: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_of_rows_equal_one_block(reduce: str, monkeypatch: pytest.MonkeyPatch) -> None:
     p = products(100, 100, ScoreModifiers(0.5, terms=(causal(100),)))
     a = AttentionMap(p, 2)
     whole = a.weights(), a.overview(32, reduce), a.output()  # type: ignore[arg-type]
@@ -80,7 +78,7 @@ def test_blocks_of_rows_give_what_one_block_gives(
         torch.testing.assert_close(now, before, rtol=0, atol=1e-6)
 
 
-def test_softcap_bias_and_mask_in_their_order() -> None:
+def test_softcap_bias_and_mask_apply_in_order() -> None:
     n = 9
     bias = torch.randn(1, 4, n, n)
     mask = torch.rand(1, 1, n, n) > 0.4
@@ -96,7 +94,7 @@ def test_softcap_bias_and_mask_in_their_order() -> None:
     torch.testing.assert_close(a.weights(), torch.softmax(s, -1))
 
 
-def test_a_row_with_no_key_left_is_zeros() -> None:
+def test_a_row_without_visible_keys_is_zero() -> None:
     mask = torch.ones(1, 1, 6, 6, dtype=torch.bool)
     mask[:, :, 2] = False
     term = mask_term(mask)
@@ -106,8 +104,8 @@ def test_a_row_with_no_key_left_is_zeros() -> None:
     torch.testing.assert_close(a.weights().sum(-1)[3:], torch.ones(3))
 
 
-def test_a_long_map_never_exists_as_a_matrix() -> None:
-    """20,000 tokens: the matrix would be 1.6 GB; what is allocated is counted."""
+def test_a_long_map_is_never_materialized() -> None:
+    """20,000 tokens: the matrix would be 1.6 GB; allocations are counted."""
     n = 20_000
     p = products(n, n, ScoreModifiers(0.3, terms=(causal(n),)))
     a = AttentionMap(p, 0)

@@ -1,7 +1,7 @@
 """Every model type that can be built is exact, dense or refused with a reason, and never wrong.
 
-One test a type, held against the committed table: a type that is new, gone or different fails until
-`python -m benchmarks.coverage` has been run and its result looked at.
+One test a type, compared with the committed table: a type that is new, gone or different fails
+until `python -m benchmarks.coverage` has been run and its result reviewed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TABLE = Path(__file__).parents[3] / "docs" / "coverage.md"
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """One thread, as threads cost more than they give at this size; and no advice in the log."""
+    """One thread, which is faster at this size; and no advice in the log."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
@@ -42,7 +42,7 @@ def committed() -> dict[str, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("tiny", TYPES, ids=lambda tiny: tiny.name)
-def test_a_type_is_traced_as_the_table_says_and_rightly(tiny: TinyType) -> None:
+def test_each_model_type_is_traced_as_the_table_says(tiny: TinyType) -> None:
     row = examine(tiny)
     assert row.problems == ()
     assert row.cells == committed().get(tiny.name), "run python -m benchmarks.coverage"
@@ -62,13 +62,13 @@ def test_nearly_all_types_are_shown_and_most_of_them_exactly() -> None:
 
 
 @pytest.mark.parametrize("model_type", UNBUILDABLE)
-def test_what_is_listed_as_unbuildable_is(model_type: str) -> None:
+def test_types_listed_as_unbuildable_cannot_be_built(model_type: str) -> None:
     task, name = next((t, m[model_type]) for t, m in TASKS.items() if model_type in m)
     with pytest.raises((ImportError, ValueError)):
         build(TinyType(model_type, task, name if isinstance(name, str) else name[0]))
 
 
-def test_what_has_no_attention_returns_no_weights() -> None:
+def test_types_without_attention_return_no_weights() -> None:
     for tiny in TYPES:
         if tiny.model_type in OTHER_MIXING:
             assert eager_weights(tiny) == {}, tiny.name

@@ -1,4 +1,4 @@
-"""What a model writes is recorded as one trace of it all, and can be gone on with."""
+"""A generation is recorded as one trace of prompt and continuation, and can be continued."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ WRITING = (*CAUSAL, "t5")
 
 
 def writer(name: str) -> Model:
-    """A model that writes on without an end."""
+    """A model that generates without an end token."""
     module = build(name)
     module.generation_config.eos_token_id = None
     return attnviz.wrap(module)
 
 
 def whole(model: Model, written: Generation, prompt: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The final text as the input of one forward pass."""
+    """The whole text as the input of one forward pass."""
     ids = [t.id for t in written.tokens]
     if model.module.config.is_encoder_decoder:
         read = [t.id for t in written.trace.target_tokens]
@@ -55,12 +55,12 @@ def assert_like_one_pass(model: Model, written: Generation, prompt: torch.Tensor
         for head in range(layer.n_heads):
             mine = written.trace.attention(layer.index, head).weights()
             theirs = at_once.attention(layer.index, head).weights()
-            # one token at a time rounds otherwise than all at once, layer upon layer
+            # one token at a time rounds differently, and more with each layer
             torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", CAUSAL)
-def test_generation_with_a_cache_is_one_trace_of_the_whole(name: str) -> None:
+def test_generation_with_a_cache_is_one_trace_of_the_whole_text(name: str) -> None:
     module = build(name)
     module.generation_config.eos_token_id = None
     model = attnviz.wrap(module)
@@ -77,12 +77,12 @@ def test_generation_with_a_cache_is_one_trace_of_the_whole(name: str) -> None:
         for head in range(layer.n_heads):
             cached = written.trace.attention(layer.index, head).weights()
             at_once = whole.attention(layer.index, head).weights()
-            # one token at a time rounds otherwise than all at once, layer upon layer
+            # one token at a time rounds differently, and more with each layer
             torch.testing.assert_close(cached, at_once, rtol=0, atol=1e-4)
     torch.testing.assert_close(written.trace.residual(-1), whole.residual(-1), rtol=0, atol=1e-3)
 
 
-def test_an_encoder_decoder_writes_with_all_three_attentions() -> None:
+def test_an_encoder_decoder_generates_with_all_three_attentions() -> None:
     module = build("t5")
     module.generation_config.eos_token_id = None
     model = attnviz.wrap(module)
@@ -100,7 +100,7 @@ def test_an_encoder_decoder_writes_with_all_three_attentions() -> None:
         torch.testing.assert_close(cached, at_once, rtol=0, atol=1e-4)
 
 
-def test_a_listener_stops_the_writing() -> None:
+def test_on_token_stops_the_generation() -> None:
     seen: list[int] = []
 
     def listen(step: GenerationStep) -> bool:
@@ -114,7 +114,7 @@ def test_a_listener_stops_the_writing() -> None:
     assert [t.id for t in written.tokens] == seen and len(seen) == 3
 
 
-def test_drawing_depends_on_the_seed_alone() -> None:
+def test_sampling_depends_on_the_seed_alone() -> None:
     model = attnviz.wrap(build("gpt2"))
     state = torch.random.get_rng_state()
 
@@ -130,7 +130,7 @@ def test_drawing_depends_on_the_seed_alone() -> None:
 
 @pytest.mark.parametrize("how", [{}, {"temperature": 1.3, "top_k": 20, "seed": 5}])
 @pytest.mark.parametrize("name", WRITING)
-def test_going_on_is_writing_at_once(name: str, how: dict[str, Any]) -> None:
+def test_continuing_equals_generating_at_once(name: str, how: dict[str, Any]) -> None:
     model, prompt = writer(name), tokens(1, 6)
     given = {"input_ids": prompt}
     at_once = model.generate(inputs=given, max_new_tokens=6, **how)
@@ -150,7 +150,7 @@ def test_going_on_is_writing_at_once(name: str, how: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt_oss"])
-def test_a_written_token_is_seen_though_it_is_the_one_that_pads(name: str) -> None:
+def test_a_generated_padding_token_is_visible(name: str) -> None:
     model, prompt = writer(name), tokens(1, 5)
     module = model.module
     module.generation_config.pad_token_id = module.config.pad_token_id  # type: ignore[union-attr]
@@ -168,8 +168,8 @@ def test_a_written_token_is_seen_though_it_is_the_one_that_pads(name: str) -> No
         )  # float32 in two orders
 
 
-def test_a_prompt_holds_no_padding_where_that_is_the_end_of_a_text() -> None:
-    """GPT-2's padding is its end of text, which many prompts begin with."""
+def test_an_end_token_that_pads_is_not_masked_in_the_prompt() -> None:
+    """GPT-2's padding token is its end token, with which many prompts begin."""
     module = build("llama")
     config = module.generation_config
     config.pad_token_id = config.eos_token_id = 2  # type: ignore[union-attr]
@@ -182,7 +182,7 @@ def test_a_prompt_holds_no_padding_where_that_is_the_end_of_a_text() -> None:
     assert ours.trace.attention(0, 0).weights()[3, 0] > 0
 
 
-def test_a_text_is_gone_on_in_words() -> None:
+def test_a_continuation_is_decoded_as_text() -> None:
     model = attnviz.load("smollm2-135m", device="cpu")
     text = "The capital of France is"
     all_of_it = model.generate(text, max_new_tokens=4)
@@ -194,7 +194,7 @@ def test_a_text_is_gone_on_in_words() -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt2", "t5"])
-def test_nothing_is_written_after_the_end(name: str) -> None:
+def test_nothing_is_generated_after_the_end_token(name: str) -> None:
     model, prompt = writer(name), tokens(1, 6)
     free = model.generate(inputs={"input_ids": prompt}, max_new_tokens=8)
     model.module.generation_config.eos_token_id = [free.tokens[2].id]
@@ -208,7 +208,7 @@ def test_nothing_is_written_after_the_end(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_the_logits_of_each_position_are_those_of_one_pass(name: str) -> None:
+def test_the_logits_of_all_positions_equal_one_pass(name: str) -> None:
     model, prompt = writer(name), tokens(1, 6)
     keep = ("qkv", "logits")
     written = model.generate(inputs={"input_ids": prompt}, max_new_tokens=5, keep=keep)
@@ -216,9 +216,9 @@ def test_the_logits_of_each_position_are_those_of_one_pass(name: str) -> None:
         plain = model.module(**whole(model, written, prompt)).logits[0]
     assert written.trace.logits is not None
     assert written.trace.logits.shape == plain.shape
-    # one token at a time rounds otherwise than all at once; these logits reach 30
+    # one token at a time rounds differently; these logits reach 30
     torch.testing.assert_close(written.trace.logits, plain, rtol=1e-4, atol=1e-3)
-    # and each position's likeliest is what was written next
+    # and each position's most probable token was generated next
     first = 0 if name == "t5" else 5
     best = written.trace.logits[first : first + 5].argmax(-1).tolist()
     assert best == [t.id for t in written.tokens]
@@ -228,7 +228,7 @@ def test_the_logits_of_each_position_are_those_of_one_pass(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_a_listener_sees_each_tokens_attention(name: str) -> None:
+def test_on_token_gets_each_tokens_attention(name: str) -> None:
     model, prompt = writer(name), tokens(1, 6)
     seen: list[tuple[GenerationStep, dict[int, torch.Tensor], torch.Tensor]] = []
     layers = range(6 if name == "t5" else 2)  # t5: encoder, and a decoder's and a cross a block
@@ -259,7 +259,7 @@ def test_a_listener_sees_each_tokens_attention(name: str) -> None:
         torch.testing.assert_close(since, all_rows[:, : since.shape[1]], rtol=0, atol=1e-6)
 
 
-def test_a_listener_who_asks_for_no_such_head_is_told() -> None:
+def test_on_token_raises_for_a_missing_head() -> None:
     def listen(step: GenerationStep) -> bool:
         with pytest.raises(AttnVizError, match="no layer 2"):
             step.weights(2, 0)
@@ -272,28 +272,28 @@ def test_a_listener_who_asks_for_no_such_head_is_told() -> None:
 
 
 @pytest.mark.parametrize("name", ["llama", "mistral", "t5"])
-def test_memory_while_writing_grows_with_the_text_and_not_its_square(name: str) -> None:
+def test_memory_of_a_generation_grows_linearly(name: str) -> None:
     model = writer(name)
-    held: list[int] = []
+    sizes: list[int] = []
 
     def listen(step: GenerationStep) -> bool:
-        held.append(step.passes.nbytes)
+        sizes.append(step.passes.nbytes)
         return False
 
     model.generate(inputs={"input_ids": tokens(1, 4)}, max_new_tokens=128, on_token=listen)
     # all passes' whole keys and values would be 14 times as much at 127 as at 31
-    assert held[127] < 4.5 * held[31]
-    # what each token adds: Q, K, V, the output, and its place in the last pass's keys and values
+    assert sizes[127] < 4.5 * sizes[31]
+    # what each token adds: Q, K, V, the output, and its keys and values in the last pass
     config = model.module.config
     d = 4 * (config.d_kv if name == "t5" else config.head_dim) * 4  # heads, their size, bytes
-    assert (held[127] - held[63]) / 64 <= 6 * d * len(list(_layers(model)))
+    assert (sizes[127] - sizes[63]) / 64 <= 6 * d * len(list(_layers(model)))
 
 
 def _layers(model: Model) -> list[int]:
     return [x.index for x in model.generate(inputs={"input_ids": tokens(1, 4)}).trace.layers]
 
 
-def test_a_model_without_a_cache_is_traced_all_the_same() -> None:
+def test_a_model_without_a_cache_is_traced() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = OpenAIGPTConfig(n_layer=2, n_head=4, n_embd=32, vocab_size=99)
@@ -312,8 +312,8 @@ def test_a_model_without_a_cache_is_traced_all_the_same() -> None:
         torch.testing.assert_close(row, exact[4 + i, : 5 + i])
 
 
-def test_passes_of_several_kinds_are_not_made_one() -> None:
-    """An exact pass and a dense one: of the first too few keys are left."""
+def test_exact_and_dense_passes_are_not_merged() -> None:
+    """An exact pass and a dense one: the first has too few keys left."""
     attention = torch.nn.Identity()
     q = k = v = torch.randn(1, 2, 4, 3)
     passes = Passes(lambda module: "decoder")
@@ -325,7 +325,7 @@ def test_passes_of_several_kinds_are_not_made_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["llama", "t5"])
-def test_edits_act_on_every_token(name: str) -> None:
+def test_edits_apply_to_every_token(name: str) -> None:
     model, prompt = writer(name), tokens(1, 6)
     last = 5 if name == "t5" else 1  # t5: the last cross-attention
     edits = [AblateHead(last, 1), Temperature(last - 1, 2, 0.2), BlockEdge(last, 0, 2, 0)]
@@ -340,7 +340,7 @@ def test_edits_act_on_every_token(name: str) -> None:
     )
     ids = [t.id for t in written.tokens]
     assert len(ids) == 7 and len(seen) == 4
-    for i in range(3, 7):  # each token is the likeliest of an edited trace of all before it
+    for i in range(3, 7):  # the most probable after an edited trace
         if name == "t5":
             given["decoder_input_ids"] = torch.tensor([[0, *ids[:i]]])
         else:
@@ -374,7 +374,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", ["mistral", "t5"])
 @pytest.mark.parametrize("how", SETTINGS.values(), ids=SETTINGS)
-def test_a_checkpoints_settings_do_not_change_what_a_trace_is(
+def test_a_checkpoints_generation_settings_do_not_change_a_trace(
     name: str, how: dict[str, Any]
 ) -> None:
     model, prompt = writer(name), tokens(1, 9)
@@ -397,8 +397,8 @@ def test_a_checkpoints_settings_do_not_change_what_a_trace_is(
     assert all(f.passed for f in trace.fidelity())
 
 
-def test_penalties_change_transformers_text_and_not_this_one() -> None:
-    """The setting above says something: transformers' own text is another one with it."""
+def test_penalties_of_a_checkpoint_do_not_apply() -> None:
+    """The setting has an effect: transformers' own text differs with it."""
     model, prompt = writer("mistral"), tokens(1, 9)
     with torch.no_grad():
         free = model.module.generate(input_ids=prompt, max_new_tokens=8)
@@ -407,7 +407,7 @@ def test_penalties_change_transformers_text_and_not_this_one() -> None:
     assert not torch.equal(free, bound)
 
 
-def test_what_a_checkpoint_forbids_is_not_written_also_when_gone_on_with() -> None:
+def test_forbidden_tokens_are_not_generated_also_in_a_continuation() -> None:
     model, prompt = writer("gpt2"), tokens(1, 6)
     given = {"input_ids": prompt}
     free = [t.id for t in model.generate(inputs=given, max_new_tokens=6).tokens]
@@ -423,7 +423,7 @@ def test_what_a_checkpoint_forbids_is_not_written_also_when_gone_on_with() -> No
         assert [t.id for t in rest.tokens] == plain
 
 
-def test_threads_draw_what_they_draw_alone() -> None:
+def test_threads_sample_what_they_sample_alone() -> None:
     model = writer("gpt2")
 
     def draw(seed: int) -> list[int]:
@@ -441,13 +441,13 @@ def test_threads_draw_what_they_draw_alone() -> None:
     assert len({tuple(text) for text in alone}) == 12
 
 
-def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
+def test_tokens_are_sampled_by_their_probabilities() -> None:
     module, prompt = build("gpt2"), tokens(1, 4)
     with torch.no_grad():
         logits = module(prompt).logits[:, -1]
     top = torch.topk(logits[0] / 2.0, 5)
     odds = top.values.softmax(-1)
-    kept = odds.cumsum(-1) - odds < 0.8  # those that make up p, the one that reaches it included
+    kept = odds.cumsum(-1) - odds < 0.8  # those that add up to p, including the one that reaches it
     expected = torch.where(kept, odds, 0.0) / odds[kept].sum()
     n = 2000
     drawn = [
@@ -456,40 +456,40 @@ def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
     ]
     counts = torch.tensor([drawn.count(i) for i in top.indices.tolist()])
     assert int(counts.sum()) == n and 1 < int(kept.sum()) < 5
-    # five standard deviations of a share of n draws
+    # five standard deviations of a share of n samples
     spread = 5 * (expected * (1 - expected) / n).sqrt()
     assert bool(((counts / n - expected).abs() <= spread).all())
 
 
 @pytest.mark.parametrize("name", ["gpt2", "t5"])
-def test_nothing_to_write_reads_what_is_there(name: str) -> None:
+def test_zero_new_tokens_reads_the_text(name: str) -> None:
     model, prompt = writer(name), tokens(1, 6)
-    heard: list[int] = []
+    reported: list[int] = []
     written = model.generate(
         inputs={"input_ids": prompt},
         max_new_tokens=0,
-        on_token=lambda step: bool(heard.append(step.id)),  # type: ignore[func-returns-value]
+        on_token=lambda step: bool(reported.append(step.id)),  # type: ignore[func-returns-value]
     )
-    assert written.tokens == () and written.text == "" and heard == []
+    assert written.tokens == () and written.text == "" and reported == []
     assert_like_one_pass(model, written, prompt)
     assert len(written.trace.target_tokens or written.trace.tokens) == (1 if name == "t5" else 6)
 
 
-def test_a_token_that_is_dropped_is_not_heard_of() -> None:
+def test_the_dropped_token_is_never_reported() -> None:
     model, prompt = writer("llama"), tokens(1, 5)
-    heard: list[int] = []
+    reported: list[int] = []
 
     def listen(step: GenerationStep) -> bool:
-        heard.append(step.id)
-        return len(heard) == 2
+        reported.append(step.id)
+        return len(reported) == 2
 
     written = model.generate(inputs={"input_ids": prompt}, max_new_tokens=9, on_token=listen)
-    assert heard == [t.id for t in written.tokens] and len(heard) == 2
-    assert [t.id for t in written.trace.tokens[5:]] == heard
+    assert reported == [t.id for t in written.tokens] and len(reported) == 2
+    assert [t.id for t in written.trace.tokens[5:]] == reported
     assert_like_one_pass(model, written, prompt)
 
 
-def test_a_text_may_end_where_the_model_does() -> None:
+def test_a_text_may_end_at_the_models_last_position() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = GPT2Config(n_layer=2, n_head=4, n_embd=32, vocab_size=99, n_positions=12)
@@ -501,7 +501,7 @@ def test_a_text_may_end_where_the_model_does() -> None:
     assert_like_one_pass(model, written, prompt)
 
 
-def test_a_prompt_padded_on_the_left_is_read_as_it_is_without() -> None:
+def test_left_padding_does_not_change_the_trace() -> None:
     model, prompt = writer("gpt2"), tokens(1, 6)
     bare = model.generate(inputs={"input_ids": prompt}, max_new_tokens=5)
     padded = model.generate(
@@ -516,7 +516,7 @@ def test_a_prompt_padded_on_the_left_is_read_as_it_is_without() -> None:
         for head in range(4):
             mine = padded.trace.attention(layer, head).weights()
             theirs = bare.trace.attention(layer, head).weights()
-            # the padding's zeros change what is added to what: rounding
+            # the padding's zeros change the order of summation: rounding
             torch.testing.assert_close(mine[3:, 3:], theirs, rtol=0, atol=1e-5)
             assert not mine[3:, :3].any()
     assert bare.trace.logits is not None and padded.trace.logits is not None
@@ -524,8 +524,8 @@ def test_a_prompt_padded_on_the_left_is_read_as_it_is_without() -> None:
     assert all(f.passed for f in padded.trace.fidelity())
 
 
-def test_a_text_that_outgrows_its_short_rotation_is_read_anew() -> None:
-    """longrope: past the original length transformers drops its cache and reads all again."""
+def test_a_text_that_outgrows_its_short_rope_factor_is_read_again() -> None:
+    """longrope: past the original length transformers drops its cache and reads the text again."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         rope = {
@@ -554,7 +554,7 @@ def test_a_text_that_outgrows_its_short_rotation_is_read_anew() -> None:
     assert all(f.passed for f in trace.fidelity())
 
 
-def test_states_of_an_encoder_elsewhere_are_read_with_each_token() -> None:
+def test_given_encoder_states_are_read_with_each_token() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = GPT2Config(
@@ -590,13 +590,13 @@ def test_states_of_an_encoder_elsewhere_are_read_with_each_token() -> None:
         ({"inputs": {"input_ids": tokens(2, 4)}}, "2 texts"),
     ],
 )
-def test_what_cannot_be_written_is_said(how: dict[str, Any], says: str) -> None:
+def test_impossible_generations_raise(how: dict[str, Any], says: str) -> None:
     model = writer("gpt2")
     with pytest.raises(AttnVizError, match=says):
         model.generate(**{"inputs": {"input_ids": tokens(1, 4)}, **how})
 
 
-def test_a_text_is_not_gone_on_from_a_cache() -> None:
+def test_continuing_from_a_cache_raises() -> None:
     model = writer("gpt2")
     with torch.no_grad():
         cache = model.module(tokens(1, 4), use_cache=True).past_key_values
@@ -605,7 +605,7 @@ def test_a_text_is_not_gone_on_from_a_cache() -> None:
         model.generate(inputs=given)
 
 
-def test_a_decoder_that_has_nothing_to_begin_with_is_said() -> None:
+def test_a_decoder_without_a_start_token_raises() -> None:
     model = writer("t5")
     model.module.generation_config.update(decoder_start_token_id=None, bos_token_id=None)
     with pytest.raises(AttnVizError, match="no token that its decoder begins with"):

@@ -1,4 +1,4 @@
-"""The same promises on a CUDA device: ``pytest -m gpu``."""
+"""The same guarantees on a CUDA device: ``pytest -m gpu``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize("name", BUILD)
-def test_weights_are_those_of_the_eager_path_on_the_same_device(name: str) -> None:
+def test_weights_equal_the_eager_path_on_the_same_device(name: str) -> None:
     given = {k: v.cuda() for k, v in inputs(name).items()}
     module = build(name).cuda()
     with torch.no_grad():
@@ -25,7 +25,7 @@ def test_weights_are_those_of_the_eager_path_on_the_same_device(name: str) -> No
         assert mine.source == theirs.source
         there = on_cpu.attention(theirs.index, 1).weights()
         here = trace.attention(mine.index, 1).weights().cpu()
-        # two devices add in another order, layer upon layer
+        # two devices sum in another order, in each layer
         torch.testing.assert_close(here, there, rtol=0, atol=1e-4)
 
 

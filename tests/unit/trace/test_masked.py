@@ -1,4 +1,4 @@
-"""What is masked is a fact, whatever number a model masks with; weights stay what was computed."""
+"""Masked cells are detected for any fill, and weights stay what the model computed."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ FILLS = [-math.inf, LOWEST, -1e9, -65504.0, -1e4, -100.0]
 
 
 def visible(pad: int = 0) -> torch.Tensor:
-    """(N, N) causal, without the first ``pad`` keys but for their own queries."""
+    """(N, N) causal; the first ``pad`` keys are visible to their own queries only."""
     i = torch.arange(N)
     return (i[None] <= i[:, None]) & ((i[None] >= pad) | (i[:, None] == i[None]))
 
 
 def traced(fill: float, allowed: torch.Tensor, dtype: torch.dtype = torch.float32) -> Trace:
-    """Bidirectional attention under a float mask of one's own."""
+    """Bidirectional attention under a given float mask."""
     mask = torch.zeros(N, N, dtype=dtype).masked_fill(~allowed, fill)[None, None]
     module = build("bert").to(dtype)
     return attnviz.wrap(module).trace(
@@ -45,7 +45,7 @@ def traced(fill: float, allowed: torch.Tensor, dtype: torch.dtype = torch.float3
 
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("pad", [0, 3])
-def test_masked_keys_are_masked_whatever_number_is_used(fill: float, pad: int) -> None:
+def test_masked_keys_are_detected_for_any_fill(fill: float, pad: int) -> None:
     allowed = visible(pad)
     trace = traced(fill, allowed)
     a = trace.attention(1, 2)
@@ -69,10 +69,10 @@ def test_masked_keys_are_masked_whatever_number_is_used(fill: float, pad: int) -
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "mistral", "gemma2"])
 @pytest.mark.parametrize("padding", ["none", "left", "right"])
-def test_half_precision_eager_is_exact_and_its_masks_are_masks(name: str, padding: str) -> None:
-    """float16's lowest number, -65504, leaves something of a score: rows of padding attend by it.
+def test_half_precision_eager_is_exact_and_its_masks_are_detected(name: str, padding: str) -> None:
+    """float16's lowest number, -65504, doesn't erase a score, so rows of padding depend on it.
 
-    The weights are the eager path's own, rows that see nothing included.
+    The weights are the eager path's own, also in rows without a visible key.
     """
     module = build(name).half()
     module.set_attn_implementation("eager")
@@ -118,7 +118,7 @@ def test_eager_attention_in_float64_is_exact(name: str) -> None:
             torch.testing.assert_close(mine, truth[layer][0, head].double(), rtol=0, atol=5e-6)
 
 
-def test_a_gentle_fill_that_scores_outweigh_is_shown_with_its_weight() -> None:
+def test_a_weak_fill_below_large_scores_keeps_its_weight() -> None:
     """-100 beside a score of 130: the key has all of the weight, so it is not masked."""
     k = torch.zeros(1, 1, 4, 2)
     k[0, 0, 3] = torch.tensor([130.0, 0.0])
@@ -136,10 +136,10 @@ def test_a_gentle_fill_that_scores_outweigh_is_shown_with_its_weight() -> None:
 
 
 @pytest.mark.parametrize("fill", FILLS)
-def test_no_key_is_skipped_that_has_a_weight(fill: float) -> None:
-    """What is skipped weighs exactly 0, also where rows see nothing and where masks meet."""
+def test_no_key_with_weight_is_skipped(fill: float) -> None:
+    """Skipped keys have weight 0, also in rows without a visible key and under two masks."""
     g = torch.Generator().manual_seed(0)
-    # whole numbers, so that scores are exact and a fill rounds them alike everywhere
+    # integers, so that scores are exact and a fill rounds them the same everywhere
     q, k, v = (torch.randint(-8, 9, (1, 1, N, 4), generator=g).float() for _ in range(3))
     keys = torch.arange(N)
     first, second = (keys < 5).expand(N, N).clone(), (keys >= 5).expand(N, N).clone()
@@ -159,7 +159,7 @@ def test_no_key_is_skipped_that_has_a_weight(fill: float) -> None:
 
 
 def alibi(dtype: torch.dtype, n: int = 32) -> torch.Tensor:
-    """(1, 4, n, n) as Falcon makes it: a slope a head times the distance."""
+    """(1, 4, n, n) as in Falcon: a slope per head times the distance."""
     i = torch.arange(n)
     slopes = torch.tensor([0.8, 0.2, 0.05, 0.01])[:, None, None]
     return (-(slopes * (i[:, None] - i[None]).abs())).to(dtype)[None]
@@ -167,10 +167,10 @@ def alibi(dtype: torch.dtype, n: int = 32) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("fill", ["lowest", -1e9, -1e4])
-def test_a_mask_is_found_under_alibi(dtype: torch.dtype, fill: float | str) -> None:
+def test_a_mask_is_detected_under_alibi(dtype: torch.dtype, fill: float | str) -> None:
     bias = alibi(dtype)
     hidden = torch.ones(32, 32, dtype=torch.bool).triu(1)
-    hidden[:, 7] = True  # and no pattern of distances
+    hidden[:, 7] = True  # and not a function of distance
     low = torch.finfo(dtype).min if fill == "lowest" else max(float(fill), torch.finfo(dtype).min)
     total = bias + torch.zeros(32, 32, dtype=dtype).masked_fill(hidden, low)  # sums may be -inf
     term = relative_or_dense(total)
@@ -178,7 +178,7 @@ def test_a_mask_is_found_under_alibi(dtype: torch.dtype, fill: float | str) -> N
     assert found is not None and torch.equal(found, hidden.expand(4, -1, -1))
 
 
-def test_alibi_alone_masks_nothing_however_long() -> None:
+def test_alibi_alone_masks_nothing_at_any_length() -> None:
     by_distance = -0.84 * torch.arange(3000.0).flip(0)[None, None]
     assert masked_from(by_distance) is None
     assert masked_from(alibi(torch.float32, 200)) is None
@@ -192,11 +192,11 @@ def test_a_mask_added_twice_is_one_mask() -> None:
     twice = twice + padding  # finfo.min + finfo.min is -inf
     assert torch.isneginf(twice).any()
     term = mask_term(twice)
-    assert isinstance(term, IntervalMask)  # every row sees a key: O(n) says it all
+    assert isinstance(term, IntervalMask)  # every row has a visible key: O(n) is enough
     assert torch.equal(term.masks(0, slice(0, 1), slice(0, N), slice(0, N))[0], ~(twice[0, 0] == 0))
     blind = twice.clone()
     blind[..., 2, :] = LOWEST
-    blind[..., 2, 4:] = -math.inf  # this row attends evenly to its first four keys
+    blind[..., 2, 4:] = -math.inf  # this row attends uniformly to its first four keys
     p = QKVRecord(
         *(torch.randn(1, 1, N, 4) for _ in range(3)),
         ScoreModifiers(1.0, terms=(mask_term(blind),)),  # type: ignore[arg-type]
@@ -207,14 +207,14 @@ def test_a_mask_added_twice_is_one_mask() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_a_dense_layers_masked_scores_are_read_from_its_own(dtype: torch.dtype) -> None:
+def test_masks_of_a_dense_layer_are_read_from_its_scores(dtype: torch.dtype) -> None:
     raw_scores = (torch.randn(1, 2, N, N) * 3).to(dtype)
     hidden = torch.ones(N, N, dtype=torch.bool).triu(1)
     for fill in (torch.finfo(dtype).min, -1e4, -math.inf):
         scores = raw_scores + torch.zeros(N, N, dtype=dtype).masked_fill(hidden, fill)
         a = AttentionMap(WeightsRecord(scores.float().softmax(-1), scores), 1)
         assert torch.equal(torch.isneginf(a.scores()), hidden)
-    # as sharp as it may be, a score is no mask
+    # no score is a mask, however large
     sharp = AttentionMap(WeightsRecord((raw_scores * 20).float().softmax(-1), raw_scores * 20), 1)
     assert not torch.isneginf(sharp.scores()).any()
 
@@ -242,7 +242,7 @@ def test_inference_mode(name: str) -> None:
     torch.testing.assert_close(here, plain.weights(), rtol=0, atol=1e-6)
 
 
-def test_a_tensor_that_changes_under_inference_mode_is_looked_at_again() -> None:
+def test_a_tensor_that_changes_under_inference_mode_is_examined_again() -> None:
     with torch.inference_mode():
         cached = cached_per_tensor(mask_term)
         mask = torch.ones(1, 1, 4, 4, dtype=torch.bool).tril()
@@ -256,7 +256,7 @@ def test_a_tensor_that_changes_under_inference_mode_is_looked_at_again() -> None
         )
 
 
-def test_a_term_is_what_its_parts_are() -> None:
+def test_a_term_is_rebuilt_from_its_parts() -> None:
     bias = relative_or_dense(alibi(torch.float32))
     for term in (causal(5), bias, mask_term(torch.rand(1, 2, 5, 5) > 0.5)):
         again = type(term).forms[term.form](**term.parts())

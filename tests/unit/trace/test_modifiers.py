@@ -1,4 +1,4 @@
-"""Masks and biases are recognised exactly, or kept as they are."""
+"""Masks and biases are detected exactly, or kept as they are."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_window_and_padding_become_ranges(n: int, window: int, pad: int, is_floa
 @given(
     seed=st.integers(0, 10_000), H=st.integers(1, 3), n_q=st.integers(1, 9), n_k=st.integers(1, 9)
 )
-def test_any_mask_survives(seed: int, H: int, n_q: int, n_k: int) -> None:
+def test_any_mask_is_kept_exactly(seed: int, H: int, n_q: int, n_k: int) -> None:
     g = torch.Generator().manual_seed(seed)
     mask = torch.rand(2, H, n_q, n_k, generator=g) > 0.5
     expected = torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)
@@ -51,7 +51,7 @@ def test_any_mask_survives(seed: int, H: int, n_q: int, n_k: int) -> None:
 
 
 @given(seed=st.integers(0, 10_000), n_q=st.integers(1, 12), n_k=st.integers(1, 12))
-def test_a_bias_by_distance_is_kept_by_distance(seed: int, n_q: int, n_k: int) -> None:
+def test_a_relative_bias_is_kept_by_distance(seed: int, n_q: int, n_k: int) -> None:
     g = torch.Generator().manual_seed(seed)
     by_distance = torch.randn(2, n_q + n_k - 1, generator=g)
     i, j = torch.arange(n_q), torch.arange(n_k)
@@ -64,25 +64,25 @@ def test_a_bias_by_distance_is_kept_by_distance(seed: int, n_q: int, n_k: int) -
     assert torch.equal(written_out(relative_or_dense(bias), 0, 2, n_q, n_k), bias[0])
 
 
-def test_a_mask_with_gentle_numbers_is_a_bias() -> None:
+def test_a_mask_with_small_numbers_is_a_bias() -> None:
     bias = torch.randn(1, 2, 5, 5)
     assert isinstance(mask_term(bias), DenseTerm)
     assert torch.equal(written_out(mask_term(bias), 0, 2, 5, 5), bias[0])
 
 
-def test_ranges_take_a_few_numbers_a_row() -> None:
+def test_an_interval_mask_takes_two_numbers_a_row() -> None:
     n = 512
     term = mask_term(torch.ones(1, 1, n, n, dtype=torch.bool).tril())
     assert ScoreModifiers(1.0, terms=(term,)).nbytes == 2 * n * 8  # type: ignore[arg-type]
 
 
-def test_rows_see_what_their_range_says() -> None:
+def test_rows_see_the_keys_of_their_range() -> None:
     modifiers = ScoreModifiers(1.0, terms=(causal(10),))
     assert modifiers.key_range(0, slice(2, 5), 10) == (0, 5)
     assert modifiers.key_range(0, slice(9, 10), 10) == (0, 10)
 
 
-def test_a_tensor_shared_by_layers_is_looked_at_once() -> None:
+def test_a_tensor_shared_by_layers_is_examined_once() -> None:
     looks = []
 
     def look(t: torch.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""What a model predicts is read as what it is: the next token, a masked one, a class, a label."""
+"""Predictions by task: the next token, a masked one, a class, a label."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_an_encoder_decoder_continues_its_target_whatever_is_masked_in_the_sourc
     assert trace.task == "next"
     assert trace.predictions()[0].probability == pytest.approx(float(chances[-1].max()))
     assert trace.predictions(2)[0].probability == pytest.approx(float(chances[2].max()))
-    with pytest.raises(AttnVizError, match="position 7"):  # a place in the source, not the target
+    with pytest.raises(AttnVizError, match="position 7"):  # in the source
         trace.predictions(7)
 
 
@@ -151,7 +151,7 @@ def test_a_tagger_labels_each_token(build: Any) -> None:
         trace.predictions()
 
 
-def test_of_classes_that_do_not_exclude_each_other_each_has_its_own_probability() -> None:
+def test_multi_label_classes_have_independent_probabilities() -> None:
     config = hf.BertConfig(**SIZES, id2label=NAMES, problem_type="multi_label_classification")
     module, given = drawn(hf.BertForSequenceClassification(config)), {"input_ids": ids(1, 9)}
     truth = plain(module, given).logits[0].sigmoid()
@@ -189,7 +189,7 @@ def test_a_regression_gives_a_number_and_no_class() -> None:
     ],
     ids=["answers", "no head", "replaced", "boxes"],
 )
-def test_what_predicts_no_token_says_so(build: Any, given: Any, says: str) -> None:
+def test_models_that_predict_no_token_raise(build: Any, given: Any, says: str) -> None:
     module = drawn(build())
     given = ids(2, 9) if given is None else given
     name = "pixel_values" if given.ndim == 4 else "input_ids"

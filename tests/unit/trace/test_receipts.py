@@ -1,4 +1,4 @@
-"""A receipt must be able to fail, and must not fail where the map is right."""
+"""A receipt must be able to fail, and must pass where the map is right."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LONG = 150  # more rows than are all checked while recording
 
 @contextmanager
 def registered(name: str, function: Callable[..., Any], mask: Any = None) -> Iterator[None]:
-    """An attention implementation of one's own, as transformers lets anybody add one."""
+    """A custom attention implementation, registered with transformers."""
     AttentionInterface.register(name, function)
     if mask is not None:
         AttentionMaskInterface.register(name, mask)
@@ -60,7 +60,7 @@ def test_outputs_and_weights_are_compared_while_the_model_runs(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "mistral", "gemma2", "gpt_oss", "bert", "t5"])
-def test_of_a_long_text_some_rows_are_compared_at_once_and_all_on_request(name: str) -> None:
+def test_some_rows_of_a_long_text_are_compared_at_once_and_all_on_request(name: str) -> None:
     module = build(name)
     trace = attnviz.wrap(module).trace(inputs=inputs(name, n=LONG))
     for f in trace.fidelity(rows="recorded"):
@@ -72,7 +72,7 @@ def test_of_a_long_text_some_rows_are_compared_at_once_and_all_on_request(name: 
     assert trace.fidelity(0, rows="recorded").rows == trace.fidelity(0).total_rows  # it stays known
 
 
-def test_the_rows_that_are_compared_are_spread_over_the_text() -> None:
+def test_the_compared_rows_are_spread_over_the_text() -> None:
     assert sampled_rows(64) == [slice(0, 64)]
     rows = [i for part in sampled_rows(1000) for i in range(part.start, part.stop)]
     assert rows[0] == 0 and rows[-1] == 999
@@ -80,7 +80,7 @@ def test_the_rows_that_are_compared_are_spread_over_the_text() -> None:
 
 
 def wrong_later(module: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **options: Any):  # type: ignore[no-untyped-def]
-    """Causal in its name, but it looks at all keys."""
+    """Causal by name, but it attends to all keys."""
     out = torch.nn.functional.scaled_dot_product_attention(
         query, key, value, scale=options.get("scaling")
     )
@@ -88,7 +88,7 @@ def wrong_later(module: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any,
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-12])
-def test_tiny_values_hide_nothing(scale: float) -> None:
+def test_tiny_values_hide_no_wrong_weights(scale: float) -> None:
     """With values of 1e-6 any map gives the right output to within 1e-5."""
     with registered("test_later", wrong_later):
         module = with_attention(build("gpt2"), "test_later")
@@ -97,21 +97,21 @@ def test_tiny_values_hide_nothing(scale: float) -> None:
                 block.attn.c_attn.weight[:, 64:] *= scale
                 block.attn.c_attn.bias[64:] *= scale
         trace = attnviz.wrap(module).trace(inputs=inputs("gpt2"))
-        # it can be read: the function sees everything; what must not happen is a causal map
+        # it can be read, since the function attends to all keys; a causal map would be wrong
         for layer in trace.layers:
             if layer.source != "refused":
                 assert trace.attention(layer.index, 0).weights()[0, -1] > 0
 
 
-def test_equal_values_hide_nothing() -> None:
-    """Where all values are alike every map gives the right output; only the weights tell."""
+def test_equal_values_hide_no_wrong_weights() -> None:
+    """Where all values are equal any map gives the right output; only the weights differ."""
     q, k = torch.randn(2, 1, 2, 8, 4).unbind()
     v = torch.ones(1, 2, 8, 4)
     uniform = QKVRecord(torch.zeros_like(q), k, v, ScoreModifiers(1.0))
     own = v.transpose(1, 2)
     rounding = Rounding.of(torch.float32)
     same = compare(uniform, own, sampled_rows(8), rounding)
-    assert same.passed  # so the outputs say nothing
+    assert same.passed  # so the outputs prove nothing
 
     with registered("test_uniform_values", wrong_later):
         module = with_attention(build("gpt2"), "test_uniform_values")
@@ -124,7 +124,7 @@ def test_equal_values_hide_nothing() -> None:
             assert layer.source == "refused" or trace.attention(layer.index, 0).weights()[0, -1] > 0
 
 
-def test_a_row_is_held_against_its_own_scale() -> None:
+def test_a_row_is_compared_at_its_own_scale() -> None:
     """An error of 1e-4 in a head of 1e-3 is wrong, beside a head of 100 too."""
     torch.manual_seed(0)
     q, k = torch.randn(1, 2, 8, 4), torch.randn(1, 2, 8, 4)
@@ -141,7 +141,7 @@ def test_a_row_is_held_against_its_own_scale() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_nan_is_never_green(value: float) -> None:
+def test_nan_never_passes(value: float) -> None:
     layer = QKVRecord(*torch.randn(3, 1, 2, 8, 4).unbind(), ScoreModifiers(0.5))
     own = torch.randn(1, 8, 2, 4)
     own[0, 2, 1, 0] = value
@@ -155,7 +155,7 @@ def test_nan_is_never_green(value: float) -> None:
     assert not receipt(0, "exact", layer, Checks(good, check)).passed
 
 
-def test_what_could_not_be_checked_is_not_green() -> None:
+def test_unchecked_layers_do_not_pass() -> None:
     layer = QKVRecord(*torch.randn(3, 1, 2, 8, 4).unbind(), ScoreModifiers(0.5))
     good = Check(0.0, 1.0, 8, True)
     assert not receipt(0, "exact", layer, Checks(None, None)).passed
@@ -224,8 +224,8 @@ def test_flash_attentions_window_and_padding_are_read(
     assert (w[~hidden] > 0).all()
 
 
-def test_a_window_that_a_function_keeps_to_itself_is_found_out() -> None:
-    """Under a name that says nothing, with no mask: only the function knows of its window."""
+def test_a_window_that_a_function_adds_silently_is_detected() -> None:
+    """Under a neutral name, without a mask: only the function has the window."""
     with registered("test_own_window", flash_like, flash_mask):
         module = with_attention(build("mistral"), "test_own_window")
         trace = attnviz.wrap(module).trace(inputs=inputs("mistral", n=LONG))
@@ -260,7 +260,7 @@ def test_flex_attention_is_exact(name: str) -> None:
             )
 
 
-def test_flex_attention_with_tiny_values_is_not_taken_for_another_map() -> None:
+def test_flex_attention_with_tiny_values_is_exact() -> None:
     with torch.compiler.set_stance("force_eager"):
         module = build("llama")
         module.set_attn_implementation("flex_attention")
@@ -292,7 +292,7 @@ def test_a_mask_of_an_unknown_kind_is_refused() -> None:
     assert "Strange" in trace.layers[0].reason
 
 
-# --- a pass made again ------------------------------------------------------------------------
+# --- a pass run again -------------------------------------------------------------------------
 
 
 def test_a_trace_does_not_keep_its_model() -> None:
@@ -304,12 +304,12 @@ def test_a_trace_does_not_keep_its_model() -> None:
     gc.collect()
     assert gone() is None
     assert torch.equal(trace.attention(1, 2).weights(), before)
-    f = trace.fidelity(0)  # what was compared while there was a model
+    f = trace.fidelity(0)  # what was compared while the model existed
     assert f.passed and 32 <= f.rows < f.total_rows
 
 
 def test_a_receipt_is_made_in_the_precision_of_the_trace() -> None:
-    """Traced under autocast and asked outside of it."""
+    """Traced under autocast, checked outside of it."""
     model = attnviz.wrap(build("llama"))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         trace = model.trace(inputs=inputs("llama", n=LONG))
@@ -318,19 +318,19 @@ def test_a_receipt_is_made_in_the_precision_of_the_trace() -> None:
 
 
 @pytest.mark.parametrize("name", ["llama", "deepseek_v3", "gemma2", "gptj"])
-def test_under_autocast_a_layer_is_asked_as_the_model_asks_it(name: str) -> None:
+def test_under_autocast_a_probe_runs_as_the_model_does(name: str) -> None:
     """Queries that were rotated are float32 beside values of bfloat16: only autocast takes both."""
     model = attnviz.wrap(build(name))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         trace = model.trace(inputs=inputs(name))
         inside = [trace.attention(layer.index, 1).weights() for layer in trace.layers]
     assert all(f.passed for f in trace.fidelity(rows="recorded"))
-    for layer, seen in zip(trace.layers, inside, strict=True):  # reading rounds nothing
+    for layer, seen in zip(trace.layers, inside, strict=True):  # recording rounds nothing
         assert torch.equal(seen, trace.attention(layer.index, 1).weights())
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "static"])
-def test_a_cache_that_is_passed_in_is_not_grown(kind: str) -> None:
+def test_a_given_cache_is_not_grown(kind: str) -> None:
     module = build("llama")
     cache = (
         DynamicCache() if kind == "dynamic" else StaticCache(config=module.config, max_cache_len=32)
@@ -352,7 +352,7 @@ def test_a_cache_that_is_passed_in_is_not_grown(kind: str) -> None:
     assert torch.equal(trace.attention(0, 0).weights(), before)
 
 
-def test_an_input_that_is_changed_later_changes_no_receipt() -> None:
+def test_changing_the_input_later_changes_no_receipt() -> None:
     model = attnviz.wrap(build("llama"))
     given = inputs("llama", n=LONG)
     trace = model.trace(inputs=given)
@@ -363,21 +363,21 @@ def test_an_input_that_is_changed_later_changes_no_receipt() -> None:
 def test_a_receipt_can_be_stopped() -> None:
     model = attnviz.wrap(build("llama"))
     trace = model.trace(inputs=inputs("llama", n=LONG))
-    asked: list[int] = []
+    calls: list[int] = []
 
     def should_continue() -> bool:
-        asked.append(1)
-        return len(asked) < 3  # asked before and after a layer: one, and no more
+        calls.append(1)
+        return len(calls) < 3  # called before and after a layer: one layer, no more
 
     first, second = trace.fidelity(should_continue=should_continue)
     assert first.rows == first.total_rows
     assert second.passed and second.rows < second.total_rows
-    assert trace.fidelity(1).rows == second.total_rows  # and it can be asked again
+    assert trace.fidelity(1).rows == second.total_rows  # and it can be completed later
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "bert"])
-def test_in_training_mode_looking_draws_nothing(name: str) -> None:
-    """Dropout draws from the process's random state: a look must not shift it."""
+def test_in_training_mode_a_trace_uses_no_random_numbers(name: str) -> None:
+    """Dropout uses the process's random state, which a trace must not change."""
     module = build(name)
     for part in module.modules():
         if isinstance(part, torch.nn.Dropout):
@@ -395,7 +395,7 @@ def test_in_training_mode_looking_draws_nothing(name: str) -> None:
 
 
 def test_sinks_are_kept_as_they_were() -> None:
-    """They are a parameter of the model, which somebody may train."""
+    """They are a parameter of the model, which may be trained later."""
     module = build("gpt_oss")
     trace = attnviz.wrap(module).trace(inputs=inputs("gpt_oss"))
     before = trace.attention(0, 1).weights().clone()
@@ -404,7 +404,7 @@ def test_sinks_are_kept_as_they_were() -> None:
     assert torch.equal(trace.attention(0, 1).weights(), before)
 
 
-def test_an_edited_layer_is_proven_by_what_it_was_before_the_edit() -> None:
+def test_an_edited_layer_is_checked_without_its_edits() -> None:
     model = attnviz.wrap(build("llama"))
     edits = [Temperature(layer=0, head=1, temperature=3.0)]
     trace = model.trace(inputs=inputs("llama", n=LONG), edits=edits)

@@ -1,4 +1,4 @@
-"""A shared model is read-only: nothing is left behind, and others see nothing."""
+"""A shared model is read-only: a trace changes nothing, and other threads are unaffected."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def assert_same(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.parametrize("name", BUILD)
-def test_a_trace_leaves_the_model_as_it_was(name: str) -> None:
+def test_a_trace_does_not_change_the_model(name: str) -> None:
     module = build(name)
     before = state(module)
     attnviz.wrap(module).trace(inputs=inputs(name))
@@ -71,7 +71,7 @@ def test_an_interrupted_trace_leaves_nothing_behind() -> None:
     assert len(model.trace(inputs=inputs("gpt2")).layers) == 2
 
 
-def test_without_a_trace_the_dispatch_is_transformers_own() -> None:
+def test_without_a_trace_the_lookup_is_transformers_own() -> None:
     def explicit(*_: Any) -> None: ...
 
     assert AttentionInterface().get_interface("sdpa", explicit) is sdpa_attention_forward
@@ -105,8 +105,8 @@ def test_threads_that_share_a_model_do_not_see_each_other() -> None:
         assert plain[i] is not None
 
 
-def test_a_layer_that_says_other_than_it_computes_is_not_believed() -> None:
-    """A custom attention function that ignores what it is given is found out."""
+def test_a_layer_whose_arguments_do_not_match_its_output_is_not_exact() -> None:
+    """A custom attention function that ignores its arguments is detected."""
 
     def uniform(module, query, key, value, attention_mask, **kwargs):  # type: ignore[no-untyped-def]
         mean = value.mean(2, keepdim=True).repeat_interleave(2, 1)
@@ -126,23 +126,23 @@ def test_a_layer_that_says_other_than_it_computes_is_not_believed() -> None:
         del AttentionInterface._global_mapping["test_uniform"]
 
 
-def test_what_is_kept_is_a_small_multiple_of_the_text() -> None:
+def test_a_trace_takes_memory_linear_in_the_text() -> None:
     model = attnviz.wrap(build("gpt2"))
     short = model.trace(inputs={"input_ids": tokens(1, 100)}).nbytes
     long = model.trace(inputs={"input_ids": tokens(1, 1000)}).nbytes
     assert long < 10.5 * short
 
 
-def test_a_running_trace_holds_what_it_keeps_and_nothing_else() -> None:
-    """A forward pass needs most memory in a feed-forward layer: what attention needed has gone."""
+def test_a_running_trace_allocates_only_what_it_keeps() -> None:
+    """A forward pass peaks in a feed-forward layer, when the memory of attention is free again."""
     module, n, d = build("gpt2"), 256, 32
-    held: list[int] = []
+    peaks: list[int] = []
 
     def look(*_: Any) -> None:
         gc.collect()
-        real = (torch.Tensor, torch.nn.Parameter)  # a compiler's stand-ins have no memory
+        real = (torch.Tensor, torch.nn.Parameter)  # a compiler's fake tensors have no memory
         tensors = [t for t in gc.get_objects() if type(t) in real]
-        held.append(
+        peaks.append(
             sum({s.data_ptr(): s.nbytes() for s in (t.untyped_storage() for t in tensors)}.values())
         )
 
@@ -153,7 +153,7 @@ def test_a_running_trace_holds_what_it_keeps_and_nothing_else() -> None:
         trace = attnviz.wrap(module).trace(inputs={"input_ids": tokens(1, n)})
     finally:
         handle.remove()
-    plain, traced = held
+    plain, traced = peaks
     assert trace.n_residuals() == 3
     one = 4 * n * d
     kept = one * (
@@ -162,7 +162,7 @@ def test_a_running_trace_holds_what_it_keeps_and_nothing_else() -> None:
     assert kept <= traced - plain < kept + one  # masks and signs, small beside one more matrix
 
 
-def test_a_trace_holds_no_more_memory_than_it_says() -> None:
+def test_a_trace_takes_no_more_memory_than_nbytes() -> None:
     """Fused projections: values must not keep alive the queries and keys beside them."""
     config = GPTNeoXConfig(
         vocab_size=99, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
@@ -177,8 +177,8 @@ def test_a_trace_holds_no_more_memory_than_it_says() -> None:
 
 
 @pytest.mark.parametrize("writing", [[], [0, 1], [1]])
-def test_blocks_that_write_to_what_enters_them(writing: list[int]) -> None:
-    """The residual is what entered; where that could not be kept, it is not shown."""
+def test_blocks_that_write_to_their_inputs(writing: list[int]) -> None:
+    """The residual is the input before it was written to, or it is refused."""
     module, entered = build("gpt2"), []
 
     def note(_: nn.Module, args: Any, kwargs: Any) -> None:

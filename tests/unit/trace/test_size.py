@@ -1,4 +1,4 @@
-"""A trace's size is known before it is made."""
+"""The size of a trace is estimated before it is made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attnviz.trace.size import trace_bytes
 
 @pytest.mark.parametrize("keep", [("qkv", "residual"), ("qkv", "residual", "output", "logits")])
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_a_traces_size_is_known_before_it_is_made(kind: str, keep: tuple[str, ...]) -> None:
+def test_trace_bytes_estimates_the_size_of_a_trace(kind: str, keep: tuple[str, ...]) -> None:
     if kind == "gpt2":
         config = GPT2Config(n_layer=3, n_head=4, n_embd=64, vocab_size=90, n_positions=256)
         module = GPT2LMHeadModel(config).eval()
@@ -25,5 +25,5 @@ def test_a_traces_size_is_known_before_it_is_made(kind: str, keep: tuple[str, ..
     model = attnviz.wrap(module)
     ids = torch.arange(200)[None] % 90
     made = model.trace(inputs={"input_ids": ids}, keep=keep)
-    # what comes beside: the last logits, masks, the stream behind the last block
+    # not estimated: the last logits, masks, the stream behind the last block
     assert made.nbytes == pytest.approx(trace_bytes(model, 200, keep), rel=0.2)

@@ -1,4 +1,4 @@
-"""Attention that modules compute in code of their own: what is shown of it is what they hand on."""
+"""Attention that modules compute in their own code: only what becomes their output counts."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def all_weights(trace: Trace, index: int) -> Tensor:
     )
 
 
-def test_a_step_of_a_pseudo_inverse_is_no_map() -> None:
+def test_a_step_of_a_pseudo_inverse_is_not_attention() -> None:
     trace = attnviz.wrap(nystromformer(landmarks=4)).trace(inputs={"input_ids": tokens(2, N)})
     assert [x.source for x in trace.layers] == ["refused", "refused"]
     assert all("hands on" in x.reason for x in trace.layers)
@@ -119,7 +119,7 @@ def test_a_step_of_a_pseudo_inverse_is_no_map() -> None:
 
 
 @pytest.mark.parametrize("build_one", [lambda: nystromformer(landmarks=N), vits])
-def test_what_is_added_to_the_output_in_place_is_no_part_of_the_map(build_one: Any) -> None:
+def test_tensors_added_to_the_output_in_place_are_subtracted(build_one: Any) -> None:
     """A convolution of the values, and values of relative positions."""
     module, given = build_one(), {"input_ids": tokens(1, N)}
     trace = attnviz.wrap(module).trace(inputs=given)
@@ -135,7 +135,7 @@ def test_what_is_added_to_the_output_in_place_is_no_part_of_the_map(build_one: A
     [(got_ocr2, 4, 9), (vitdet, 6, 9), (lambda: sam("eager"), 4, 9), (lambda: sam("sdpa"), 4, 9)],
     ids=["got_ocr2", "vitdet", "sam eager", "sam sdpa"],
 )
-def test_windows_are_no_heads(build_one: Any, heads: int, windows: int) -> None:
+def test_windows_are_not_heads(build_one: Any, heads: int, windows: int) -> None:
     trace = attnviz.wrap(build_one()).trace(inputs=IMAGE)
     assert [(x.n_heads, x.n_items, x.n_q) for x in trace.layers] == [
         (heads, 2 * windows, 9),
@@ -156,7 +156,7 @@ def test_the_heads_of_a_window_are_its_own() -> None:
 
 
 class _Own(nn.Module):
-    """Attention in code of its own, which `hands_on` something of it."""
+    """Attention in its own code, whose output is what `hands_on` returns."""
 
     def __init__(self, hands_on: Any) -> None:
         super().__init__()
@@ -191,9 +191,9 @@ def own(hands_on: Any) -> Trace:
     return attnviz.wrap(_OwnModel(hands_on).eval()).trace(inputs={"input_ids": tokens(2, N)})
 
 
-def test_only_what_reaches_the_projection_is_believed() -> None:
+def test_only_products_that_reach_the_projection_are_attention() -> None:
     def doubled(w: Tensor, v: Tensor) -> Tensor:
-        return (w @ v).mul_(2)  # in place, unseen by the map
+        return (w @ v).mul_(2)  # in place, not tracked
 
     def thrown_away(w: Tensor, v: Tensor) -> Tensor:
         return torch.tanh(w @ v) * 0 + v
@@ -208,12 +208,12 @@ def test_only_what_reaches_the_projection_is_believed() -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 4])
-def test_weights_of_some_keys_are_no_map_if_the_others_count_too(cut: int) -> None:
+def test_weights_of_some_keys_are_refused_if_others_contribute(cut: int) -> None:
     trace = own(lambda w, v: w[..., :cut] @ v[..., :cut, :] + w[..., cut:] @ v[..., cut:, :])
     assert trace.layers[0].source == "refused"
 
 
-def test_a_row_without_any_key_is_not_green() -> None:
+def test_a_row_without_any_key_does_not_pass() -> None:
     def hide(w: Tensor, v: Tensor) -> Tensor:
         hidden = torch.zeros(N, 1, dtype=torch.bool).index_fill(0, torch.tensor([3]), True)
         return torch.where(hidden, torch.nan, w) @ v
@@ -241,7 +241,7 @@ def test_a_module_that_runs_twice_is_two_layers() -> None:
     assert all(f.passed for f in trace.fidelity())
 
 
-def test_a_list_of_modules_may_hold_none() -> None:
+def test_a_module_list_may_contain_none() -> None:
     """Informer's list of convolutions ends with a None."""
     config = hf.InformerConfig(
         prediction_length=4, context_length=12, d_model=32, encoder_layers=2, decoder_layers=2,
@@ -260,7 +260,7 @@ def test_a_list_of_modules_may_hold_none() -> None:
 
 
 @pytest.mark.parametrize("how", ["whole", "part", "wrapped part"])
-def test_a_compiled_model_is_refused_in_a_sentence(how: str) -> None:
+def test_tracing_a_compiled_model_raises(how: str) -> None:
     module, given = build("gptj"), inputs("gptj")
     blocks = module.transformer.h
     if how == "wrapped part":
@@ -306,7 +306,7 @@ def siglip() -> tuple[PreTrainedModel, dict[str, Tensor]]:
     return tiny(next(t for t in TYPES if t.model_type == "siglip_vision_model"))
 
 
-def test_torchs_own_module_is_proven_by_its_heads_outputs() -> None:
+def test_torchs_multihead_attention_is_checked_by_its_heads_outputs() -> None:
     module, given = siglip()
     attention = module.head.attention
     results: list[Tensor] = []
@@ -322,7 +322,7 @@ def test_torchs_own_module_is_proven_by_its_heads_outputs() -> None:
         torch.testing.assert_close(projected, result, rtol=0, atol=1e-5)
 
 
-def test_recording_draws_no_random_numbers() -> None:
+def test_recording_uses_no_random_numbers() -> None:
     module, given = siglip()
     module.head.attention.dropout = 0.5
     module.train()
@@ -340,7 +340,7 @@ def test_recording_draws_no_random_numbers() -> None:
 
 
 def test_a_dense_grouped_query_layer_shows_its_keys() -> None:
-    """A function that hides what it does: its weights are all that is known."""
+    """A function whose arguments are not enough: only its weights are known."""
 
     def eager(module, query, key, value, mask, scaling=None, **_):  # type: ignore[no-untyped-def]
         group = query.shape[1] // key.shape[1]

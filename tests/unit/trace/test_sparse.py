@@ -1,4 +1,4 @@
-"""Sparse layouts are read by what a module makes of one-hot values."""
+"""Sparse layouts are read from a module's outputs for one-hot values."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def banded(weights: Tensor, n: int) -> Tensor:
     return whole
 
 
-def test_a_sliding_window_is_unfolded() -> None:
+def test_a_sliding_window_is_read() -> None:
     module, given = longformer(), {"input_ids": tokens(2, N)}
     trace = attnviz.wrap(module).trace(inputs=given)
     with torch.no_grad():
-        told = module(**given, output_attentions=True).attentions
-    for i, weights in enumerate(told):
+        own = module(**given, output_attentions=True).attentions
+    for i, weights in enumerate(own):
         assert trace.layers[i].source == "dense" and "sparse" in trace.layers[i].reason
         torch.testing.assert_close(all_weights(trace, i), banded(weights, N), rtol=0, atol=1e-6)
     assert all(f.passed and f.rows == f.total_rows == 2 * N for f in trace.fidelity())
     assert trace.attention(0, 1).v.shape == (N, 8)
 
 
-def test_tokens_that_see_everything_have_values_of_their_own() -> None:
-    """Longformer's global tokens: their rows are told apart, and are full softmaxes."""
+def test_global_tokens_have_values_of_their_own() -> None:
+    """Longformer's global tokens: their rows are full softmaxes of their own."""
     seen = torch.zeros(2, N, dtype=torch.long)
     seen[:, 3] = 1
     module = longformer()
@@ -62,16 +62,16 @@ def test_tokens_that_see_everything_have_values_of_their_own() -> None:
     for i in range(2):
         weights = all_weights(trace, i)
         torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, N))
-        told = out.global_attentions[i][..., 0]  # (B, H, n), of the one global token
-        torch.testing.assert_close(weights[:, :, 3], told, rtol=0, atol=1e-6)
+        own = out.global_attentions[i][..., 0]  # (B, H, n), of the one global token
+        torch.testing.assert_close(weights[:, :, 3], own, rtol=0, atol=1e-6)
         # the first of the other rows' columns is the global token's
         first = out.attentions[i][:, :, 10, 0]
         torch.testing.assert_close(weights[:, :, 10, 3], first, rtol=0, atol=1e-6)
     assert all(f.passed for f in trace.fidelity())
 
 
-def test_a_block_that_draws_runs_again_with_the_same_numbers() -> None:
-    """Reformer's hashes are random; they and what comes after stay as without recording."""
+def test_a_random_block_runs_again_with_the_same_numbers() -> None:
+    """Reformer's hashes are random; they and all later numbers are the same without recording."""
     config = hf.ReformerConfig(
         attn_layers=["lsh", "local"], axial_pos_shape=(4, 4), axial_pos_embds_dim=(16, 16),
         hidden_size=32, num_attention_heads=4, attention_head_size=8, feed_forward_size=64,
@@ -92,7 +92,7 @@ def test_a_block_that_draws_runs_again_with_the_same_numbers() -> None:
     assert all(f.passed for f in trace.fidelity())
 
 
-def test_a_long_text_is_refused_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_text_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sparse, "MAX_KEYS", 12)
     trace = attnviz.wrap(longformer()).trace(inputs={"input_ids": tokens(1, N)})
     assert {x.source for x in trace.layers} == {"refused"}
@@ -100,8 +100,8 @@ def test_a_long_text_is_refused_and_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     assert not any(f.passed for f in trace.fidelity())
 
 
-def test_what_is_no_softmax_is_not_shown() -> None:
-    """YOSO's weights are hashes' collisions, its rows normalized afterwards."""
+def test_weights_that_no_softmax_makes_are_refused() -> None:
+    """YOSO's weights are hash collisions, its rows are normalized afterwards."""
     config = hf.YosoConfig(use_expectation=True, max_position_embeddings=64, **_CONFIG)
     trace = attnviz.wrap(drawn(hf.YosoModel(config))).trace(inputs={"input_ids": tokens(2, N)})
     assert {x.source for x in trace.layers} == {"refused"}

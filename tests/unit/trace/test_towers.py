@@ -1,4 +1,4 @@
-"""Each tower has its own residual stream, (n, d_model) whatever its layout, and its own labels."""
+"""Each tower has its own residual stream, (n, d_model) for any layout, and its own labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def written(tokens: tuple[Token, ...]) -> list[str]:
 
 
 def words(row: Tensor) -> list[str]:
-    """What tokens without a tokenizer are called: their ids."""
+    """Tokens without a tokenizer are named by their ids."""
     return [str(i) for i in row.tolist()]
 
 
@@ -64,14 +64,14 @@ def test_the_stream_is_the_models_own_hidden_states(name: str, kind: Any, part: 
             assert torch.equal(trace.residual(i, kind=kind, item=item), own.flatten(0, -2))
 
 
-def test_of_feature_maps_the_positions_are_rows() -> None:
+def test_positions_of_feature_maps_are_rows() -> None:
     module, given = tiny("vitdet/VitDetModel")  # (B, d, h, w)
     truth = hidden_states(module, given).hidden_states
     trace = attnviz.wrap(module).trace(inputs=given)
     assert torch.equal(trace.residual(1, item=1), truth[1][1].flatten(1).T)
 
 
-def test_of_parallel_streams_it_is_the_one_that_is_used() -> None:
+def test_the_used_one_of_parallel_streams_is_kept() -> None:
     module, given = tiny("gemma3n_text/Gemma3nForCausalLM")  # (streams, B, n, d)
     truth = hidden_states(module, given).hidden_states
     trace = attnviz.wrap(module).trace(inputs=given)
@@ -97,7 +97,7 @@ def test_as_many_texts_as_positions_are_told_apart() -> None:
         ("cvt/CvtForImageClassification", "feature maps"),
     ],
 )
-def test_what_is_no_stream_of_positions_is_refused(name: str, says: str) -> None:
+def test_streams_without_positions_are_refused(name: str, says: str) -> None:
     module, given = tiny(name)
     trace = attnviz.wrap(module).trace(inputs=given)
     assert not trace.n_residuals()
@@ -113,11 +113,11 @@ def test_a_generation_of_a_model_with_positions_first_has_its_rows_in_order() ->
     read = torch.tensor([[t.id for t in made.target_tokens]])
     whole = model.trace(inputs={**given, "decoder_input_ids": read})
     assert made.residual(1).shape == whole.residual(1).shape == (read.shape[1], 32)
-    # steps with a cache and one pass over all round otherwise
+    # passes with a cache round differently from one pass
     torch.testing.assert_close(made.residual(1), whole.residual(1), rtol=0, atol=1e-4)
 
 
-def test_a_resampler_is_no_part_of_the_text() -> None:
+def test_a_resampler_is_not_part_of_the_text() -> None:
     module, given = idefics2()
     trace = attnviz.wrap(module).trace(inputs=given)
     vision, resampler, text = trace.towers
@@ -172,7 +172,7 @@ def test_two_encoders_of_equal_length_have_their_own_labels() -> None:
             assert shown == words(given["input_ids"][0])
 
 
-def test_a_text_looks_across_at_patches() -> None:
+def test_text_attends_to_patches_in_cross_attention() -> None:
     module, given = blip()
     trace = attnviz.wrap(module).trace(inputs=given)
     across = [layer for layer in trace.layers if layer.kind == "cross"]
@@ -183,7 +183,7 @@ def test_a_text_looks_across_at_patches() -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert", "t5"])
-def test_each_item_wears_its_own_tokens(name: str) -> None:
+def test_each_item_has_its_own_tokens(name: str) -> None:
     given = models.inputs(name)
     trace = attnviz.wrap(models.build(name)).trace(inputs=given)
     for layer in trace.layers:
@@ -200,7 +200,7 @@ def test_each_item_wears_its_own_tokens(name: str) -> None:
     assert written(trace.tokens) == words(given["input_ids"][0])
 
 
-def test_a_decoder_that_shifts_its_source_does_not_wear_its_tokens() -> None:
+def test_a_decoder_that_shifts_its_source_does_not_get_its_tokens() -> None:
     module, given = tiny("bart/BartForConditionalGeneration")
     del given["decoder_input_ids"]  # the model makes them of the source, moved by one
     trace = attnviz.wrap(module).trace(inputs=given)
@@ -210,7 +210,7 @@ def test_a_decoder_that_shifts_its_source_does_not_wear_its_tokens() -> None:
     assert written(trace.col_tokens(cross.index)) == words(given["input_ids"][0])
 
 
-def test_states_from_elsewhere_are_no_tokens_of_the_text() -> None:
+def test_given_encoder_states_get_no_tokens() -> None:
     config = hf.GPT2Config(
         n_embd=32, n_layer=1, n_head=4, vocab_size=99, add_cross_attention=True, is_decoder=True
     )
@@ -241,8 +241,8 @@ def test_patches_are_those_of_the_models_grid() -> None:
     assert written(trace.tokens) == shown
 
 
-def test_what_is_left_of_a_grid_is_numbered() -> None:
-    module, given = tiny("vit_mae/ViTMAEModel")  # a quarter of the patches, drawn at random
+def test_positions_that_are_no_grid_are_numbered() -> None:
+    module, given = tiny("vit_mae/ViTMAEModel")  # a quarter of the patches, at random
     trace = attnviz.wrap(module).trace(inputs=given)
     assert written(trace.row_tokens(0)) == NUMBERS[: trace.layers[0].n_q]
     module, given = tiny("swin/SwinForImageClassification")  # windows
@@ -252,7 +252,7 @@ def test_what_is_left_of_a_grid_is_numbered() -> None:
         assert written(trace.row_tokens(0, item)) == NUMBERS[: trace.layers[0].n_q]
 
 
-def test_what_an_image_model_adds_to_its_patches_has_names() -> None:
+def test_special_tokens_of_an_image_model_are_named() -> None:
     module, given = tiny("yolos/YolosModel")
     trace = attnviz.wrap(module).trace(inputs=given)
     shown = written(trace.row_tokens(0))
@@ -265,7 +265,7 @@ def test_what_an_image_model_adds_to_its_patches_has_names() -> None:
         trace.residual(0, item=5)
 
 
-def test_what_looks_at_another_item_names_its_tokens() -> None:
+def test_attention_to_another_item_has_that_items_tokens() -> None:
     given = {"input_ids": torch.cat([ids(1, 6).repeat(1, 2), torch.arange(20, 32)[None]])}
     trace = attnviz.wrap(models.build("gpt2")).trace(inputs=given)
     own = [f"{i} {word}" for i, word in enumerate(words(given["input_ids"][1]))]
@@ -297,7 +297,7 @@ def test_norms_of_a_tower_have_its_own_rows() -> None:
         matrices.residual_norms(trace, 0)
 
 
-def test_an_images_decoder_is_given_its_start_and_reads_patches() -> None:
+def test_the_decoder_of_an_image_model_gets_its_start_token() -> None:
     config = hf.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
         vision(num_attention_heads=4),
         hf.GPT2Config(n_embd=16, n_layer=1, n_head=4, vocab_size=99, bos_token_id=1),
@@ -313,7 +313,7 @@ def test_an_images_decoder_is_given_its_start_and_reads_patches() -> None:
     assert written(trace.col_tokens(cross.index)) == written(trace.tokens)
 
 
-def test_object_queries_are_no_patches() -> None:
+def test_object_queries_are_not_patches() -> None:
     config = hf.DetrConfig(
         d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=4,
         decoder_attention_heads=4, encoder_ffn_dim=32, decoder_ffn_dim=32, num_queries=4,
@@ -357,14 +357,14 @@ def test_stages_in_lists_of_lists_have_streams() -> None:
     trace = attnviz.wrap(module).trace(inputs=given)
     assert [t.name for t in trace.towers] == ["pvt.encoder.block.0", "pvt.encoder.block.1"]
     assert trace.residual(0).shape == (64, 16)
-    # its config names no patch size: the grid is what the square of 64 tells
+    # its config has no patch size: the grid follows from the square of 64
     assert written(trace.row_tokens(0))[-1] == "patch 7,7"
     module, given = tiny("longcat_flash/LongcatFlashForCausalLM")
     truth = hidden_states(module, given).hidden_states
     assert torch.equal(attnviz.wrap(module).trace(inputs=given).residual(1, item=1), truth[1][1])
 
 
-def test_codes_of_sound_are_no_text() -> None:
+def test_audio_codes_are_not_text() -> None:
     module, given = tiny("musicgen/MusicgenForCausalLM")  # (B * codebooks, n) ids
     codebooks = module.config.num_codebooks
     assert len(given["input_ids"]) == 2 * codebooks

@@ -1,4 +1,4 @@
-"""What a trace says is what transformers says, bit for bit or within rounding."""
+"""A trace agrees with transformers, bit for bit or within rounding."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def assert_like_eager(trace: Trace, name: str, given: dict[str, torch.Tensor]) -
 
 
 @pytest.mark.parametrize("name", BUILD)
-def test_weights_are_those_of_the_eager_path(name: str) -> None:
+def test_weights_equal_the_eager_path(name: str) -> None:
     given = inputs(name)
     trace = attnviz.wrap(build(name)).trace(inputs=given)
     assert {x.source for x in trace.layers} == {"dense" if name in DENSE else "exact"}
@@ -43,20 +43,20 @@ def test_recording_changes_no_bit_of_the_logits(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUILD)
-def test_the_receipt_passes_and_says_how_far_off(name: str) -> None:
+def test_the_receipt_passes_with_its_error(name: str) -> None:
     model, given = attnviz.wrap(build(name)), inputs(name)
     trace = model.trace(inputs=given)
     for f in trace.fidelity():
         assert f.passed
         assert 0 <= f.error <= f.tolerance
-    # the outputs of the same pass say the same as those of a second one
+    # the outputs of the same pass equal those of a second one
     kept = model.trace(inputs=given, keep=("qkv", "output"))
     assert kept.fidelity() == trace.fidelity()
     assert kept.fidelity(1) == model.trace(inputs=given).fidelity(1)
     assert kept.nbytes > 0
 
 
-def test_the_receipt_fails_when_the_model_has_changed_meanwhile() -> None:
+def test_the_receipt_fails_if_the_model_has_changed() -> None:
     module = build("llama")
     trace = attnviz.wrap(module).trace(inputs=inputs("llama"))
     with torch.no_grad():
@@ -113,7 +113,7 @@ def test_other_number_formats(dtype: torch.dtype) -> None:
     assert all(f.passed for f in trace.fidelity())
 
 
-def test_the_residual_stream_is_what_hidden_states_say() -> None:
+def test_the_residual_stream_equals_hidden_states() -> None:
     module, given = build("llama"), inputs("llama")
     with torch.no_grad():
         hidden = module(**given, output_hidden_states=True).hidden_states
@@ -136,7 +136,7 @@ def test_encoder_and_decoder_have_their_own_streams_and_tokens() -> None:
     assert len(trace.col_tokens(cross - 1)) == N - 5
 
 
-def test_only_the_last_logits_are_kept_unless_asked_for() -> None:
+def test_only_the_last_logits_are_kept_by_default() -> None:
     module, given = build("gpt2"), inputs("gpt2")
     with torch.no_grad():
         plain = module(**given, logits_to_keep=1).logits
@@ -151,7 +151,7 @@ def test_only_the_last_logits_are_kept_unless_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ask", "says"),
+    ("call", "message"),
     [
         (lambda t: t.attention(9, 0), "no layer 9"),
         (lambda t: t.attention(0, 4), "no head 4"),
@@ -160,10 +160,10 @@ def test_only_the_last_logits_are_kept_unless_asked_for() -> None:
         (lambda t: t.residual(7), "no residual 7"),
     ],
 )
-def test_what_is_not_there_is_said_in_a_sentence(ask, says) -> None:  # type: ignore[no-untyped-def]
+def test_missing_layers_heads_and_streams_raise(call, message) -> None:  # type: ignore[no-untyped-def]
     trace = attnviz.wrap(build("gpt2")).trace(inputs=inputs("gpt2"))
-    with pytest.raises(AttnVizError, match=says):
-        ask(trace)
+    with pytest.raises(AttnVizError, match=message):
+        call(trace)
 
 
 def test_bad_requests_to_the_model() -> None:
@@ -180,7 +180,7 @@ def test_bad_requests_to_the_model() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 0), (0, 4)])
 @pytest.mark.parametrize("act", ["trace", "generate"])
-def test_inputs_without_a_token_are_said(act: str, shape: tuple[int, int]) -> None:
+def test_inputs_without_a_token_raise(act: str, shape: tuple[int, int]) -> None:
     model = attnviz.wrap(build("llama"))
     with pytest.raises(AttnVizError, match="no token"):
         getattr(model, act)(inputs={"input_ids": torch.zeros(shape, dtype=torch.long)})

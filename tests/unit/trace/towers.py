@@ -1,4 +1,4 @@
-"""Tiny models of several towers, or whose residual stream is laid out unlike most."""
+"""Tiny models with several towers, or with an unusual layout of the residual stream."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Given = tuple[PreTrainedModel, dict[str, Any]]
 
 
 def drawn(module: PreTrainedModel) -> PreTrainedModel:
-    """The model in eval mode, its weights far from zero and the same at every call."""
+    """The model in eval mode; its weights are far from zero and the same at every call."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for p in module.parameters():
@@ -77,7 +77,7 @@ def clip() -> Given:
 
 
 def blip() -> Given:
-    """A decoder of 17 tokens that looks across at 17 positions of an image."""
+    """A decoder of 17 tokens that cross-attends to 17 positions of an image."""
     text = {**_TEXT, "encoder_hidden_size": 24, "max_position_embeddings": 32, "bos_token_id": 1}
     config = hf.BlipConfig(
         text_config={**text, "eos_token_id": 2, "sep_token_id": 2}, vision_config=_VISION

@@ -1,4 +1,4 @@
-"""What every type that writes does, held against transformers' own logits, token by token."""
+"""Every type that generates, compared with transformers' own logits, token by token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.tiny_models import TYPES, TinyType, build
 from tests.tiny_models.configs import tiny_config
 from tests.tiny_models.weights import draw_weights
 
-N = 4  # tokens written
+N = 4  # tokens generated
 # What transformers' own generate can't do with these inputs or sizes, with a cache or at all.
 CANNOT = {
     "blt/BltForCausalLM",
@@ -32,7 +32,7 @@ CANNOT = {
     "voxtral_realtime/VoxtralRealtimeForConditionalGeneration",
     "xlstm/xLSTMForCausalLM",
 }
-# These read a text otherwise with their cache than without, and their passes don't add up.
+# These read a text differently with their cache, and their passes don't add up.
 REFUSED = {
     "prophetnet/ProphetNetForCausalLM",
     "prophetnet/ProphetNetForConditionalGeneration",
@@ -41,7 +41,7 @@ REFUSED = {
 
 
 def text(image_tokens: int) -> dict[str, torch.Tensor]:
-    """Seven words, after the places that an image takes."""
+    """Seven words, after the placeholders of an image."""
     words = torch.randint(6, 50, (1, 7), generator=torch.Generator().manual_seed(0))
     ids = torch.cat([torch.full((1, image_tokens), PLACE), words], dim=1)
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -51,10 +51,10 @@ def image(*shape: int) -> torch.Tensor:
     return torch.randn(1, *shape, generator=torch.Generator().manual_seed(1))
 
 
-PLACE = 70  # the token that an image takes the place of
+PLACE = 70  # the placeholder token of an image
 IMAGE = image(3, 32, 32)
 ROTATION = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
-# What reads images beside text: a type's overrides, and its inputs.
+# Models that read images and text: a type's overrides, and its inputs.
 PICTURES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "qwen2_vl": (
         "Qwen2VLForConditionalGeneration",
@@ -114,7 +114,7 @@ PICTURES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """One thread, as threads cost more than they give at this size; and no advice in the log."""
+    """One thread, which is faster at this size; and no advice in the log."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
@@ -132,7 +132,7 @@ WRITING = [tiny for tiny in TYPES if writes(tiny) and tiny.name not in CANNOT]
 
 
 def endless(module: PreTrainedModel) -> PreTrainedModel:
-    """The model, with a cache and without an end."""
+    """The model, with a cache and without an end token."""
     for part in module.modules():
         config = getattr(part, "generation_config", None)
         if config is not None:
@@ -150,7 +150,7 @@ def first_item(module: PreTrainedModel, inputs: dict[str, Any]) -> dict[str, Any
 
 
 def assert_true_to_transformers(module: PreTrainedModel, given: dict[str, Any]) -> None:
-    """The text, a row for each token, and each prediction, as transformers' generate has them."""
+    """Text, a row for each token, and each prediction equal those of transformers' generate."""
     extra = 0 if module.config.is_encoder_decoder else 1  # a decoder's last token is read as well
     with torch.no_grad():
         plain = module.generate(
@@ -181,7 +181,7 @@ def assert_true_to_transformers(module: PreTrainedModel, given: dict[str, Any]) 
     assert all(receipts[x.index].passed for x in shown)
     name = "input_ids" if extra else "decoder_input_ids"
     whole = {**given, name: torch.tensor([text])}
-    for k, v in given.items():  # masks and such go on as they end
+    for k, v in given.items():  # masks and the like continue as they end
         if extra and k != name and v.ndim > 1 and v.shape[1] == given[name].shape[1]:
             more = [v[:, -1:]] * (len(text) - v.shape[1])
             whole[k] = torch.cat([v, *more], dim=1)
@@ -191,17 +191,17 @@ def assert_true_to_transformers(module: PreTrainedModel, given: dict[str, Any]) 
     ]
     assert at_once.logits is not None and at_once.logits.shape == trace.logits.shape
     if torch.allclose(at_once.logits, trace.logits, rtol=1e-5, atol=1e-4):
-        # (where not, transformers' cache or positions make another text of it: RoBERTa, Doge)
+        # (otherwise transformers' cache or positions change the text: RoBERTa, Doge)
         for layer in shown:
             for head in range(layer.n_heads):
                 mine = trace.attention(layer.index, head).weights()
                 theirs = at_once.attention(layer.index, head).weights()
-                # one token at a time rounds otherwise than all at once, layer upon layer
+                # one token at a time rounds differently, and more with each layer
                 torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("tiny", WRITING, ids=lambda tiny: tiny.name)
-def test_a_type_writes_as_transformers_does(tiny: TinyType) -> None:
+def test_each_type_generates_what_transformers_does(tiny: TinyType) -> None:
     module, inputs = build(tiny)
     given = first_item(endless(module), inputs)
     if tiny.name in REFUSED:
@@ -212,12 +212,12 @@ def test_a_type_writes_as_transformers_does(tiny: TinyType) -> None:
 
 
 @pytest.mark.parametrize("model_type", PICTURES)
-def test_what_sees_images_writes_as_transformers_does(model_type: str) -> None:
+def test_image_models_generate_what_transformers_does(model_type: str) -> None:
     assert_true_to_transformers(*seeing(model_type))
 
 
 @pytest.mark.parametrize("model_type", sorted(set(PICTURES) - {"blip"}))
-def test_what_sees_images_can_be_gone_on_with(model_type: str) -> None:
+def test_image_models_can_be_continued(model_type: str) -> None:
     module, given = seeing(model_type)
     model = attnviz.wrap(module)
     at_once = model.generate(inputs=given, max_new_tokens=N)
@@ -231,8 +231,8 @@ def test_what_sees_images_can_be_gone_on_with(model_type: str) -> None:
         torch.testing.assert_close(rest.trace.logits, at_once.trace.logits, rtol=1e-3, atol=1e-3)
 
 
-def test_what_changes_its_input_is_not_gone_on_with() -> None:
-    module, given = seeing("blip")  # it takes the last token away, for its tokenizer's end
+def test_models_that_change_their_input_cannot_be_continued() -> None:
+    module, given = seeing("blip")  # it removes the last token, its tokenizer's end token
     model = attnviz.wrap(module)
     written = model.generate(inputs=given, max_new_tokens=2)
     with pytest.raises(AttnVizError, match="cannot go on"):
@@ -240,7 +240,7 @@ def test_what_changes_its_input_is_not_gone_on_with() -> None:
 
 
 def seeing(model_type: str) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """A tiny model that sees, and its inputs."""
+    """A tiny model that takes images, and its inputs."""
     name, overrides, given = PICTURES[model_type]
     config = tiny_config(CONFIG_MAPPING[model_type], overrides)
     with torch.random.fork_rng():
