@@ -21,11 +21,7 @@ from attnviz.errors import AttnVizError, first_line, is_panic
 from attnviz.models import bounded_json, limited_process
 
 FILE = "tokenizer.json"
-SENTENCEPIECE_FILES = (
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)  # used without a FILE
+SENTENCEPIECE_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 MAX_BYTES = 128 * 2**20  # files of the largest vocabularies take some 30 MB
 MAX_SETTINGS = 16 * 2**20
@@ -47,10 +43,8 @@ def check(folder: Path) -> None:
     Raises:
         AttnVizError: it cannot be read, fails on ordinary texts, or exceeds the limits.
     """
-    path = next(
-        (p for p in (folder / FILE, *(folder / n for n in SENTENCEPIECE_FILES)) if p.is_file()),
-        None,
-    )
+    paths = (folder / name for name in (FILE, *SENTENCEPIECE_FILES))
+    path = next((path for path in paths if path.is_file()), None)
     if path is None:  # plain word lists, without rules
         return
     size = path.stat().st_size
