@@ -133,12 +133,6 @@ def map_payload(
         base, row_max, col_max = memo(
             ("map", *which, size), partial(_overview, trace, *which, size)
         )
-    tile = None
-    side = square_side(*shape, size)
-    if view is not None and side > 1:
-        bounds = tile_bounds(view, shape, size)
-        if bounds[2] < side:
-            tile = memo(("tile", *which, bounds), partial(_tile, trace, *which, *bounds))
     return MapPayload(
         id=id,
         space=f"{trace_id(trace)}/{trace.layers[layer].kind}/{a.n_q}x{a.n_k}",
@@ -146,7 +140,7 @@ def map_payload(
         quantity=quantity,
         shape=shape,
         base=base,
-        tile=tile,
+        tile=_detail(trace, *which, shape, view, size, memo),
         row_names=() if base is None else token_names(trace.row_tokens(layer, item)),
         col_names=() if base is None else token_names(trace.col_tokens(layer, item)),
         row_max=row_max,
@@ -167,6 +161,28 @@ def _overview(
     which = (trace, layer, head, quantity, item)
     tile = _encoded(*which, rows, cols, picture.side, picture.cells)
     return tile, as_numpy(picture.row_max), as_numpy(picture.col_max)
+
+
+def _detail(
+    trace: Trace,
+    layer: int,
+    head: int,
+    quantity: Quantity,
+    item: int,
+    shape: tuple[int, int],
+    view: Viewport | None,
+    size: int,
+    memo: Memo,
+) -> EncodedTile | None:
+    """The viewport, if it can be shown in more detail than in the overview."""
+    side = square_side(*shape, size)
+    if view is None or side == 1:
+        return None
+    bounds = tile_bounds(view, shape, size)
+    if bounds[2] >= side:
+        return None
+    which = (layer, head, quantity, item)
+    return memo(("tile", *which, bounds), partial(_tile, trace, *which, *bounds))
 
 
 def _tile(
