@@ -1,8 +1,8 @@
 """Recording a forward pass, and computing attention from what was recorded.
 
 A model runs once inside a session. Each attention layer leaves a record: Q, K, V and the score
-modifiers, never an n x n matrix. Weights, scores and outputs are computed from the record when
-somebody looks at them. From the bottom up:
+modifiers, never an n x n matrix. Weights, scores and outputs are computed from the record on
+access. From the bottom up:
 
 **Records**: what a layer leaves, in O(n) memory.
     records             of exact and dense layers; scores, weights and outputs by tile (tile_math)
