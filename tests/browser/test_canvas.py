@@ -65,7 +65,7 @@ def test_the_number_under_the_cursor_is_the_backends_at_every_zoom(look, n):
         for _ in range(6):
             row, col = int(rng.integers(*view["rows"])), int(rng.integers(*view["cols"]))
             x, y = canvas.middle(row, col)
-            if not canvas.run("return mode._cellAt(...argument) !== null;", [x, y]):
+            if not canvas.run("return mode.itemAt(...argument) !== null;", [x, y]):
                 continue  # a cell cut by the plot's edge
             canvas.point(x, y)
             expected = "masked" if col > row else as_shown(float(w[row, col]))
@@ -84,7 +84,7 @@ def test_past_1024_tokens_the_overview_is_exact_and_so_are_the_tiles(look):
     assert canvas.tip()["largest weight of 2 × 2"] == as_shown(float(square.max()))
     wheel(canvas, row, col, 12)
     canvas.wait_for("said.view !== null")
-    canvas.run(f"while (!mode.tile) {{ {SOON} }}")
+    canvas.run(f"while (!mode.detail) {{ {SOON} }}")
     canvas.settle()
     view = canvas.run("return mode.view.visible();")
     for r, c in itertools.product(
@@ -95,7 +95,7 @@ def test_past_1024_tokens_the_overview_is_exact_and_so_are_the_tiles(look):
     said = canvas.said()
     # the tile alone was sent: the overview and the names were there already (a slow browser asks on
     # its way to the last view, and what covers that view is not asked for again)
-    height, width = canvas.run("return [mode.tile.sheet.height, mode.tile.sheet.width];")
+    height, width = canvas.run("return [mode.detail.tile.height, mode.detail.tile.width];")
     assert said["bytes"] < height * width * 2 + 4096 < 1000 * 1000 * 2
     # moving inside what has come asks for nothing; a hover never does
     asked = canvas.run("return mode.requests.last;")
@@ -175,10 +175,10 @@ def test_drag_pinch_keys_and_double_click(look):
     assert canvas.run("return mode.view.cell;") == pytest.approx(2 * cell, rel=0.01)
     canvas.page.mouse.dblclick(left + 300, top + 300)
     assert canvas.run("return mode.view.whole;") is True
-    canvas.run("stage.picture.focus(); mode.cursor = null; mode.picked = null;")
+    canvas.run("stage.picture.focus(); mode.hovered = null; mode.picked = null;")
     for key in ("ArrowDown", "ArrowDown", "ArrowRight", "+", "+"):
         canvas.page.keyboard.press(key)
-    assert canvas.run("return mode.cursor;") == [2, 1]
+    assert canvas.run("return mode.hovered;") == [2, 1]
     assert canvas.run("return mode.view.whole;") is False
     said = as_shown(float(weights_of(300)[2, 1]))
     assert said in canvas.run("return stage.live.textContent;")
@@ -209,7 +209,7 @@ def test_two_fingers_zoom_about_their_middle(look):
     runs = canvas.said()["runs"]
     fingers = Fingers(canvas)
     canvas.run("mode.zoom(5, mode.left + 300, mode.head + 250);")  # no edge stops the map
-    under = "return mode._cellAt(...argument);"
+    under = "return mode.itemAt(...argument);"
     x, y = canvas.run("return [mode.left + mode.view.width / 2, mode.head + mode.view.height / 2];")
     middle = canvas.run(under, [x, y])
     cell = canvas.run("return mode.view.cell;")
@@ -226,7 +226,7 @@ def test_two_fingers_zoom_about_their_middle(look):
     assert canvas.run("return mode.view.cell;") == pytest.approx(3 * cell, rel=0.03)
     assert canvas.run(under, [x + 40, y + 40]) == pytest.approx(middle, abs=1)
     fingers.at("touchEnd")
-    assert canvas.run("return mode.pointers.size;") == 0
+    assert canvas.run("return mode.gestures.pointers.size;") == 0
     # one finger alone drags
     before = canvas.run("return [mode.view.x, mode.view.y];")
     fingers.at("touchStart", (x, y))
@@ -248,7 +248,7 @@ def test_color_scales_and_norms_are_the_browsers_own_work(look):
     canvas, w = look(f"mode=map&n={n}"), weights_of(n)
     runs = canvas.said()["runs"]
     color = """
-        const ctx = mode.held.picture.levels[0].image.getContext("2d");
+        const ctx = mode.base.pyramid.levels[0].image.getContext("2d");
         return [...ctx.getImageData(argument[1], argument[0], 1, 1).data];
     """
     ramp = np.array(

@@ -169,7 +169,7 @@ def test_a_double_click_is_one_click(look):
 def test_keys_walk_focus_and_let_go(look):
     canvas = look("n=300&height=200")
     press = canvas.page.keyboard.press
-    cursor = "return mode.cursor;"
+    cursor = "return mode.hovered;"
     canvas.run("stage.picture.focus();")
     for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft"):
         press(key)
@@ -191,7 +191,7 @@ def test_keys_walk_focus_and_let_go(look):
     assert canvas.said()["token"] == ["row", 299]
     press("Home")
     canvas.settle()
-    assert canvas.run("return [mode.cursor, stage.top];") == [0, 0]
+    assert canvas.run("return [mode.hovered, stage.top];") == [0, 0]
     press("Escape")
     canvas.wait_for("said.token === null")
 
@@ -240,7 +240,7 @@ def test_a_text_the_head_does_not_look_at_cannot_be_focused(look):
 def test_it_takes_the_height_it_needs_and_wraps_anew(look):
     height = (
         "const frame = root.querySelector('.frame').offsetHeight;"
-        "return [frame, mode.lines.length, stage.height, mode.content];"
+        "return [frame, mode.lines.length, stage.height, mode.contentHeight()];"
     )
     short = look("n=8&height=500")
     tall, lines, seen, content = short.run(height)
@@ -257,7 +257,7 @@ def test_it_takes_the_height_it_needs_and_wraps_anew(look):
         narrow[1] > wide[1] and narrow[0] > wide[0] and narrow[2] == pytest.approx(narrow[3], abs=1)
     )
     right = canvas.run(
-        "return Math.max(...mode.names.map((_, i) => mode.xs[i] + mode.shown[i])) - stage.width;"
+        "return Math.max(...mode.names.map((_, i) => mode.chips.xs[i] + mode.chips.shown[i])) - stage.width;"
     )
     assert right <= 0
     long = look("n=2000&height=260").run(height)

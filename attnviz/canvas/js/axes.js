@@ -1,23 +1,19 @@
 // Around a map: token names that thin out with the zoom, and the crosshair with its two tokens.
 
-import { fitted, labelStep } from "./stage.js";
+import { fitted, labelStep } from "./text.js";
 
 export const LABEL = 11; // px
-const FLAT_FROM = 60; // px a cell: column names lie level; earlier where they are narrower
-const BESIDE = 12; // px between level names
+const FLAT_FROM = 60; // px a cell: column names are horizontal; earlier if they are narrower
+const BESIDE = 12; // px between horizontal names
 
 /**
- * @typedef {object} Plot a map and the room around it
- * @property {import("./stage.js").Stage} stage
- * @property {import("./viewport.js").Viewport} view
- * @property {{rowNames: string[], colNames: string[]}} held
- * @property {any} header
- * @property {number} left px of the row names
- * @property {number} head px of the column names
- * @property {number} wide px of most column names
+ * @typedef {import("./map.js").MapMode} MapMode
+ * @typedef {import("./payload.js").Cell} Cell
+ * @typedef {import("./payload.js").Side} Side
+ * @typedef {{rowNames: string[], colNames: string[]}} Names
  */
 
-/** @param {CanvasRenderingContext2D} ctx with the plot's corner as origin @param {Plot["view"]} view @param {[number, number]} at @param {string} color */
+/** @param {CanvasRenderingContext2D} ctx with the plot's corner as origin @param {MapMode["view"]} view @param {Cell} at @param {string} color */
 export function drawOutline(ctx, view, at, color) {
   const size = Math.max(view.cell, 5);
   const [x, y] = view.middle(at);
@@ -26,22 +22,22 @@ export function drawOutline(ctx, view, at, color) {
   ctx.strokeRect(x - size / 2, y - size / 2, size, size);
 }
 
-/** @param {CanvasRenderingContext2D} ctx @param {Plot} plot */
-export function drawLabels(ctx, plot) {
-  const { stage, view, held, header, left, head } = plot;
+/** @param {CanvasRenderingContext2D} ctx @param {MapMode} map @param {import("./payload.js").MapHeader} header @param {Names} names */
+export function drawLabels(ctx, map, header, { rowNames, colNames }) {
+  const { stage, view, left, head } = map;
   const { theme, width, height } = stage;
   const { rows, cols } = view.visible();
   const step = labelStep(view.cell, LABEL + 2);
-  const from = (start) => Math.ceil(start / step) * step;
+  const from = (/** @type {number} */ start) => Math.ceil(start / step) * step;
   ctx.font = stage.font(LABEL);
   ctx.fillStyle = theme.text;
   ctx.textAlign = "right";
   for (let i = from(rows[0]); i < rows[1]; i += step) {
     const y = head + view.middle([i, 0])[1];
     if (y < head + 3 || y > height - 3) continue;
-    ctx.fillText(fitted(ctx, held.rowNames[i], left - 24), left - 6, y);
+    ctx.fillText(fitted(ctx, rowNames[i], left - 24), left - 6, y);
   }
-  const flat = liesLevel(plot);
+  const flat = areLevel(map);
   const room = flat ? view.cell - 6 : head - 24;
   for (let j = from(cols[0]); j < cols[1]; j += step) {
     const x = left + view.middle([0, j])[0];
@@ -50,7 +46,7 @@ export function drawLabels(ctx, plot) {
     ctx.translate(x, head - 6);
     if (!flat) ctx.rotate(-Math.PI / 2);
     ctx.textAlign = flat ? "center" : "left";
-    ctx.fillText(fitted(ctx, held.colNames[j], room), 0, flat ? -5 : 0);
+    ctx.fillText(fitted(ctx, colNames[j], room), 0, flat ? -5 : 0);
     ctx.restore();
   }
   ctx.fillStyle = theme.faint;
@@ -62,31 +58,31 @@ export function drawLabels(ctx, plot) {
   ctx.fillText(`← ${header.rowTitle ?? "query"}`, 0, 0);
 }
 
-/** @param {Plot} plot whether column names lie level */
-function liesLevel({ view, wide }) {
+/** Whether column names are horizontal. @param {MapMode} map */
+function areLevel({ view, wide }) {
   return view.cell >= Math.min(FLAT_FROM, wide + BESIDE);
 }
 
-/** The token that the page is about: its row or column; both, where keys are the same tokens. */
-export function drawFocus(ctx, { stage, view, held, header, left, head }) {
-  if (!header.focus) return;
-  const [side, at] = header.focus;
+/**
+ * The focused token: its row or column; both, if queries and keys are the same tokens.
+ * @param {CanvasRenderingContext2D} ctx @param {MapMode} map @param {[Side, number]} focus @param {Names} names
+ */
+export function drawFocus(ctx, { stage, view, left, head }, [side, at], { rowNames, colNames }) {
   const { rows, cols } = view.visible();
   const thick = Math.max(2, Math.min(view.cell, 16));
   ctx.save();
   ctx.translate(left, head);
   ctx.fillStyle = ctx.strokeStyle = stage.theme.selected;
-  const [down, across] = [held.rowNames, held.colNames];
-  const both = down.length === across.length && down[at] === across[at];
+  const both = rowNames.length === colNames.length && rowNames[at] === colNames[at];
   if ((both || side === "row") && at >= rows[0] && at < rows[1]) ctx.fillRect(-5, view.middle([at, 0])[1] - thick / 2, 4, thick);
   if ((both || side === "col") && at >= cols[0] && at < cols[1]) ctx.fillRect(view.middle([0, at])[0] - thick / 2, -5, thick, 4);
   ctx.restore();
 }
 
-/** @param {CanvasRenderingContext2D} ctx @param {Plot} plot @param {[number, number]} at */
-export function drawCrosshair(ctx, plot, at) {
-  const { stage, view, held, left, head } = plot;
-  const { selected: mark } = stage.theme;
+/** @param {CanvasRenderingContext2D} ctx @param {MapMode} map @param {Cell} at @param {Names} names */
+export function drawCrosshair(ctx, map, at, { rowNames, colNames }) {
+  const { stage, view, left, head } = map;
+  const mark = stage.theme.selected;
   const [x, y] = view.middle(at);
   const thick = Math.max(1, view.cell);
   ctx.save();
@@ -108,13 +104,17 @@ export function drawCrosshair(ctx, plot, at) {
   ctx.globalAlpha = 1;
   drawOutline(ctx, view, at, mark);
   ctx.restore();
-  const flat = liesLevel(plot);
-  drawFlag(ctx, stage, held.rowNames[at[0]], -3, y, "row", left - 16);
-  drawFlag(ctx, stage, held.colNames[at[1]], x, -3, flat ? "flat" : "col", flat ? 140 : head - 16);
+  const flat = areLevel(map);
+  drawFlag(ctx, stage, rowNames[at[0]], -3, y, "row", left - 16);
+  drawFlag(ctx, stage, colNames[at[1]], x, -3, flat ? "flat" : "col", flat ? 140 : head - 16);
   ctx.restore();
 }
 
-/** A token's name at the edge, over the labels that are there. */
+/**
+ * A token's name at the edge, over the labels.
+ * @param {CanvasRenderingContext2D} ctx @param {MapMode["stage"]} stage @param {string} name
+ * @param {number} x @param {number} y @param {"row" | "flat" | "col"} edge @param {number} room px
+ */
 function drawFlag(ctx, stage, name, x, y, edge, room) {
   const { theme } = stage;
   ctx.font = stage.font(LABEL + 1, "600");

@@ -1,4 +1,4 @@
-// What the 16 bits of a cell say: the two ways of counting are told in ../numbers.py.
+// Decoding 16-bit codes; the two codecs are described in ../codecs.py.
 
 export const MASKED = 65535;
 const TINY = 1;
@@ -10,7 +10,7 @@ const PER_DECADE = 9000;
  * @typedef {object} Codec
  * @property {boolean} signed
  * @property {Float64Array} values number of each code; NaN where masked
- * @property {(code: number) => string} text what a person reads
+ * @property {(code: number) => string} text as shown
  */
 
 /** Four significant digits, from 1e-7 up: weights. @type {Codec} */
@@ -41,7 +41,7 @@ function significantValues() {
   return values;
 }
 
-/** @param {{decimals: number, low: number}} header @returns {Codec} */
+/** Steps of 10^-decimals: scores and vectors. @param {{decimals: number, low: number}} header @returns {Codec} */
 function fixedCodec({ decimals, low }) {
   const values = new Float64Array(65536);
   for (let code = 0; code < MASKED; code++) values[code] = (code + low) / 10 ** decimals;
@@ -54,17 +54,17 @@ function fixedCodec({ decimals, low }) {
   };
 }
 
+/** @type {Map<string, Codec>} */
 const fixedCodecs = new Map();
 
-/** @param {{kind: string, decimals?: number, low?: number}} header @returns {Codec} */
+/** @param {import("./payload.js").CodecHeader} header @returns {Codec} */
 export function codecOf(header) {
   if (header.kind === "significant") return SIGNIFICANT;
   const name = `${header.decimals}/${header.low}`;
-  if (!fixedCodecs.has(name)) {
-    if (fixedCodecs.size > 16) fixedCodecs.clear();
-    fixedCodecs.set(name, fixedCodec(/** @type {any} */ (header)));
-  }
-  return fixedCodecs.get(name);
+  const codec = fixedCodecs.get(name) ?? fixedCodec(header);
+  if (fixedCodecs.size > 16) fixedCodecs.clear();
+  fixedCodecs.set(name, codec);
+  return codec;
 }
 
 /** The code of a weight, rounded down: for thresholds. @param {number} weight */

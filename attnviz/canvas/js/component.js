@@ -5,7 +5,7 @@ import mount from "./main.js";
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(await (await fetch(new URL("canvas.css", import.meta.url))).text());
 
-/** @param {import("./main.js").Component} component what Streamlit gives @returns {() => void} cleanup */
+/** @param {import("./main.js").Component} component @returns {() => void} cleanup */
 export default function (component) {
   const shadow = /** @type {ShadowRoot} */ (component.parentElement);
   if (!shadow.adoptedStyleSheets.includes(sheet)) shadow.adoptedStyleSheets = [...shadow.adoptedStyleSheets, sheet];

@@ -1,39 +1,51 @@
-// Making elements. Text is always text: nothing here takes HTML.
+// Creating elements. Text is always text: nothing here takes HTML.
+
+/** @typedef {string | number | boolean | null | undefined | ((event: Event) => void)} Property */
 
 /**
- * @param {string} tag
- * @param {Record<string, any>} [properties] attributes; functions become listeners
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Record<string, Property>} [properties] attributes; functions become listeners
  * @param {(Node | string)[]} [children]
- * @returns {any}
+ * @returns {HTMLElementTagNameMap[K]}
  */
 export function element(tag, properties = {}, children = []) {
-  const made = document.createElement(tag);
+  const created = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (typeof value === "function") made.addEventListener(name, value);
-    else if (name === "class") made.className = value;
-    else if (value === true) made.setAttribute(name, "");
-    else if (value !== false && value !== undefined && value !== null) made.setAttribute(name, value);
+    if (typeof value === "function") created.addEventListener(name, value);
+    else if (name === "class") created.className = String(value);
+    else if (value === true) created.setAttribute(name, "");
+    else if (value !== false && value !== undefined && value !== null) created.setAttribute(name, String(value));
   }
-  for (const child of children) made.append(child);
-  return made;
+  created.append(...children);
+  return created;
+}
+
+/** @param {HTMLCanvasElement} canvas @returns {CanvasRenderingContext2D} */
+export function context2d(canvas) {
+  const context = canvas.getContext("2d");
+  if (!context) throw new Error("This browser can't draw on a canvas.");
+  return context;
 }
 
 /**
  * Buttons of which one is pressed.
+ * @template {string} V
  * @param {string} label
- * @param {[string, string][]} choices value and name
- * @param {string} chosen
- * @param {(value: string) => void} choose
+ * @param {[V, string][]} choices value and name
+ * @param {V} chosen
+ * @param {(value: V) => void} choose
  */
 export function segments(label, choices, chosen, choose) {
   const buttons = choices.map(([value, name]) =>
     element("button", { type: "button", "aria-pressed": String(value === chosen), "data-value": value,
       click: () => { press(value); choose(value); } }, [name]));
+  /** @param {V} value */
   const press = (value) => {
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.value === value));
   };
   const group = element("span", { class: "segments", role: "group", "aria-label": label }, buttons);
-  return { group, choose: (value) => { press(value); choose(value); } };
+  return { group, choose: (/** @type {V} */ value) => { press(value); choose(value); } };
 }
 
 /** @param {string} name @param {string} help @param {() => void} click */
@@ -42,13 +54,14 @@ export function plainButton(name, help, click) {
 }
 
 /**
+ * @template {string} V
  * @param {string} label
- * @param {[string, string][]} choices
- * @param {string} chosen
- * @param {(value: string) => void} choose
+ * @param {[V, string][]} choices value and name
+ * @param {V} chosen
+ * @param {(value: V) => void} choose
  */
 export function dropdown(label, choices, chosen, choose) {
-  const select = element("select", { "aria-label": label, change: () => choose(select.value) },
+  const select = element("select", { "aria-label": label, change: () => choose(/** @type {V} */ (select.value)) },
     choices.map(([value, name]) => element("option", { value, selected: value === chosen }, [name])));
   return select;
 }
@@ -67,15 +80,14 @@ export function slider(label, range, text, move) {
   return { group, input, shown };
 }
 
-/** Hand a file to the person. @param {string} name @param {Blob} blob */
+/** Download a file. @param {string} name @param {Blob} blob */
 export function saveFile(name, blob) {
   const url = URL.createObjectURL(blob);
-  const link = element("a", { href: url, download: name });
-  link.click();
+  element("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-/** @param {string} text */
-export function fileName(text) {
-  return text.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
+/** @param {string} title */
+export function fileName(title) {
+  return title.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
 }

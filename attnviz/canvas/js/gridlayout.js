@@ -1,4 +1,4 @@
-// Where each head's thumbnail goes: by layer, or in the order of a number.
+// Positions of the heads' thumbnails: by layer, or in the order of a metric.
 
 import { shortNumber } from "./codecs.js";
 
@@ -11,7 +11,7 @@ const APART = 14; // px between kinds, and between groups
 const NARROW = 16; // px that a number needs
 const LEAST = 24; // px a thumbnail
 const MOST = 112;
-const ENOUGH = 40; // px that are enough where the grid must be scrolled anyway
+const ENOUGH = 40; // px that suffice where the grid must be scrolled anyway
 const UNBROKEN = 1.15; // layers in one group are worth thumbnails smaller by this
 const KINDS = { encoder: "Encoder self-attention", decoder: "Decoder self-attention", cross: "Cross-attention" };
 
@@ -19,45 +19,48 @@ const KINDS = { encoder: "Encoder self-attention", decoder: "Decoder self-attent
  * @typedef {object} Head
  * @property {number} layer
  * @property {number} head
- * @property {any} block its layer
- * @property {number} at where its cells begin
+ * @property {import("./payload.js").LayerHeader} block its layer
+ * @property {string} short the layer's short name
+ * @property {number} at offset of its cells
  * @property {Float32Array} numbers its metrics
  * @property {number} x @property {number} y @property {number} w @property {number} h
- * @property {boolean} faded not in the filter
+ * @property {boolean} faded filtered out
  * @property {HTMLCanvasElement | null} image
  */
 
 /**
+ * @typedef {import("./payload.js").LayerHeader} LayerHeader
  * @typedef {{x: number, y: number, text: string, align?: CanvasTextAlign, strong?: boolean, room?: number, short?: string}} Mark
  * @typedef {{shown: Head[], headings: Mark[], marks: Mark[], content: number}} GridLayout
  */
 
 /**
- * One kind's layers that have heads to show, and what is told of the others.
+ * The layers of one kind of attention that have heads to show, and notes on the others.
  * @typedef {object} Kind
  * @property {string} title
  * @property {{number: number, own: Head[]}[]} layers
  * @property {number} most heads of a layer
- * @property {number} wide a thumbnail's width as a share of the square it lies in @property {number} tall
+ * @property {number} wide a thumbnail's width as a share of its square @property {number} tall its height
  * @property {string[]} notes
  */
 
 /**
- * How layers and heads lie: layers in rows, or turned in columns; cut into groups that stand side by
- * side, or if turned one below the other; and kinds of attention likewise.
+ * How layers and heads are arranged: layers in rows, or turned, in columns; cut into groups side by
+ * side or, if turned, one below the other; kinds of attention beside or below each other.
  * @typedef {{turned: boolean, groups: number, beside: boolean}} Plan
  */
 
 /**
- * By layer, in the way that shows the largest thumbnails without scrolling; where every way makes
- * them too small, in the way that shows much of them at once in a good size.
- * @param {Head[]} heads @param {any[]} blocks the layers @param {number} width @param {number} height
+ * By layer, with the plan that shows the largest thumbnails without scrolling; if every plan makes
+ * them too small, with the plan that shows many at once in a good size.
+ * @param {Head[]} heads @param {LayerHeader[]} blocks the layers @param {number} width @param {number} height
  * @returns {GridLayout & {plan: Plan, side: number}}
  */
 export function layoutByLayer(heads, blocks, width, height) {
   const kinds = [...new Set(blocks.map((b) => b.kind))].map((kind) =>
     kindOf(kind, blocks.filter((b) => b.kind === kind), heads));
   const { plan, side } = choosePlan(kinds, width, height);
+  /** @type {GridLayout & {plan: Plan, side: number}} */
   const placed = { shown: [], headings: [], marks: [], content: 0, plan, side };
   const spare = (width - sizeOfAll(kinds, plan, side).width) / kinds.length; // beside: room for headings
   const apart = plan.beside ? APART + Math.max(0, Math.min(MOST, Math.floor(spare))) : APART;
@@ -72,12 +75,13 @@ export function layoutByLayer(heads, blocks, width, height) {
   return placed;
 }
 
-/** @param {string} kind @param {any[]} blocks @param {Head[]} heads @returns {Kind} */
+/** @param {import("./payload.js").AttentionKind} kind @param {LayerHeader[]} blocks @param {Head[]} heads @returns {Kind} */
 function kindOf(kind, blocks, heads) {
   const layers = blocks.map((block, number) => ({ number, own: heads.filter((h) => h.block === block) }));
   const some = layers.filter(({ own }) => own.length);
-  const sides = some.map(({ own: [{ block }] }) => [block.cols / block.rows, block.rows / block.cols]);
-  const largest = (i) => Math.min(1, Math.max(0.2, ...sides.map((side) => side[i])));
+  const sides = some.map(({ own: [head] }) => [aspect(head), 1 / aspect(head)]);
+  const largest = (/** @type {number} */ i) => Math.min(1, Math.max(0.2, ...sides.map((side) => side[i])));
+  /** @type {Map<string | null, number[]>} */
   const left = new Map(); // numbers of layers by the reason why they aren't shown
   blocks.forEach(({ heads: h, reason }, n) => { if (!h) left.set(reason, [...(left.get(reason) ?? []), n]); });
   return {
@@ -108,7 +112,7 @@ function sizeOf(kind, { turned, groups }, side) {
 /** @param {Kind[]} kinds @param {Plan} plan @param {number} side */
 function sizeOfAll(kinds, plan, side) {
   const sizes = kinds.map((kind) => sizeOf(kind, plan, side));
-  const whole = (name, along) => {
+  const whole = (/** @type {"width" | "height"} */ name, /** @type {boolean} */ along) => {
     const each = sizes.map((size) => size[name]);
     return along ? each.reduce((a, b) => a + b + APART) : Math.max(...each);
   };
@@ -118,16 +122,17 @@ function sizeOfAll(kinds, plan, side) {
 /** @param {Kind[]} kinds @param {number} width @param {number} height @returns {{plan: Plan, side: number}} */
 function choosePlan(kinds, width, height) {
   const layers = Math.max(1, ...kinds.map((kind) => kind.layers.length));
+  /** @type {Plan[]} */
   const plans = [];
   for (let groups = 1; groups <= layers; groups++) {
     for (const beside of kinds.length > 1 ? [false, true] : [false]) {
       for (const turned of [false, true]) plans.push({ turned, groups, beside });
     }
   }
-  const best = (most, room) => {
+  const best = (/** @type {number} */ most, /** @type {number} */ room) => {
     let found = { plan: plans[1], side: LEAST, worth: 0 };
     for (const plan of plans) {
-      const fits = (side) => {
+      const fits = (/** @type {number} */ side) => {
         const size = sizeOfAll(kinds, plan, side);
         return size.width <= width && size.height <= room;
       };
@@ -144,7 +149,10 @@ function choosePlan(kinds, width, height) {
   return whole.worth ? whole : best(ENOUGH, Infinity);
 }
 
-/** @param {GridLayout} placed @param {Kind} kind @param {Plan} plan @param {number} side */
+/**
+ * @param {GridLayout} placed is filled @param {Kind} kind @param {Plan} plan @param {number} side
+ * @param {number} x @param {number} y @param {number} room px for a heading
+ */
 function layoutKind(placed, kind, { turned, groups }, side, x, y, room) {
   const { layers, most } = kind;
   const [across, down] = pitchOf(kind, side);
@@ -157,9 +165,9 @@ function layoutKind(placed, kind, { turned, groups }, side, x, y, room) {
     const nth = from / cut;
     const left = x + MARGIN + (turned ? 0 : nth * (MARGIN + most * across + APART));
     const top = y + HEADING + AXIS + (turned ? nth * (AXIS + most * down) : 0);
-    const above = (column, number) => placed.marks.push(
+    const above = (/** @type {number} */ column, /** @type {number} */ number) => placed.marks.push(
       { x: left + column * across + (across - GAP) / 2, y: top - 8, text: String(number), align: "center" });
-    const before = (row, number) => placed.marks.push(
+    const before = (/** @type {number} */ row, /** @type {number} */ number) => placed.marks.push(
       { x: left - 7, y: top + row * down + (down - GAP) / 2, text: String(number), align: "right" });
     group.forEach(({ number, own }, n) => {
       (turned ? above : before)(n, number);
@@ -179,13 +187,13 @@ function layoutKind(placed, kind, { turned, groups }, side, x, y, room) {
 }
 
 /**
- * Heads that are in the filter, in the order of a metric.
+ * The heads that pass the filter, in the order of a metric.
  * @param {Head[]} heads @param {number} metric @param {boolean} down highest first
  * @param {number} width @param {number} height
  * @returns {GridLayout}
  */
 export function layoutByMetric(heads, metric, down, width, height) {
-  const number = (h) => h.numbers[metric];
+  const number = (/** @type {Head} */ h) => h.numbers[metric];
   const shown = heads.filter((h) => !h.faded && Number.isFinite(number(h)))
     .sort((a, b) => (down ? number(b) - number(a) : number(a) - number(b)) || a.layer - b.layer || a.head - b.head);
   const wide = width - 8;
@@ -201,7 +209,7 @@ export function layoutByMetric(heads, metric, down, width, height) {
     head.x = 4 + (i % perLine) * (side + 10);
     head.y = 4 + Math.floor(i / perLine) * (side + below);
     fillSquare(head, side);
-    marks.push({ x: head.x, y: head.y + side + 9, text: `${head.block.short} H${head.head}`, align: "left", room: side });
+    marks.push({ x: head.x, y: head.y + side + 9, text: `${head.short} H${head.head}`, align: "left", room: side });
     marks.push({ x: head.x, y: head.y + side + 22, text: shortNumber(number(head)), align: "left", strong: true });
   });
   return { shown, headings: [], marks, content: 8 + Math.ceil(shown.length / perLine) * (side + below) };
@@ -209,7 +217,11 @@ export function layoutByMetric(heads, metric, down, width, height) {
 
 /** A thumbnail keeps its map's shape inside its square. @param {Head} head @param {number} side */
 function fillSquare(head, side) {
-  const { rows, cols } = head.block;
-  head.w = Math.max(6, Math.round(side * Math.min(1, cols / rows)));
-  head.h = Math.max(6, Math.round(side * Math.min(1, rows / cols)));
+  head.w = Math.max(6, Math.round(side * Math.min(1, aspect(head))));
+  head.h = Math.max(6, Math.round(side * Math.min(1, 1 / aspect(head))));
+}
+
+/** Columns by rows of a head's map. @param {Head} head */
+function aspect({ block: { rows = 1, cols = 1 } }) {
+  return cols / rows;
 }

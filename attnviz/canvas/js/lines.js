@@ -1,47 +1,76 @@
 // Heads as lines from queries to keys: only what is on screen and over the threshold is drawn.
 
 import { codecOf, significantCode } from "./codecs.js";
-import { headColor } from "./theme.js";
-import { element, plainButton, slider } from "./dom.js";
+import { context2d, element, plainButton, slider } from "./dom.js";
 import { drawLines, linesAsSvg } from "./linesdraw.js";
 import { keepStrongest, Links, strongest } from "./links.js";
-import { spoken } from "./stage.js";
+import { arrowKeys, Mode } from "./mode.js";
+import { sampledWidths } from "./text.js";
+import { headColor } from "./theme.js";
 
 const LEAST_ROW = 20; // px a token
 const MOST_ROW = 32;
-const TOP = 26;
+const TOP = 26; // px above the first token
+const BOTTOM = 8;
+const NAME_FONT = 13; // px
+const LEAST_NAME = 40; // px
+const WIDEST = 900; // px that lines reach across; longer ones are too flat to tell apart
 const MOST_DRAWN = 30_000;
-const TABLE_ROWS = 200;
+const LINES_IN_TABLE = 200;
+const TIP_ROWS = 8;
 
-/** @typedef {import("./links.js").Token} Token */
+/** @typedef {import("./payload.js").Token} Token */
+/** @typedef {import("./links.js").LinkHead} LinkHead */
 
-export class LinesMode {
-  /** @param {import("./stage.js").Stage} stage @param {(name: string, value: any) => void} send */
+/** @extends {Mode<Token>} */
+export class LinesMode extends Mode {
+  /** @param {import("./mode.js").Stage} stage @param {import("./mode.js").Send} send */
   constructor(stage, send) {
-    this.stage = stage;
-    this.send = send;
+    super(stage, send);
+    this.label = "Attention lines";
+    this.exportsSvg = true;
+    /** @type {import("./payload.js").LinesHeader | null} */
+    this.header = null;
     this.codec = codecOf({ kind: "significant" });
     this.threshold = 0.1;
+    /** @type {Set<number>} */
     this.hidden = new Set(); // heads by number
     /** @type {Token | null} */
-    this.held = null; // clicked
-    /** @type {Token | null} */
-    this.hovered = null;
-    this.walked = -1; // where the picture was scrolled to when keys chose what is hovered
-    this.row = LEAST_ROW;
-    this.tools = [];
-    this.label = "Attention lines";
+    this.focus = null; // clicked
+    /** @type {LinkHead[]} */
+    this.heads = [];
+    /** @type {string[]} */
+    this.rows = [];
+    /** @type {string[]} */
+    this.cols = [];
+    /** @type {Uint32Array} */
+    this.keys = new Uint32Array(0); // of each line
+    /** @type {Uint16Array} */
+    this.codes = new Uint16Array(0);
+    this.links = new Links([], this.keys, this.codes, 0, 0);
+    this.queries = this.links.queries;
+    /** @type {HTMLElement[]} */
+    this.chips = [];
+    this.row = LEAST_ROW; // px a token
+    this.left = this.right = this.inset = 0; // px, see layout
+    this.leftOut = 0; // lines over the threshold that are too many to draw
+    this.keyActions = {
+      ...arrowKeys((dx, dy) => this._step(dx, dy)),
+      Enter: () => this._focusCurrent(),
+      " ": () => this._focusCurrent(),
+      Escape: () => this._letGo(),
+    };
   }
 
-  /** @param {import("./payload.js").Payload} payload */
+  /** @param {import("./payload.js").LinesPayload} payload */
   receive({ header, arrays }) {
-    const same = this.header?.id === header.id;
-    const fresh = JSON.stringify(header.token) !== JSON.stringify(this.header?.token);
-    if (!this.header || fresh) this.held = header.token ? { side: header.token[0], index: header.token[1] } : null;
+    const before = this.header;
+    if (!before || JSON.stringify(header.token) !== JSON.stringify(before.token)) {
+      this.focus = header.token ? { side: header.token[0], index: header.token[1] } : null;
+    }
     this.header = header;
-    this.rows = header.rowNames;
-    this.cols = header.colNames;
-    if (same) {
+    [this.rows, this.cols] = [header.rowNames, header.colNames];
+    if (before?.id === header.id) {
       this.stage.repaint();
       return;
     }
@@ -55,17 +84,17 @@ export class LinesMode {
     this.codes = arrays.codes;
     this.links = new Links(this.heads, this.keys, this.codes, n, this.cols.length);
     this.queries = this.links.queries;
-    if (this.held && this.held.index >= (this.held.side === "row" ? n : this.cols.length)) this.held = null;
+    if (this.focus && this.focus.index >= this._namesOf(this.focus.side).length) this.focus = null;
     this.label = `${header.title}: lines from ${n} queries on the left to ${this.cols.length} keys on the right. ` +
       "Arrow keys walk through the tokens, Enter holds one, Escape lets go.";
-    this._build();
+    this._build(header.floor);
     this.stage.resize();
   }
 
-  _build() {
-    const { floor } = this.header;
+  /** @param {number} floor the least weight sent */
+  _build(floor) {
     this.threshold = Math.max(this.threshold, floor);
-    const toValue = (t) => floor * (1 / floor) ** (t / 100); // even steps of the logarithm
+    const toValue = (/** @type {number} */ t) => floor * (1 / floor) ** (t / 100); // even steps of the logarithm
     const at = Math.round((100 * Math.log(this.threshold / floor)) / Math.log(1 / floor) || 0);
     const threshold = slider("At least", { min: 0, max: 100, step: 1, value: at },
       (t) => toValue(t).toPrecision(2), (t) => { this.threshold = toValue(t); this.stage.repaint(); });
@@ -73,25 +102,25 @@ export class LinesMode {
       element("button", { type: "button", class: "chip", title: `Head ${head.number}: click to show or hide, double click for it alone`,
         "aria-pressed": "true", click: () => this._toggle(head.number), dblclick: () => this._only(head.number) },
       [element("i"), String(head.number)]));
-    const all = plainButton("All", "Show all heads", () => { this.hidden.clear(); this._chipsShown(); });
-    this.stage.tools.replaceChildren(threshold.group,
-      element("span", { class: "chips", role: "group", "aria-label": "Heads" }, this.chips), all);
-    this.tools = [...this.stage.tools.children];
-    this._chipsShown();
+    const all = plainButton("All", "Show all heads", () => { this.hidden.clear(); this._updateChips(); });
+    this.setTools([threshold.group,
+      element("span", { class: "chips", role: "group", "aria-label": "Heads" }, this.chips), all]);
+    this._updateChips();
   }
 
+  /** @param {number} number of a head */
   _toggle(number) {
-    if (this.hidden.has(number)) this.hidden.delete(number);
-    else this.hidden.add(number);
-    this._chipsShown();
+    if (!this.hidden.delete(number)) this.hidden.add(number);
+    this._updateChips();
   }
 
+  /** @param {number} number of a head */
   _only(number) {
     this.hidden = new Set(this.heads.map((h) => h.number).filter((other) => other !== number));
-    this._chipsShown();
+    this._updateChips();
   }
 
-  _chipsShown() {
+  _updateChips() {
     this.heads.forEach((head, i) => {
       this.chips[i].setAttribute("aria-pressed", String(!this.hidden.has(head.number)));
       this.chips[i].style.setProperty("--color", this.colorOf(head));
@@ -101,194 +130,195 @@ export class LinesMode {
   }
 
   themed() {
-    if (this.heads) this._chipsShown();
+    this._updateChips();
   }
 
+  /** @param {LinkHead} head */
   colorOf(head) {
     return headColor(this.stage.theme, head.i, this.heads.length);
   }
 
+  /** Heads that aren't hidden. */
   active() {
     return this.heads.filter((head) => !this.hidden.has(head.number));
   }
 
-  // ---- where things are ----------------------------------------------------------------------
+  // ---- layout --------------------------------------------------------------------------------
+
+  get _most() {
+    return Math.max(this.rows.length, this.cols.length);
+  }
 
   layout() {
     const { width, height } = this.stage;
-    const n = Math.max(1, this.rows?.length ?? 0, this.cols?.length ?? 0);
-    this.row = Math.max(LEAST_ROW, Math.min(MOST_ROW, Math.floor((height - TOP - 8) / n)));
-    const ctx = this.stage.picture.getContext("2d");
-    ctx.font = this.stage.font(13);
-    const room = (names) => {
-      const step = Math.max(1, Math.floor(names.length / 300));
-      let most = 40;
-      for (let i = 0; i < names.length; i += step) most = Math.max(most, ctx.measureText(names[i]).width);
-      return Math.min(most, width * 0.22) + 52;
-    };
+    this.row = Math.max(LEAST_ROW, Math.min(MOST_ROW, Math.floor((height - TOP - BOTTOM) / Math.max(1, this._most))));
+    const ctx = context2d(this.stage.picture);
+    ctx.font = this.stage.font(NAME_FONT);
+    const room = (/** @type {string[]} */ names) =>
+      Math.min(Math.max(LEAST_NAME, sampledWidths(ctx, names, 300).at(-1) ?? 0), width * 0.22) + 52;
     this.left = room(this.rows);
     this.right = Math.max(width - room(this.cols), this.left + 60);
-    // lines that cross a very wide screen are too flat to tell apart
-    const spare = this.right - this.left - 900;
-    this.inset = Math.max(0, spare / 2);
+    this.inset = Math.max(0, (this.right - this.left - WIDEST) / 2);
   }
 
   naturalHeight() {
-    return TOP + Math.max(this.rows?.length ?? 0, this.cols?.length ?? 0) * MOST_ROW + 8;
+    return TOP + this._most * MOST_ROW + BOTTOM;
   }
 
   contentHeight() {
-    return TOP + Math.max(this.rows?.length ?? 0, this.cols?.length ?? 0) * this.row + 8;
+    return TOP + this._most * this.row + BOTTOM;
   }
 
+  /** The middle of a token. @param {number} index */
   _y(index) {
     return TOP + (index + 0.5) * this.row - this.stage.top;
   }
 
+  /** Where lines start. */
   get _x0() {
     return this.left + this.inset;
   }
 
+  /** Where lines end. */
   get _x1() {
     return this.right - this.inset;
   }
 
+  /** The tokens on screen, of n. @param {number} n @returns {import("./payload.js").Span} */
   _window(n) {
     const first = Math.floor((this.stage.top - TOP) / this.row);
     const last = Math.ceil((this.stage.top + this.stage.height - TOP) / this.row);
     return [Math.max(0, Math.min(n, first)), Math.max(0, Math.min(n, last))];
   }
 
-  /** @returns {Token | null} */
-  _tokenAt(x, y) {
+  /** @param {import("./payload.js").Side} side */
+  _namesOf(side) {
+    return side === "row" ? this.rows : this.cols;
+  }
+
+  /** The token whose lines alone are shown. */
+  get solo() {
+    return this.hovered ?? this.focus;
+  }
+
+  // ---- pointer and keys ----------------------------------------------------------------------
+
+  /** @param {number} x @param {number} y @returns {Token | null} */
+  itemAt(x, y) {
     const index = Math.floor((y + this.stage.top - TOP) / this.row);
-    if (y < TOP - 4 && this.stage.top === 0) return null;
-    if (x < this._x0 && index >= 0 && index < this.rows.length) return { side: "row", index };
-    if (x > this._x1 && index >= 0 && index < this.cols.length) return { side: "col", index };
+    if (index < 0 || (y < TOP - 4 && this.stage.top === 0)) return null;
+    if (x < this._x0 && index < this.rows.length) return { side: "row", index };
+    if (x > this._x1 && index < this.cols.length) return { side: "col", index };
     return null;
   }
 
-  get alone() {
-    return this.hovered ?? this.held;
+  isClickable() {
+    return true;
   }
 
-  // ---- the hand ------------------------------------------------------------------------------
-
-  hover(x, y) {
-    const token = this._tokenAt(x, y);
-    this.stage.picture.style.cursor = token ? "pointer" : "";
-    const changed = token?.side !== this.hovered?.side || token?.index !== this.hovered?.index;
-    this.hovered = token;
-    this.walked = -1;
-    if (changed) this.stage.repaint();
-    if (token) this.stage.tip(x, y, this.describe(token));
-    else this.stage.hideTip();
+  /** @param {Token | null} a @param {Token | null} b */
+  sameItem(a, b) {
+    return a?.side === b?.side && a?.index === b?.index;
   }
 
-  leave() {
-    if (this.walked === this.stage.top) return;
-    this.stage.hideTip();
-    if (this.walked >= 0) return; // what keys chose stays
-    if (this.hovered) {
-      this.hovered = null;
-      this.stage.repaint();
-    }
+  hoverChanged() {
+    this.stage.repaint();
   }
 
+  /** @param {number} x @param {number} y */
   click(x, y) {
-    this.hold(this._tokenAt(x, y));
+    this.focusOn(this.itemAt(x, y));
   }
 
-  hold(token) {
-    const same = token && this.held && token.side === this.held.side && token.index === this.held.index;
-    const next = same ? null : token;
-    if (!next && !this.held) return;
-    this.held = next;
+  /** Focus a token; the focused one, or null, ends the focus. @param {Token | null} token */
+  focusOn(token) {
+    const next = this.sameItem(token, this.focus) ? null : token;
+    if (!next && !this.focus) return;
+    this.focus = next;
     this.stage.repaint();
     this.stage.fillTable();
     this.send("token", next);
   }
 
-  key(event) {
-    const now = this.alone;
-    if (event.key === "Escape") {
-      this.hovered = null;
-      this.stage.hideTip();
-      this.stage.repaint();
-      this.hold(null);
-    } else if (event.key === "Enter" || event.key === " ") {
-      if (now) this.hold(now);
-    } else if (["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"].includes(event.key)) {
-      const side = /** @type {Token["side"]} */ ({ ArrowLeft: "row", ArrowRight: "col" }[event.key] ?? now?.side ?? "row");
-      const n = side === "row" ? this.rows.length : this.cols.length;
-      const step = { ArrowUp: -1, ArrowDown: 1 }[event.key] ?? 0;
-      const index = Math.max(0, Math.min(n - 1, now ? now.index + step : 0));
-      const y = TOP + index * this.row;
-      const { scroll, top, height } = this.stage;
-      if (y < top || y + this.row > top + height) scroll.scrollTop = y - height / 2;
-      this.walked = this.stage.top;
-      this.hovered = { side, index };
-      const rows = this.describe(this.hovered);
-      this.stage.tip(side === "row" ? this._x0 : this._x1, this._y(index) + this.row / 2, rows);
-      this.stage.say(spoken(rows));
-      this.stage.repaint();
-    } else return false;
-    return true;
+  _focusCurrent() {
+    if (this.solo) this.focusOn(this.solo);
   }
 
-  /** The strongest lines of a token. @param {Token} token @param {number} [most] */
-  _linesOf(token, most = 8) {
+  _letGo() {
+    this.hovered = null;
+    this.stage.hideTip();
+    this.stage.repaint();
+    this.focusOn(null);
+  }
+
+  /** @param {number} dx @param {number} dy */
+  _step(dx, dy) {
+    const now = this.solo;
+    const side = dx < 0 ? "row" : dx > 0 ? "col" : now?.side ?? "row";
+    const index = Math.max(0, Math.min(this._namesOf(side).length - 1, now ? now.index + dy : 0));
+    const top = TOP + index * this.row;
+    this.hoverByKey({ side, index }, { top, bottom: top + this.row, scrollTo: top - this.stage.height / 2 },
+      () => [side === "row" ? this._x0 : this._x1, this._y(index) + this.row / 2]);
+  }
+
+  // ---- numbers -------------------------------------------------------------------------------
+
+  /** The strongest lines of a token. @param {Token} token @param {number} most */
+  _linesOf(token, most) {
     return strongest(this.active().map((head) => ({ head, lines: this.links.of(head, token, this._least) })),
       this.codes, most);
   }
 
   /** Of each token across, its weights with a token and their heads. @param {Token} token */
   sharesOf(token) {
-    const shares = /** @type {Map<number, [any, number][]>} */ (new Map());
+    const shares = /** @type {Map<number, [LinkHead, number][]>} */ (new Map());
     for (const head of this.active()) {
       for (const line of this.links.of(head, token, this._least)) {
         const other = token.side === "row" ? this.keys[line] : this.queries[line];
-        if (!shares.has(other)) shares.set(other, []);
-        shares.get(other).push([head, Math.min(1, this.codec.values[this.codes[line]])]);
+        const weights = shares.get(other) ?? [];
+        shares.set(other, weights);
+        weights.push([head, Math.min(1, this.codec.values[this.codes[line]])]);
       }
     }
     return shares;
   }
 
-  /** Lines to draw: one list a head. @returns {{head: any, lines: number[]}[]} */
+  /** Lines to draw: one list a head. @returns {{head: LinkHead, lines: number[]}[]} */
   visibleLines() {
-    const rows = this._window(this.rows.length);
-    const cols = this._window(this.cols.length);
+    const [rows, cols] = [this._window(this.rows.length), this._window(this.cols.length)];
+    const token = this.solo;
     const found = this.active().map((head) => ({
       head,
-      lines: this.alone ? this.links.of(head, this.alone, this._least) : this.links.within(head, rows, cols, this._least),
+      lines: token ? this.links.of(head, token, this._least) : this.links.within(head, rows, cols, this._least),
     }));
     this.leftOut = keepStrongest(found, this.codes, MOST_DRAWN);
     return found;
   }
 
+  /** The least code drawn. */
   get _least() {
     return Math.max(significantCode(this.threshold), 1);
   }
 
-  /** @returns {import("./stage.js").TipRow[]} */
+  /** @param {Token} token */
   describe(token) {
     const row = token.side === "row";
-    const name = (row ? this.rows : this.cols)[token.index];
-    const rows = /** @type {import("./stage.js").TipRow[]} */ ([[row ? "query" : "key", `${token.index} · `, name]]);
-    for (const [line, head] of this._linesOf(token)) {
+    const rows = /** @type {import("./mode.js").TipRow[]} */ (
+      [[row ? "query" : "key", `${token.index} · `, this._namesOf(token.side)[token.index]]]);
+    for (const [line, head] of this._linesOf(token, TIP_ROWS)) {
       const other = row ? this.keys[line] : this.queries[line];
-      const text = (row ? this.cols : this.rows)[other];
+      const text = this._namesOf(row ? "col" : "row")[other];
       rows.push([`${this.codec.text(this.codes[line])}  head ${head.number}`, `${row ? "→" : "←"} ${other} · `, text]);
     }
     return rows;
   }
 
+  /** @returns {import("./mode.js").Table} */
   table() {
-    const alone = this.alone;
-    const lines = alone ? this._linesOf(alone, TABLE_ROWS) : strongest(this.visibleLines(), this.codes, TABLE_ROWS);
+    const token = this.solo;
+    const lines = token ? this._linesOf(token, LINES_IN_TABLE) : strongest(this.visibleLines(), this.codes, LINES_IN_TABLE);
     return {
-      caption: `${this.header.title}: the strongest lines ${alone ? "of one token" : "in view"}`,
+      caption: `${this.header?.title}: the strongest lines ${token ? "of one token" : "in view"}`,
       columns: ["query", "key", "head", "weight"],
       rows: lines.map(([line, head]) => [
         [`${this.queries[line]} `, this.rows[this.queries[line]]], [`${this.keys[line]} `, this.cols[this.keys[line]]],
@@ -298,20 +328,17 @@ export class LinesMode {
 
   // ---- drawing -------------------------------------------------------------------------------
 
+  /** @param {CanvasRenderingContext2D} ctx */
   draw(ctx) {
     const drawn = drawLines(ctx, this);
     const lines = `${drawn.toLocaleString("en")} lines`;
     const cut = this.leftOut ? `; ${this.leftOut.toLocaleString("en")} weaker ones are left out` : "";
-    const told = this.alone ? "Bars under tokens add up its weights over the heads."
+    const meaning = this.solo ? "Bars under tokens add up its weights over the heads."
       : "A line's colour is its head; the stronger it is, the larger the weight.";
-    this.stage.status(`${lines}${cut}. ${told}`);
+    this.stage.status(`${lines}${cut}. ${meaning}`);
   }
-
-  drawOver() {}
 
   svg() {
     return linesAsSvg(this);
   }
-
-  destroy() {}
 }

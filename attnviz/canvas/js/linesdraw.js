@@ -1,16 +1,17 @@
 // The picture of the lines view: on a canvas, and as SVG.
 
 import { mix } from "./theme.js";
-import { fitted } from "./stage.js";
+import { fitted } from "./text.js";
 
 const STRENGTHS = 6; // opacities that lines are drawn in
-const BAR = 3; // px, of what a token gets from or gives to the one that is alone
+const BAR = 3; // px, for the weights between a token and the solo one
 const LONGEST_BAR = 120;
 const TEXT = 13;
 const SVG = "http://www.w3.org/2000/svg";
 
 /** @typedef {import("./lines.js").LinesMode} LinesMode */
-/** @typedef {import("./links.js").Token} Token */
+/** @typedef {import("./payload.js").Token} Token */
+/** @typedef {import("./links.js").LinkHead} LinkHead */
 /** @typedef {{color: string, alpha: number, width: number, lines: number[]}} Group */
 
 /** @param {CanvasRenderingContext2D} ctx @param {LinesMode} mode @returns {number} lines drawn */
@@ -75,15 +76,15 @@ function drawTokens(ctx, mode, side, names) {
   const { theme } = stage;
   const left = side === "row";
   const [edge, align] = left ? [mode._x0 - 10, "right"] : [mode._x1 + 10, "left"];
-  const { alone } = mode;
+  const { solo } = mode;
   const [first, last] = mode._window(names.length);
-  const shares = alone && alone.side !== side ? mode.sharesOf(alone) : null;
+  const shares = solo && solo.side !== side ? mode.sharesOf(solo) : null;
   const sums = [...(shares?.values() ?? [])].map((parts) => parts.reduce((sum, [, weight]) => sum + weight, 0));
   const most = Math.max(...sums);
   const room = (left ? mode._x0 : stage.width - mode._x1) - 18 - 30;
   for (let i = first; i < last; i++) {
     const y = mode._y(i);
-    const chosen = alone?.side === side && alone.index === i;
+    const chosen = solo?.side === side && solo.index === i;
     if (chosen) {
       ctx.fillStyle = mix(theme.background, theme.selected, 0.2);
       ctx.fillRect(left ? 0 : mode._x1 + 2, y - pitch / 2, left ? mode._x0 - 2 : stage.width - mode._x1, pitch);
@@ -91,7 +92,7 @@ function drawTokens(ctx, mode, side, names) {
     const parts = shares?.get(i);
     if (parts) drawBar(ctx, mode, parts, edge, y + pitch / 2 - BAR - 0.5, Math.min(room, LONGEST_BAR) / most);
     ctx.font = stage.font(TEXT);
-    ctx.fillStyle = alone && !chosen && !parts ? theme.faint : theme.text;
+    ctx.fillStyle = solo && !chosen && !parts ? theme.faint : theme.text;
     ctx.textAlign = /** @type {CanvasTextAlign} */ (align);
     ctx.fillText(fitted(ctx, names[i], room), edge, y);
     ctx.fillStyle = theme.faint;
@@ -102,8 +103,8 @@ function drawTokens(ctx, mode, side, names) {
 }
 
 /**
- * Under a token, what it shares with the one that is alone: one piece a head, as long as its weight.
- * @param {CanvasRenderingContext2D} ctx @param {LinesMode} mode @param {[any, number][]} parts
+ * Under a token, its weights with the solo one: a piece for each head, as long as its weight.
+ * @param {CanvasRenderingContext2D} ctx @param {LinesMode} mode @param {[LinkHead, number][]} parts
  * @param {number} edge where its text begins or ends @param {number} y @param {number} scale px a unit of weight
  */
 function drawBar(ctx, mode, parts, edge, y, scale) {
@@ -119,6 +120,7 @@ function drawBar(ctx, mode, parts, edge, y, scale) {
 /** What is in view, with text as text. @param {LinesMode} mode */
 export function linesAsSvg(mode) {
   const { width, height, theme } = mode.stage;
+  /** @param {string} tag @param {Record<string, string | number>} attributes @param {string} [text] */
   const made = (tag, attributes, text) => {
     const node = document.createElementNS(SVG, tag);
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
@@ -132,6 +134,7 @@ export function linesAsSvg(mode) {
     const d = lines.map((line) => `M${x0} ${mode._y(mode.queries[line])}L${x1} ${mode._y(mode.keys[line])}`).join("");
     root.append(made("path", { d, fill: "none", stroke: color, "stroke-opacity": alpha.toFixed(2), "stroke-width": thick }));
   }
+  /** @param {string[]} list @param {number} x @param {string} anchor */
   const names = (list, x, anchor) => {
     const [first, last] = mode._window(list.length);
     for (let i = first; i < last; i++) {

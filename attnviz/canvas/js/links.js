@@ -1,10 +1,10 @@
-// Which lines there are: every head's weights from a floor up, found by query and by key.
+// Every head's weights from a floor up, indexed by query and by key.
 
 /**
- * @typedef {{side: "row" | "col", index: number}} Token
+ * @typedef {import("./payload.js").Token} Token
  * @typedef {object} LinkHead
  * @property {number} number
- * @property {number} i its place among the heads sent
+ * @property {number} i its index among the heads sent
  * @property {Uint32Array} starts where each query's lines begin
  * @property {{starts: Uint32Array, lines: Uint32Array} | null} byKey
  */
@@ -40,8 +40,9 @@ export class Links {
 
   /** A token's lines. @param {LinkHead} head @param {Token} token @param {number} least code */
   of(head, token, least) {
+    /** @type {number[]} */
     const found = [];
-    const take = (line) => { if (this.codes[line] >= least) found.push(line); };
+    const take = (/** @type {number} */ line) => { if (this.codes[line] >= least) found.push(line); };
     if (token.side === "row") {
       for (let l = head.starts[token.index]; l < head.starts[token.index + 1]; l++) take(l);
     } else {
@@ -57,6 +58,7 @@ export class Links {
    * @param {number} least code
    */
   within(head, rows, cols, least) {
+    /** @type {number[]} */
     const found = [];
     for (let l = head.starts[rows[0]]; l < head.starts[rows[1]]; l++) {
       if (this.codes[l] >= least) found.push(l);

@@ -1,4 +1,4 @@
-// The component: what Streamlit calls when there is new data or another theme.
+// Mounting a canvas: what Streamlit calls when there is new data or another theme.
 
 import { GridMode } from "./grid.js";
 import { LinesMode } from "./lines.js";
@@ -8,36 +8,46 @@ import { readPayload } from "./payload.js";
 import { Stage } from "./stage.js";
 import { StripMode } from "./strip.js";
 
-const MODES = { grid: GridMode, map: MapMode, lines: LinesMode, neuron: NeuronMode, strip: StripMode };
+/**
+ * What Streamlit gives.
+ * @typedef {object} Component
+ * @property {Uint8Array} data
+ * @property {ParentNode} parentElement
+ * @property {(name: string, value: unknown) => void} setStateValue
+ */
 
-/** What stands in each root, kept from one call to the next. @type {WeakMap<Element, CanvasInstance>} */
+const MODES = { grid: GridMode, map: MapMode, lines: LinesMode, neuron: NeuronMode, strip: StripMode };
+const HEIGHT = 640; // px
+
+/** What is mounted in each root, kept from one call to the next. @type {WeakMap<Element, CanvasInstance>} */
 const instances = new WeakMap();
 
 class CanvasInstance {
   /** @param {HTMLElement} root */
   constructor(root) {
     this.stage = new Stage(root);
+    /** @type {Uint8Array | null} */
     this.data = null;
     this.modeName = "";
-    /** @type {any} */
+    /** @type {InstanceType<(typeof MODES)[keyof typeof MODES]> | null} */
     this.mode = null;
-    this.setState = (_name, _value) => {};
+    /** @type {Component["setStateValue"]} */
+    this.setState = () => {};
     this.turn = Date.now();
   }
 
   /**
-   * Tell the page. It comes with a number of its own: choosing the same again is news too, as the
-   * page may have moved on by other means.
-   * @param {string} name @param {any} value
+   * Report a state to the page. Its number makes choosing the same value again a change, as the page
+   * may have moved on by other means.
+   * @param {string} name @param {unknown} value
    */
   send(name, value) {
     this.setState(name, { value, turn: ++this.turn });
   }
 
-  /** @param {any} component what Streamlit gives */
-  receive(component) {
-    this.setState = component.setStateValue;
-    const { data } = component;
+  /** @param {Component} component */
+  receive({ data, setStateValue }) {
+    this.setState = setStateValue;
     if (data === this.data || !data) { // another theme
       this.stage.refresh();
       return;
@@ -45,16 +55,16 @@ class CanvasInstance {
     this.data = data;
     const payload = readPayload(data);
     const { header } = payload;
-    this.stage.setHeight(header.height ?? 640);
+    this.stage.setHeight(header.height ?? HEIGHT);
     this.stage.title = header.title ?? "All heads";
-    if (header.mode !== this.modeName) {
-      this.mode?.destroy();
-      this.modeName = header.mode;
-      this.stage.root.dataset.mode = header.mode;
-      this.mode = new MODES[header.mode](this.stage, (name, value) => this.send(name, value));
-      this.stage.show(this.mode);
+    let mode = this.mode;
+    if (!mode || header.mode !== this.modeName) {
+      mode?.destroy();
+      this.modeName = this.stage.root.dataset.mode = header.mode;
+      mode = this.mode = new MODES[header.mode](this.stage, (name, value) => this.send(name, value));
+      this.stage.show(mode);
     }
-    this.mode.receive(payload);
+    mode.receive(/** @type {any} */ (payload)); // of this mode
     this.stage.refresh();
     this.stage.fillTable();
   }
@@ -65,17 +75,12 @@ class CanvasInstance {
   }
 }
 
-/** @typedef {{data: any, parentElement: any, setStateValue: (name: string, value: any) => void}} Component */
-
 /** @param {Component} component @returns {() => void} cleanup */
 export default function (component) {
-  const root = component.parentElement.querySelector(".canvas-root");
-  let instance = instances.get(root);
-  if (!instance) {
-    instance = new CanvasInstance(root);
-    instances.set(root, instance);
-    root.attnviz = instance; // for tests and for a curious person's console
-  }
+  const root = /** @type {HTMLElement & {attnviz?: CanvasInstance}} */ (component.parentElement.querySelector(".canvas-root"));
+  const instance = instances.get(root) ?? new CanvasInstance(root);
+  instances.set(root, instance);
+  root.attnviz = instance; // for tests and the browser's console
   instance.receive(component);
   return () => {
     instance.destroy();

@@ -1,181 +1,186 @@
-// One head's map: pan, zoom, and the number under the hand.
+// One head's map, or another matrix: pan, zoom, and the number under the pointer.
 
-import { codecOf } from "./codecs.js";
-import { ViewRequests, covers, tileSide } from "./requests.js";
 import { drawCrosshair, drawFocus, drawLabels, drawOutline, LABEL } from "./axes.js";
-import { dropdown, element, plainButton, segments } from "./dom.js";
-import { Pyramid } from "./pyramid.js";
-import { moveInMap } from "./mapkeys.js";
 import { describeCell, drawNumbers, readCell, tableOf } from "./cells.js";
-import { largestInTile, largestSize, Shading } from "./shading.js";
+import { context2d, dropdown, element, plainButton, segments } from "./dom.js";
+import { Legend } from "./legend.js";
+import { MapBases, pyramidOf } from "./mapbases.js";
+import { MapGestures } from "./mapgestures.js";
+import { mapKeys } from "./mapkeys.js";
+import { Mode } from "./mode.js";
+import { covers, tileSide, ViewRequests } from "./requests.js";
+import { Shading } from "./shading.js";
+import { sampledWidths } from "./text.js";
 import { ROOMY, Viewport } from "./viewport.js";
 
-const BASES_KEPT = 4;
-const LINEAR_UP_TO = 128; // tokens; the rows of longer maps are too even to tell weights apart
-const LEAST_TALL = 64; // px: what the rows are has to be written beside them
-const NUMBERS_FROM = 54; // px a cell: numbers are written into cells
-const READABLE = 14; // px a cell: what is too tall for so much is first shown from its top
+/**
+ * @typedef {import("./payload.js").Cell} Cell
+ * @typedef {import("./payload.js").MapHeader} MapHeader
+ * @typedef {import("./payload.js").Span} Span
+ * @typedef {import("./mapbases.js").MapBase} MapBase
+ */
 
-export class MapMode {
-  /** @param {import("./stage.js").Stage} stage @param {(name: string, value: any) => void} send */
+const LINEAR_UP_TO = 128; // tokens; rows of longer maps are too even to tell weights apart
+const LEAST_TALL = 64; // px, for the name of the rows
+const NUMBERS_FROM = 54; // px a cell: numbers are written into cells
+const READABLE = 14; // px a cell: a taller map is first shown from its top
+const DOUBLE_CLICK = 250; // ms
+const ZOOM_STEP = 1.5; // of a button
+
+/** @extends {Mode<Cell>} */
+export class MapMode extends Mode {
+  /** @param {import("./mode.js").Stage} stage @param {import("./mode.js").Send} send */
   constructor(stage, send) {
-    this.stage = stage;
-    this.send = send;
-    /** @type {Map<string, any>} what was sent with a base, by map */
-    this.bases = new Map();
-    /** @type {Pyramid | null} */
-    this.tile = null;
+    super(stage, send);
+    this.label = "Attention map";
+    /** @type {MapHeader | null} */
+    this.header = null;
+    /** @type {Cell} */
+    this.shape = [1, 1];
+    this.bases = new MapBases();
+    /** @type {MapBase | null} */
+    this.base = null; // of the map on screen
+    /** @type {import("./pyramid.js").Pyramid | null} */
+    this.detail = null; // of part of it
     this.view = new Viewport();
     this.shading = new Shading();
-    /** @type {Record<string, any>} the scale chosen for each */
-    this.kinds = { one: "linear", two: "linear" };
+    /** @type {{one: import("./scales.js").ScaleKind, two: import("./scales.js").ScaleKind}} */
+    this.kinds = { one: "linear", two: "linear" }; // the scale chosen for one- and two-sided maps
+    /** @type {"one" | "two"} */
     this.side = "one";
-    this.space = "";
-    /** @type {[number, number] | null} */
-    this.cursor = null; // the cell under the pointer or the keys: [row, column]
+    /** @type {import("./scales.js").ScaleKind | undefined} */
+    this.scale = undefined; // that the page chose last
+    /** @type {Cell | null} */
     this.picked = null;
     /** @type {[number, number] | null} */
-    this.pointer = null; // where it was last
-    this.pointers = new Map();
+    this.pointer = null; // its last position
+    this.gestures = new MapGestures(this);
+    this.clickTimer = 0;
+    this.left = this.head = this.wide = 0; // px, see _measure
     this.requests = new ViewRequests((view) => send("view", view), () => this._status());
-    this.label = "Attention map";
-    this._build();
-  }
-
-  _build() {
+    this.keyActions = mapKeys(this);
     this.scales = segments("Colour scale",
       [["linear", "Linear"], ["log", "Log"], ["percentile", "Percentile"]],
-      this.shading.kind, (kind) => {
-        this.kinds[this.side] = this.shading.kind = /** @type {any} */ (kind);
-        this.norms.disabled = kind === "percentile"; // ranks are of the weights as they are
+      this.shading.kind, (/** @type {import("./scales.js").ScaleKind} */ kind) => {
+        this.kinds[this.side] = this.shading.kind = kind;
+        this.norms.disabled = kind === "percentile"; // ranks are of the weights themselves
         this.themed();
       });
     this.norms = dropdown("Normalise", [["none", "As they are"], ["row", "By row"], ["col", "By column"]],
-      this.shading.norm, (norm) => { this.shading.norm = /** @type {any} */ (norm); this.themed(); });
-    this.legend = element("span", { class: "legend" }, [
-      element("span"), element("canvas", { width: 96, height: 10 }), element("span")]);
+      this.shading.norm, (norm) => { this.shading.norm = norm; this.themed(); });
+    this.legend = new Legend();
     const zoom = element("span", { class: "segments", role: "group", "aria-label": "Zoom" }, [
-      plainButton("−", "Zoom out", () => this.zoomAtMiddle(1 / 1.5)),
-      plainButton("+", "Zoom in", () => this.zoomAtMiddle(1.5)),
+      plainButton("−", "Zoom out", () => this.zoomAtMiddle(1 / ZOOM_STEP)),
+      plainButton("+", "Zoom in", () => this.zoomAtMiddle(ZOOM_STEP)),
       plainButton("Reset", "Show the whole map", () => this.reset()),
     ]);
-    this.tools = [this.scales.group, this.norms, zoom, this.legend];
+    this.setTools([this.scales.group, this.norms, zoom, this.legend.element]);
   }
 
-  /** @param {import("./payload.js").Payload} payload */
+  /** @param {import("./payload.js").MapPayload} payload */
   receive({ header, arrays }) {
-    const first = !this.space;
+    const before = this.header;
     this.header = header;
     this.shape = header.shape;
-    if (header.base) {
-      const picture = asSheet(header.base, arrays.base, header, arrays.exact);
-      const twoSided = header.twoSided ?? picture.sheet.codec.signed;
-      this.bases.delete(header.id);
-      this.bases.set(header.id, {
-        picture, twoSided,
-        rowMax: arrays.rowMax, colMax: arrays.colMax,
-        rowNames: header.rowNames, colNames: header.colNames,
-        ranks: null, largest: twoSided ? largestInTile(picture.sheet) : largestSize(arrays.rowMax),
-      });
-      while (this.bases.size > BASES_KEPT) this.bases.delete(this.bases.keys().next().value);
-    }
-    this.held = this.bases.get(header.id);
-    if (!this.held) { // told that we have what we no longer have
+    this.base = this.bases.receive(header, arrays);
+    if (!this.base) { // the page counts on a base that is no longer here
       this.requests.tell({ rows: [0, this.shape[0]], cols: [0, this.shape[1]], have: "" });
       return;
     }
-    this.tile = header.tile ? asSheet(header.tile, arrays.tile, header) : null;
+    this.detail = arrays.tile ? pyramidOf(header, "tile", arrays.tile) : null;
     this.requests.waiting = false;
-    const { rowTitle = "query", colTitle = "key" } = header;
-    this.label = `${header.title}. ${this.shape[0]} rows (${rowTitle}), ${this.shape[1]} columns (${colTitle}). ` +
-      "Arrow keys move, plus and minus zoom, 0 shows all, Enter picks a cell.";
-    const compact = Boolean(header.compact); // beside others there is no room for more than the zoom
-    this.norms.hidden = this.held.twoSided || compact;
-    this.scales.group.hidden = this.stage.common.hidden = compact;
-    // A page that is told of every pick says what is picked.
-    const kept = !header.report && this.space === header.space ? this.picked : null;
+    this._describeControls(header, this.base);
+    // A page that hears of every pick says what is picked.
+    const kept = !header.report && before?.space === header.space ? this.picked : null;
     this.picked = header.cell ?? kept;
-    const elsewhere = this.space !== header.space;
-    this.space = header.space;
-    this._chooseScale(first);
+    this._chooseScale(header, this.base, !before);
     this.themed();
-    if (elsewhere) {
-      this.cursor = null;
-      this.view.fit();
-    }
-    this.stage.resize();
-    if (first && header.view) {
-      this.view.show(header.view.rows, header.view.cols);
-      this.requests.known({ ...this.view.visible(), have: header.id }); // the page knows where we are
-    } else if (elsewhere && this.view.tooTall(READABLE)) {
-      this.view.show([0, Math.ceil(this.view.height / READABLE)], [0, this.shape[1]]);
-    }
+    this._restoreView(header, before);
     this._status();
     this.moved();
-    if (this.cursor && this.pointer && !this.stage.tipBox.hidden) this.hover(...this.pointer);
+    if (this.hovered && this.pointer && !this.stage.tipBox.hidden) this.hover(...this.pointer);
   }
 
-  /** One-sided and two-sided maps have each the scale that was chosen for them last. @param {boolean} first */
-  _chooseScale(first) {
-    const { scale } = this.header;
-    const side = this.held.twoSided ? "two" : "one";
-    if (scale && scale !== this.asked) this.kinds[side] = scale;
+  /** @param {MapHeader} header @param {MapBase} base */
+  _describeControls(header, base) {
+    const { rowTitle = "query", colTitle = "key", compact = false } = header;
+    this.label = `${header.title}. ${this.shape[0]} rows (${rowTitle}), ${this.shape[1]} columns (${colTitle}). ` +
+      "Arrow keys move, plus and minus zoom, 0 shows all, Enter picks a cell.";
+    this.norms.hidden = base.twoSided || compact; // beside other canvases there is room for the zoom alone
+    this.scales.group.hidden = this.stage.common.hidden = compact;
+  }
+
+  /** One- and two-sided maps each keep the scale chosen for them last. @param {MapHeader} header @param {MapBase} base @param {boolean} first */
+  _chooseScale({ scale }, base, first) {
+    const side = base.twoSided ? "two" : "one";
+    if (scale && scale !== this.scale) this.kinds[side] = scale;
     else if (first && Math.max(...this.shape) > LINEAR_UP_TO) this.kinds.one = "log";
-    this.asked = scale;
+    this.scale = scale;
     this.side = side;
     if (this.kinds[side] !== this.shading.kind) this.scales.choose(this.kinds[side]);
   }
 
-  contentHeight() {
-    return 0;
+  /** The viewport stays while rows and columns mean the same. @param {MapHeader} header @param {MapHeader | null} before */
+  _restoreView(header, before) {
+    const elsewhere = before?.space !== header.space;
+    if (elsewhere) {
+      this.hovered = null;
+      this.view.fit();
+    }
+    this.stage.resize();
+    if (!before && header.view) {
+      this.view.show(header.view.rows, header.view.cols);
+      this.requests.known({ ...this.view.visible(), have: header.id }); // the page knows this view
+    } else if (elsewhere && this.view.tooTall(READABLE)) {
+      this.view.show([0, Math.ceil(this.view.height / READABLE)], [0, this.shape[1]]);
+    }
   }
+
+  // ---- layout --------------------------------------------------------------------------------
 
   /** A short or wide map needs no tall frame. */
   naturalHeight() {
-    if (!this.held) return 0;
-    this._measure();
+    if (!this.base) return 0;
+    this._measure(this.base);
     const wide = this.stage.width - this.left - 2;
     const rows = Math.max(LEAST_TALL, this.shape[0] * Math.min(wide / this.shape[1], ROOMY));
     return this.head + rows + 4;
   }
 
-  // ---- where things are ----------------------------------------------------------------------
-
   layout() {
-    if (!this.held) return;
-    this._measure();
+    if (!this.base) return;
+    this._measure(this.base);
     this.view.resize(this.shape, this.stage.width - this.left - 2, this.stage.height - this.head - 2);
   }
 
-  /** Room for the names. */
-  _measure() {
-    const ctx = this.stage.picture.getContext("2d");
+  /** Room for the names: enough for nine of ten. @param {MapBase} base */
+  _measure({ rowNames, colNames }) {
+    const ctx = context2d(this.stage.picture);
     ctx.font = this.stage.font(LABEL);
-    const room = (names) => { // enough for nine names of ten
-      const step = Math.max(1, Math.floor(names.length / 200));
-      const widths = [];
-      for (let i = 0; i < names.length; i += step) widths.push(ctx.measureText(names[i]).width);
-      widths.sort((a, b) => a - b);
+    const room = (/** @type {string[]} */ names) => {
+      const widths = sampledWidths(ctx, names, 200);
       return Math.max(24, Math.min(96, widths[Math.floor(0.9 * (widths.length - 1))]));
     };
-    this.wide = room(this.held.colNames);
-    this.left = Math.min(room(this.held.rowNames) + 30, this.stage.width / 3);
+    this.wide = room(colNames);
+    this.left = Math.min(room(rowNames) + 30, this.stage.width / 3);
     this.head = this.wide + 30;
   }
 
-  /** @param {number} x @param {number} y px on the canvas */
-  _cellAt(x, y) {
-    return this.view.cellAt(x - this.left, y - this.head);
+  /** The middle of a cell on the canvas. @param {Cell} at @returns {[number, number]} */
+  middleOf(at) {
+    const [x, y] = this.view.middle(at);
+    return [this.left + x, this.head + y];
   }
 
   // ---- moving --------------------------------------------------------------------------------
 
-  /** @param {number} factor @param {number} x @param {number} y px on the canvas */
+  /** @param {number} factor @param {number} x @param {number} y on the canvas, stays in place */
   zoom(factor, x, y) {
     this.view.zoom(factor, x - this.left, y - this.head);
     this.moved();
   }
 
+  /** @param {number} factor */
   zoomAtMiddle(factor) {
     this.zoom(factor, this.left + this.view.width / 2, this.head + this.view.height / 2);
   }
@@ -193,175 +198,154 @@ export class MapMode {
 
   moved() {
     this.stage.repaint();
-    if (!this.held) return;
+    if (!this.base || !this.header) return;
     const { rows, cols } = this.view.visible();
     const view = this.view.whole ? null : { rows, cols, have: this.header.id };
-    this.requests.moved(view, this._needsCells(rows, cols), this.header.report);
+    this.requests.moved(view, this._needsDetail(this.base, rows, cols), this.header.report);
     this._status();
   }
 
-  /** Whether what is on screen could be had in more detail. */
-  _needsCells(rows, cols) {
-    const base = this.held.picture.sheet.side;
-    if (base === 1 || this.view.whole || this.header.offline) return false;
+  /** Whether the server has more detail of what is on screen. @param {MapBase} base @param {Span} rows @param {Span} cols */
+  _needsDetail(base, rows, cols) {
+    const coarse = base.pyramid.tile.side;
+    if (coarse === 1 || this.view.whole || this.header?.offline) return false;
     const side = tileSide(rows, cols);
-    if (side >= base || this.view.cell * base * this.stage.dpr < 1) return false;
-    const t = this.tile?.sheet;
-    return !(t && t.side <= side && covers(t.rows, rows) && covers(t.cols, cols));
+    if (side >= coarse || this.view.cell * coarse * this.stage.dpr < 1) return false;
+    const tile = this.detail?.tile;
+    return !(tile && tile.side <= side && covers(tile.rows, rows) && covers(tile.cols, cols));
   }
 
-  // ---- the hand ------------------------------------------------------------------------------
+  // ---- pointer and keys ----------------------------------------------------------------------
 
+  /** @param {number} x @param {number} y */
+  itemAt(x, y) {
+    return this.view.cellAt(x - this.left, y - this.head);
+  }
+
+  /** @param {number} x @param {number} y */
+  hover(x, y) {
+    this.pointer = [x, y];
+    super.hover(x, y);
+  }
+
+  /** @param {number} x @param {number} y @param {PointerEvent} event */
   press(x, y, event) {
-    this.pointers.set(event.pointerId, [x, y]);
+    this.gestures.press(x, y, event);
     this.stage.hideTip();
   }
 
-  move(x, y, event) {
-    const before = this.pointers.get(event.pointerId);
-    if (!before) return;
-    const others = [...this.pointers].filter(([id]) => id !== event.pointerId).map(([, at]) => at);
-    this.pointers.set(event.pointerId, [x, y]);
-    if (!others.length) {
-      this.pan(x - before[0], y - before[1]);
-      return;
-    }
-    const [ox, oy] = others[0]; // two fingers: what is between them grows with their distance
-    const was = Math.hypot(before[0] - ox, before[1] - oy) || 1;
-    this.zoom(Math.hypot(x - ox, y - oy) / was, (x + ox) / 2, (y + oy) / 2);
-    this.pan((x - before[0]) / 2, (y - before[1]) / 2);
+  /** @param {number} x @param {number} y @param {PointerEvent} event */
+  drag(x, y, event) {
+    this.gestures.drag(x, y, event);
+    return true;
   }
 
+  /** @param {PointerEvent} event */
   release(event) {
-    this.pointers.delete(event.pointerId);
+    this.gestures.release(event);
   }
 
+  /** @param {number} x @param {number} y @param {WheelEvent} event */
   wheel(x, y, event) {
-    const out = event.deltaY > 0;
-    if (out && this.view.whole) return false; // the page scrolls on
-    if (event.shiftKey) this.pan(-event.deltaY, 0);
-    else {
-      const pixels = event.deltaY * (event.deltaMode === 1 ? 33 : 1);
-      this.zoom(Math.exp(-Math.max(-200, Math.min(200, pixels)) * (event.ctrlKey ? 0.01 : 0.0022)), x, y);
-    }
+    if (event.deltaY > 0 && this.view.whole) return false; // the page scrolls on
+    this.gestures.wheel(x, y, event);
     this.hover(x, y);
     return true;
   }
 
-  hover(x, y) {
-    const at = this._cellAt(x, y);
-    this.cursor = at;
-    this.pointer = [x, y];
-    if (at) this.stage.tip(x, y, this.describe(at));
-    else this.stage.hideTip();
-    this.stage.repaintOver();
-  }
-
-  leave() {
-    this.cursor = null;
-    this.stage.hideTip();
-    this.stage.repaintOver();
-  }
-
+  /** @param {number} x @param {number} y */
   click(x, y) {
-    const at = this._cellAt(x, y);
+    const at = this.itemAt(x, y);
     if (!at) return;
-    clearTimeout(this.clicking); // a double click is no two picks
-    this.clicking = setTimeout(() => this.pick(at), 250);
+    clearTimeout(this.clickTimer);
+    this.clickTimer = setTimeout(() => this.pick(at), DOUBLE_CLICK); // a double click is not two picks
   }
 
   doubleClick() {
-    clearTimeout(this.clicking);
+    clearTimeout(this.clickTimer);
     this.reset();
   }
 
+  /** @param {Cell} at */
   pick(at) {
     this.picked = at;
     this.stage.repaint();
     this.send("cell", at);
   }
 
-  key(event) {
-    return moveInMap(this, event);
-  }
-
-  /** @param {[number, number]} at @returns {[number, number]} px on the canvas */
-  middleOf(at) {
-    const [x, y] = this.view.middle(at);
-    return [this.left + x, this.head + y];
-  }
-
   // ---- numbers -------------------------------------------------------------------------------
 
-  readAt = (at) => readCell([this.tile, this.held.picture], at);
+  /** The finest number known of a cell. @param {MapBase} base @param {Cell} at */
+  read(base, at) {
+    return readCell(this.detail ? [this.detail, base.pyramid] : [base.pyramid], at);
+  }
 
-  /** @param {[number, number]} at @returns {import("./stage.js").TipRow[]} */
+  /** @param {Cell} at */
   describe(at) {
-    return describeCell(this.header, this.held, at, this.readAt(at));
+    return this.header && this.base ? describeCell(this.header, this.base, at, this.read(this.base, at)) : [];
   }
 
   table() {
-    return tableOf(this);
+    return this.header && this.base ? tableOf(this, this.header, this.base) : super.table();
   }
 
   // ---- drawing -------------------------------------------------------------------------------
 
-  /** Colors have changed. */
   themed() {
-    if (!this.held) return;
-    this.shading.use(this.held, this.stage.theme);
-    this.held.picture.forget();
-    this.tile?.forget();
+    if (!this.base) return;
+    this.shading.use(this.base, this.stage.theme);
+    this.base.pyramid.forget();
+    this.detail?.forget();
     this.shading.explain(this.legend);
     this.stage.repaint();
   }
 
   _status() {
-    const { side } = this.held.picture.sheet;
-    if (side === 1) return this.stage.status("");
-    const t = this.tile?.sheet;
+    if (!this.base) return;
+    const { side } = this.base.pyramid.tile;
+    if (side === 1) {
+      this.stage.status("");
+      return;
+    }
+    const tile = this.detail?.tile;
     const { rows, cols } = this.view.visible();
-    const shown = t && covers(t.rows, rows) && covers(t.cols, cols) ? t.side : side;
+    const shown = tile && covers(tile.rows, rows) && covers(tile.cols, cols) ? tile.side : side;
     const what = shown === 1 ? "Every cell is one weight." : `Each cell is the largest of ${shown} × ${shown} weights.`;
     this.stage.status(this.requests.waiting ? `${what} Fetching what is in view…` : what);
   }
 
+  /** @param {CanvasRenderingContext2D} ctx */
   draw(ctx) {
-    if (!this.held) return;
+    const { base, header, view } = this;
+    if (!base || !header) return;
     const { theme, dpr } = this.stage;
-    const { view } = this;
     ctx.save();
     ctx.translate(this.left, this.head);
     ctx.beginPath();
     ctx.rect(0, 0, view.width, view.height);
     ctx.clip();
-    const paint = (codes, level, sheet) => this.shading.paint(codes, level, sheet);
-    this.held.picture.draw(ctx, view, dpr, paint);
-    this.tile?.draw(ctx, view, dpr, paint);
-    if (view.cell >= NUMBERS_FROM) drawNumbers(ctx, this);
+    for (const pyramid of [base.pyramid, this.detail]) {
+      pyramid?.draw(ctx, view, dpr, (level, tile) => this.shading.paint(level, tile));
+    }
+    if (view.cell >= NUMBERS_FROM) drawNumbers(ctx, this, base);
     if (this.picked) drawOutline(ctx, view, this.picked, theme.selected);
     ctx.restore();
     ctx.strokeStyle = theme.border;
     ctx.lineWidth = 1;
     ctx.strokeRect(this.left - 0.5, this.head - 0.5, view.right + 1, view.bottom + 1);
     ctx.save();
-    drawLabels(ctx, this);
+    drawLabels(ctx, this, header, base);
     ctx.restore();
-    drawFocus(ctx, this);
+    if (header.focus) drawFocus(ctx, this, header.focus, base);
   }
 
+  /** @param {CanvasRenderingContext2D} ctx */
   drawOver(ctx) {
-    if (this.cursor && this.held) drawCrosshair(ctx, this, this.cursor);
+    if (this.hovered && this.base) drawCrosshair(ctx, this, this.hovered, this.base);
   }
 
   destroy() {
     this.requests.stop();
-    clearTimeout(this.clicking);
+    clearTimeout(this.clickTimer);
   }
-}
-
-/** @param {any} part of the header @param {any} codes @param {any} header @param {any} [exact] */
-function asSheet(part, codes, header, exact = null) {
-  const [height, width] = header.arrays[part === header.base ? "base" : "tile"].shape;
-  return new Pyramid({ ...part, codes, exact, height, width, codec: codecOf(part.codec) });
 }

@@ -1,41 +1,44 @@
-// A map under the keyboard: every key does what a hand could.
+// The keys of a map: everything that the pointer can do.
 
-import { spoken } from "./stage.js";
+import { arrowKeys } from "./mode.js";
 
-const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
-  PageUp: [-10, 0], PageDown: [10, 0] };
-const ZOOM = 1.5; // a key press
+const PAGE = 10; // cells
+const ZOOM = 1.5; // of a key press
 
-/** @param {import("./map.js").MapMode} map @param {KeyboardEvent} event @returns {boolean} whether it was for the map */
-export function moveInMap(map, event) {
-  const step = STEPS[event.key];
-  const row = map.cursor?.[0] ?? 0;
-  if (step) {
-    const wide = event.shiftKey ? 10 : 1;
-    const { rows, cols } = map.view.visible();
-    const [i, j] = map.cursor ?? map.picked ?? [rows[0], cols[0]];
-    goTo(map, [i + step[0] * wide, j + step[1] * wide]);
-  } else if (event.key === "Home") goTo(map, [row, 0]);
-  else if (event.key === "End") goTo(map, [row, map.shape[1] - 1]);
-  else if (event.key === "+" || event.key === "=") zoomOnCursor(map, ZOOM);
-  else if (event.key === "-") zoomOnCursor(map, 1 / ZOOM);
-  else if (event.key === "0" || event.key === "Escape") map.reset();
-  else if (event.key === "Enter" && map.cursor) map.pick(map.cursor);
-  else return false;
-  return true;
+/** @param {import("./map.js").MapMode} map @returns {import("./mode.js").KeyActions} */
+export function mapKeys(map) {
+  const row = () => map.hovered?.[0] ?? 0;
+  const zoom = (/** @type {number} */ factor) => {
+    if (map.hovered) map.zoom(factor, ...map.middleOf(map.hovered));
+    else map.zoomAtMiddle(factor);
+  };
+  return {
+    ...arrowKeys((dx, dy, { shiftKey }) => step(map, dx * (shiftKey ? PAGE : 1), dy * (shiftKey ? PAGE : 1))),
+    PageUp: ({ shiftKey }) => step(map, 0, -PAGE * (shiftKey ? PAGE : 1)),
+    PageDown: ({ shiftKey }) => step(map, 0, PAGE * (shiftKey ? PAGE : 1)),
+    Home: () => goTo(map, row(), 0),
+    End: () => goTo(map, row(), map.shape[1] - 1),
+    "+": () => zoom(ZOOM),
+    "=": () => zoom(ZOOM),
+    "-": () => zoom(1 / ZOOM),
+    0: () => map.reset(),
+    Escape: () => map.reset(),
+    Enter: () => map.hovered && map.pick(map.hovered),
+  };
 }
 
-function goTo(map, [row, col]) {
-  map.cursor = [
-    Math.max(0, Math.min(map.shape[0] - 1, row)), Math.max(0, Math.min(map.shape[1] - 1, col))];
-  map.view.reveal(map.cursor);
+/** @param {import("./map.js").MapMode} map @param {number} dx @param {number} dy cells */
+function step(map, dx, dy) {
+  const { rows, cols } = map.view.visible();
+  const [row, col] = map.hovered ?? map.picked ?? [rows[0], cols[0]];
+  goTo(map, row + dy, col + dx);
+}
+
+/** Hover a cell, or the nearest there is. @param {import("./map.js").MapMode} map @param {number} row @param {number} col */
+function goTo(map, row, col) {
+  const [rows, cols] = map.shape;
+  map.hovered = [Math.max(0, Math.min(rows - 1, row)), Math.max(0, Math.min(cols - 1, col))];
+  map.view.reveal(map.hovered);
   map.moved();
-  const rows = map.describe(map.cursor);
-  map.stage.tip(...map.middleOf(map.cursor), rows);
-  map.stage.say(spoken(rows));
-}
-
-function zoomOnCursor(map, factor) {
-  if (map.cursor) map.zoom(factor, ...map.middleOf(map.cursor));
-  else map.zoomAtMiddle(factor);
+  map.readOut(map.hovered, ...map.middleOf(map.hovered));
 }

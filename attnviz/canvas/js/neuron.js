@@ -1,159 +1,163 @@
-// Why a query looks where it looks: q, each key's k, their product element by element, and its sum.
+// Why a query attends to a key: q, each key's k, their product element by element, and its sum.
 
 import { codecOf, MASKED } from "./codecs.js";
 import { dropdown, element } from "./dom.js";
+import { arrowKeys, Mode } from "./mode.js";
 import { drawNeuron, drawNeuronOver, figure, HEAD, LINE } from "./neurondraw.js";
-import { spoken } from "./stage.js";
 
-export class NeuronMode {
-  /** @param {import("./stage.js").Stage} stage @param {(name: string, value: any) => void} send */
+const SEND_AFTER = 400; // ms without another query until the page is told
+const KEYS_IN_TABLE = 200;
+
+/**
+ * A key's line, or the query's where row is null; and a dimension in one of the two strips.
+ * @typedef {{row: number | null, part: "k" | "product" | null, index: number}} NeuronItem
+ */
+
+/** @extends {Mode<NeuronItem>} */
+export class NeuronMode extends Mode {
+  /** @param {import("./mode.js").Stage} stage @param {import("./mode.js").Send} send */
   constructor(stage, send) {
-    this.stage = stage;
-    this.send = send;
-    this.order = "position";
-    this.hovered = null; // {row, part, index}
-    this.walked = -1; // where the picture was scrolled to when keys chose what is hovered
-    /** @type {Float32Array} */
-    this.q = this.k = new Float32Array(0);
-    /** @type {Uint16Array} */
-    this.weightCodes = new Uint16Array(0);
-    /** @type {Float32Array} */
-    this.dots = this.scores = new Float32Array(0);
-    this.tools = [];
+    super(stage, send);
     this.label = "Query and keys";
+    /** @type {import("./payload.js").NeuronHeader | null} */
+    this.header = null;
+    /** @type {"position" | "weight"} */
+    this.order = "position";
+    this.query = -1;
+    /** @type {number | null} */
+    this.pending = null; // a query that the page is fetching
+    /** @type {number[]} */
+    this.shown = []; // keys, in order
+    /** @type {import("./payload.js").NeuronArrays} */
+    this.arrays = {
+      q: new Float32Array(0), k: new Float32Array(0), dots: new Float32Array(0),
+      scores: new Float32Array(0), weightCodes: new Uint16Array(0),
+    };
+    this.width = 1; // d_head
+    this.codec = codecOf({ kind: "significant" });
+    this.vectors = { most: 1, beyond: false };
+    this.products = { most: 1, beyond: false };
+    this.dotMost = 1;
+    this.names = this.kx = this.px = this.fx = this.strip = this.figures = 0; // px, see layout
+    this.input = element("input", { type: "number", min: 0, "aria-label": "Query",
+      change: () => this.choose(Number(this.input.value)) });
+    this.name = element("bdi", { class: "name" });
+    this.timer = 0;
+    const order = dropdown("Order of keys", [["position", "Keys by position"], ["weight", "Highest weight first"]],
+      this.order, (value) => { this.order = value; this._arrange(); });
+    this.setTools([element("label", { class: "slider" }, [element("span", {}, ["Query"]), this.input]), this.name, order]);
+    this.keyActions = arrowKeys((dx, dy) => (dx ? this._stepQuery(dx) : this._stepKey(dy)));
   }
 
-  /** @param {import("./payload.js").Payload} payload */
+  /** @param {import("./payload.js").NeuronPayload} payload */
   receive({ header, arrays }) {
-    const asked = this.asked;
-    this.asked = null;
-    const same = this.header?.id === header.id;
-    const told = this.header?.query !== header.query;
+    const before = this.header;
+    const { pending } = this;
+    this.pending = null;
     this.header = header;
-    Object.assign(this, arrays);
+    this.arrays = arrays;
     this.width = header.arrays.k.shape[1];
     this.codec = codecOf(header.weights);
-    if (!same || told || this.query === undefined) this.query = asked ?? header.query;
+    const same = before?.id === header.id;
+    if (!same || before?.query !== header.query) this.query = pending ?? header.query;
     if (this.query < header.queries[0] || this.query >= header.queries[1]) this.query = header.query;
     this.label = `${header.title}: one query against ${header.keys[1] - header.keys[0]} keys. ` +
       "Left and right change the query, up and down walk through the keys.";
-    this.vectors = rangeOf(this.q, this.k);
-    this._build();
-    this.stage.resize();
-    if (!same) this._reveal();
-  }
-
-  _build() {
-    const input = element("input", { type: "number", min: 0, max: this.header.rowNames.length - 1, value: this.query,
-      "aria-label": "Query", change: () => this.choose(Number(input.value)) });
-    this.input = input;
-    this.name = element("bdi", { class: "name" });
-    const order = dropdown("Order of keys", [["position", "Keys by position"], ["weight", "Highest weight first"]],
-      this.order, (value) => { this.order = value; this._arrange(); });
-    this.tools = [element("label", { class: "slider" }, [element("span", {}, ["Query"]), input]), this.name, order];
-    this.stage.tools.replaceChildren(...this.tools);
+    this.vectors = rangeOf(arrays.q, arrays.k);
+    this.input.max = String(header.rowNames.length - 1);
     this._arrange();
+    this.stage.resize();
+    if (!same) this._revealOwnKey(header);
   }
 
+  /** Order the keys of the query, and find the ranges of its numbers. */
   _arrange() {
-    const [start, stop] = this.header.keys;
+    const { header, width } = this;
+    if (!header) return;
+    const [start, stop] = header.keys;
     const n = stop - start;
     this.shown = Array.from({ length: n }, (_, j) => j);
-    const at = (this.query - this.header.queries[0]) * n;
+    const at = (this.query - header.queries[0]) * n;
     if (this.order === "weight") {
-      const rank = (j) => (this.weightCodes[at + j] === MASKED ? -1 : this.weightCodes[at + j]);
+      const { weightCodes } = this.arrays;
+      const rank = (/** @type {number} */ j) => (weightCodes[at + j] === MASKED ? -1 : weightCodes[at + j]);
       this.shown.sort((a, b) => rank(b) - rank(a) || a - b);
     }
-    this.dotMost = this.dots.subarray(at, at + n).reduce((most, dot) => Math.max(most, Math.abs(dot)), 0) || 1;
-    const products = new Float32Array(n * this.width);
+    this.dotMost = this.arrays.dots.subarray(at, at + n).reduce((most, dot) => Math.max(most, Math.abs(dot)), 0) || 1;
+    const products = new Float32Array(n * width);
     for (let j = 0; j < n; j++) {
-      for (let i = 0; i < this.width; i++) products[j * this.width + i] = this.qAt(i) * this.kAt(j, i);
+      for (let i = 0; i < width; i++) products[j * width + i] = this.qAt(i) * this.kAt(j, i);
     }
     this.products = rangeOf(products);
     this.input.value = String(this.query);
-    this.name.textContent = this.header.rowNames[this.query];
-    const part = n < this.header.colNames.length ? `Keys ${start} to ${stop - 1} of ${this.header.colNames.length}. ` : "";
-    this.stage.status(`${part}score = ${Number(this.header.scaling.toPrecision(4))} × Σ q∘k, then bias and mask; the softmax of a row of scores gives its weights.`);
+    this.name.textContent = header.rowNames[this.query];
+    const part = n < header.colNames.length ? `Keys ${start} to ${stop - 1} of ${header.colNames.length}. ` : "";
+    this.stage.status(`${part}score = ${Number(header.scaling.toPrecision(4))} × Σ q∘k, then bias and mask; the softmax of a row of scores gives its weights.`);
     this.stage.repaint();
     this.stage.fillTable();
   }
 
-  /** Bring the query's own key into view. */
-  _reveal() {
-    const own = this.query + this.header.colNames.length - this.header.rowNames.length - this.header.keys[0];
+  /** Scroll to the query's own key. @param {import("./payload.js").NeuronHeader} header */
+  _revealOwnKey({ colNames, rowNames, keys }) {
+    const own = this.query + colNames.length - rowNames.length - keys[0];
     const y = own * LINE - this.stage.height + HEAD + 3 * LINE;
-    if (y > this.stage.top && this.header.colNames.length === this.header.rowNames.length) this.stage.scroll.scrollTop = y;
+    if (y > this.stage.top && colNames.length === rowNames.length) this.stage.scroll.scrollTop = y;
   }
 
   /** @param {number} query */
   choose(query) {
-    if (!Number.isInteger(query)) return;
-    query = Math.max(0, Math.min(this.header.rowNames.length - 1, query));
-    const [start, stop] = this.header.queries;
-    if (query >= start && query < stop) {
-      this.query = query;
+    const { header } = this;
+    if (!header || !Number.isInteger(query)) return;
+    const chosen = Math.max(0, Math.min(header.rowNames.length - 1, query));
+    const [start, stop] = header.queries;
+    if (chosen >= start && chosen < stop) {
+      this.query = chosen;
       this._arrange();
-    } else if (!this.header.offline) {
-      this.asked = query; // the last picture stays until the answer is there
+    } else if (!header.offline) {
+      this.pending = chosen; // the last picture stays until the answer is there
       this.stage.status("Fetching this query…");
     }
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.send("query", query), this.asked === query ? 0 : 400);
+    this.timer = setTimeout(() => this.send("query", chosen), this.pending === chosen ? 0 : SEND_AFTER);
   }
 
-  // ---- where things are ----------------------------------------------------------------------
+  // ---- layout --------------------------------------------------------------------------------
 
   layout() {
     const { width } = this.stage;
     this.names = Math.min(130, width * 0.16);
-    const figures = Math.min(360, width * 0.36);
-    const strips = width - this.names - figures - 42;
+    this.figures = Math.min(360, width * 0.36);
+    this.strip = (width - this.names - this.figures - 42) / 2;
     this.kx = this.names + 14;
-    this.strip = strips / 2;
     this.px = this.kx + this.strip + 14;
     this.fx = this.px + this.strip + 14;
-    this.figures = figures;
-  }
-
-  naturalHeight() {
-    return this.contentHeight();
   }
 
   contentHeight() {
-    return HEAD + (this.shown?.length ?? 0) * LINE + 6;
-  }
-
-  _rowAt(y) {
-    if (y < HEAD) return null;
-    const row = Math.floor((y - HEAD + this.stage.top) / LINE);
-    return row < this.shown.length ? row : null;
-  }
-
-  _partAt(x) {
-    for (const [part, left] of /** @type {[string, number][]} */ ([["k", this.kx], ["product", this.px]])) {
-      const index = Math.floor(((x - left) / this.strip) * this.width);
-      if (x >= left && index >= 0 && index < this.width) return { part, index };
-    }
-    return { part: null, index: -1 };
+    return HEAD + this.shown.length * LINE + 6;
   }
 
   // ---- numbers -------------------------------------------------------------------------------
 
+  /** @param {number} i */
   qAt(i) {
-    return this.q[(this.query - this.header.queries[0]) * this.width + i];
+    return this.arrays.q[(this.query - (this.header?.queries[0] ?? 0)) * this.width + i];
   }
 
+  /** @param {number} j @param {number} i */
   kAt(j, i) {
-    return this.k[j * this.width + i];
+    return this.arrays.k[j * this.width + i];
   }
 
-  /** What the query and a key make together. */
+  /** The numbers of the query and a key. @param {number} j */
   pair(j) {
-    const n = this.header.keys[1] - this.header.keys[0];
-    const at = (this.query - this.header.queries[0]) * n + j;
-    return { dot: this.dots[at], score: this.scores[at], code: this.weightCodes[at] };
+    const [start, stop] = this.header?.keys ?? [0, 0];
+    const at = (this.query - (this.header?.queries[0] ?? 0)) * (stop - start) + j;
+    const { dots, scores, weightCodes } = this.arrays;
+    return { dot: dots[at], score: scores[at], code: weightCodes[at] };
   }
 
+  /** @param {number} j */
   texts(j) {
     const { dot, score, code } = this.pair(j);
     return {
@@ -163,90 +167,80 @@ export class NeuronMode {
     };
   }
 
-  // ---- the hand ------------------------------------------------------------------------------
-
-  hover(x, y) {
-    const row = this._rowAt(y);
-    const onQuery = y >= HEAD - 34 && y < HEAD - 8;
-    const { part, index } = this._partAt(x);
-    this.hovered = row === null && !onQuery ? null : { row, part, index };
-    this.walked = -1;
-    this.stage.repaintOver();
-    if (onQuery && part === "k") this._tipOfQuery(x, y, index);
-    else if (row !== null) this.stage.tip(x, y, this.describe(row, part, index));
-    else this.stage.hideTip();
+  /** A key's position and name. @param {number} j @returns {[number, string]} */
+  keyName(j) {
+    const at = j + (this.header?.keys[0] ?? 0);
+    return [at, this.header?.colNames[at] ?? ""];
   }
 
-  _tipOfQuery(x, y, i) {
-    this.stage.tip(x, y, [["query", `${this.query} · `, this.header.rowNames[this.query]], [`q[${i}]`, figure(this.qAt(i))]]);
-  }
-
-  /** @returns {import("./stage.js").TipRow[]} */
-  describe(row, part, i) {
+  /** @param {NeuronItem} item @returns {import("./mode.js").TipRow[]} */
+  describe({ row, part, index }) {
+    const q = /** @type {[string, string]} */ ([`q[${index}]`, figure(this.qAt(index))]);
+    if (row === null) {
+      return part === "k" ? [["query", `${this.query} · `, this.header?.rowNames[this.query] ?? ""], q] : [];
+    }
     const j = this.shown[row];
     const texts = this.texts(j);
-    const at = j + this.header.keys[0];
-    const rows = /** @type {import("./stage.js").TipRow[]} */ ([["key", `${at} · `, this.header.colNames[at]]]);
+    const [at, name] = this.keyName(j);
+    const rows = /** @type {import("./mode.js").TipRow[]} */ ([["key", `${at} · `, name]]);
     if (part) {
-      rows.push([`q[${i}]`, figure(this.qAt(i))], [`k[${i}]`, figure(this.kAt(j, i))],
-        ["product", figure(this.qAt(i) * this.kAt(j, i))]);
+      rows.push(q, [`k[${index}]`, figure(this.kAt(j, index))],
+        ["product", figure(this.qAt(index) * this.kAt(j, index))]);
     }
     rows.push(["Σ q∘k", texts.dot], ["score", texts.score]);
     if (texts.weight) rows.push(["weight", texts.weight]);
     return rows;
   }
 
-  leave() {
-    if (this.walked === this.stage.top) return;
-    this.stage.hideTip();
-    if (this.walked >= 0) return; // what keys chose stays
-    this.hovered = null;
-    this.stage.repaintOver();
-  }
-
-  click() {}
-
-  key(event) {
-    const { key } = event;
-    if (key === "ArrowLeft" || key === "ArrowRight") {
-      this.choose((this.asked ?? this.query) + (key === "ArrowLeft" ? -1 : 1));
-      this.stage.say(`query ${this.query} ${this.header.rowNames[this.query]}`);
-    } else if (key === "ArrowUp" || key === "ArrowDown") {
-      const row = Math.max(0, Math.min(this.shown.length - 1, (this.hovered?.row ?? -1) + (key === "ArrowUp" ? -1 : 1)));
-      this.hovered = { row, part: null, index: -1 };
-      const y = row * LINE;
-      if (y < this.stage.top || y + LINE > this.stage.top + this.stage.height - HEAD) this.stage.scroll.scrollTop = y - 60;
-      this.walked = this.stage.top;
-      const rows = this.describe(row, null, 0);
-      this.stage.tip(this.kx, HEAD + (row + 1) * LINE - this.stage.top, rows);
-      this.stage.say(spoken(rows));
-      this.stage.repaintOver();
-    } else return false;
-    return true;
-  }
-
+  /** @returns {import("./mode.js").Table} */
   table() {
     return {
-      caption: `${this.header.title}: query ${this.query} ${this.header.rowNames[this.query]}`,
+      caption: `${this.header?.title}: query ${this.query} ${this.header?.rowNames[this.query]}`,
       columns: ["key", "Σ q∘k", "score", "weight"],
-      rows: this.shown.slice(0, 200).map((j) => {
+      rows: this.shown.slice(0, KEYS_IN_TABLE).map((j) => {
         const { dot, score, weight } = this.texts(j);
-        const at = j + this.header.keys[0];
-        return [[`${at} `, this.header.colNames[at]], dot, score, weight || "–"];
+        const [at, name] = this.keyName(j);
+        return [[`${at} `, name], dot, score, weight || "–"];
       }),
     };
   }
 
+  // ---- pointer and keys ----------------------------------------------------------------------
+
+  /** @param {number} x @param {number} y @returns {NeuronItem | null} */
+  itemAt(x, y) {
+    const row = y < HEAD ? null : Math.floor((y - HEAD + this.stage.top) / LINE);
+    const onQuery = y >= HEAD - 34 && y < HEAD - 8;
+    if (row === null ? !onQuery : row >= this.shown.length) return null;
+    for (const [part, left] of /** @type {const} */ ([["k", this.kx], ["product", this.px]])) {
+      const index = Math.floor(((x - left) / this.strip) * this.width);
+      if (x >= left && index >= 0 && index < this.width) return { row, part, index };
+    }
+    return { row, part: null, index: -1 };
+  }
+
+  /** @param {number} step */
+  _stepQuery(step) {
+    this.choose((this.pending ?? this.query) + step);
+    this.stage.say(`query ${this.query} ${this.header?.rowNames[this.query]}`);
+  }
+
+  /** @param {number} step */
+  _stepKey(step) {
+    const row = Math.max(0, Math.min(this.shown.length - 1, (this.hovered?.row ?? -1) + step));
+    const top = row * LINE;
+    this.hoverByKey({ row, part: null, index: -1 }, { top, bottom: top + LINE + HEAD, scrollTo: top - 60 },
+      () => [this.kx, HEAD + (row + 1) * LINE - this.stage.top]);
+  }
+
   // ---- drawing -------------------------------------------------------------------------------
 
-  themed() {
-    this.stage.repaint();
-  }
-
+  /** @param {CanvasRenderingContext2D} ctx */
   draw(ctx) {
-    if (this.header) drawNeuron(ctx, this);
+    if (this.header) drawNeuron(ctx, this, this.header);
   }
 
+  /** @param {CanvasRenderingContext2D} ctx */
   drawOver(ctx) {
     if (this.hovered) drawNeuronOver(ctx, this, this.hovered);
   }
@@ -257,7 +251,7 @@ export class NeuronMode {
 }
 
 /**
- * What colors are measured by, and whether some numbers lie beyond it.
+ * The range that colors span, and whether some numbers lie beyond it.
  * @param {Float32Array[]} lists
  */
 function rangeOf(...lists) {
@@ -265,10 +259,10 @@ function rangeOf(...lists) {
   return { most, beyond: lists.some((list) => list.some((value) => Math.abs(value) > most * 1.005)) };
 }
 
-/** The size below which a share of the numbers lie. @param {Float32Array} numbers @param {number} share */
+/** The absolute value below which a share of the numbers lie. @param {Float32Array} numbers @param {number} share */
 function quantile(numbers, share) {
   const step = Math.max(1, Math.floor(numbers.length / 20_000));
-  const sizes = /** @type {number[]} */ ([]);
+  const sizes = [];
   for (let i = 0; i < numbers.length; i += step) sizes.push(Math.abs(numbers[i]));
   sizes.sort((a, b) => a - b);
   return sizes[Math.floor(share * (sizes.length - 1))] ?? 1;

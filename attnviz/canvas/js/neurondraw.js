@@ -2,17 +2,19 @@
 
 import { MASKED } from "./codecs.js";
 import { cssColor } from "./theme.js";
-import { fitted } from "./stage.js";
+import { fitted } from "./text.js";
 
 export const LINE = 22; // px a key
 export const HEAD = 92; // px above the keys: titles, ranges, and q itself
 const BAR_HIGH = 3;
 
 /** @typedef {import("./neuron.js").NeuronMode} NeuronMode */
+/** @typedef {import("./payload.js").NeuronHeader} NeuronHeader */
+/** @typedef {import("./theme.js").Theme} Theme */
 /** @typedef {{most: number, beyond: boolean}} Range of numbers around zero; some may lie beyond it */
 
-/** @param {CanvasRenderingContext2D} ctx @param {NeuronMode} mode */
-export function drawNeuron(ctx, mode) {
+/** @param {CanvasRenderingContext2D} ctx @param {NeuronMode} mode @param {NeuronHeader} header */
+export function drawNeuron(ctx, mode, header) {
   const { theme, top, width, height } = mode.stage;
   const first = Math.max(0, Math.floor(top / LINE));
   const last = Math.min(mode.shown.length, Math.ceil((top + height - HEAD) / LINE));
@@ -22,19 +24,19 @@ export function drawNeuron(ctx, mode) {
   ctx.clip();
   for (let row = first; row < last; row++) drawKey(ctx, mode, row, HEAD + row * LINE - top);
   ctx.restore();
-  drawHeading(ctx, mode);
+  drawHeading(ctx, mode, header);
   ctx.fillStyle = theme.border;
   ctx.fillRect(0, HEAD - 1, width, 1);
 }
 
-/** Titles, what the colors mean, and the query's own numbers. */
-function drawHeading(ctx, mode) {
+/** Titles, what the colors mean, and the query's own numbers. @param {CanvasRenderingContext2D} ctx @param {NeuronMode} mode @param {NeuronHeader} header */
+function drawHeading(ctx, mode, header) {
   const { stage, kx, px, strip } = mode;
   const { theme } = stage;
   ctx.font = stage.font(12, "600");
   ctx.fillStyle = theme.text;
   ctx.textAlign = "left";
-  const whole = (text, otherwise) => (ctx.measureText(text).width <= strip ? text : fitted(ctx, otherwise, strip));
+  const whole = (/** @type {string} */ text, /** @type {string} */ otherwise) => (ctx.measureText(text).width <= strip ? text : fitted(ctx, otherwise, strip));
   ctx.fillText(whole(`k of each key, ${mode.width} numbers`, "k of each key"), kx, 12);
   ctx.fillText(whole("q∘k, number by number", "q∘k"), px, 12);
   ctx.textAlign = "right";
@@ -44,11 +46,11 @@ function drawHeading(ctx, mode) {
   ctx.font = stage.font(13, "600");
   ctx.fillStyle = theme.text;
   ctx.textAlign = "right";
-  ctx.fillText(fitted(ctx, `q · ${mode.header.rowNames[mode.query]}`, mode.names - 4), mode.names + 4, HEAD - 22);
+  ctx.fillText(fitted(ctx, `q · ${header.rowNames[mode.query]}`, mode.names - 4), mode.names + 4, HEAD - 22);
   drawStrip(ctx, mode, kx, HEAD - 33, 22, (i) => mode.qAt(i), mode.vectors);
 }
 
-/** The colors with the numbers at their ends. @param {Range} range */
+/** The colors with the numbers at their ends. @param {CanvasRenderingContext2D} ctx @param {NeuronMode} mode @param {number} x @param {Range} range */
 function drawRange(ctx, { stage, strip }, x, { most, beyond }) {
   const ends = [`${beyond ? "≤ " : ""}−${short(most)}`, `${beyond ? "≥ " : ""}${short(most)}`];
   ctx.font = stage.font(11);
@@ -77,12 +79,12 @@ function edgesOf({ fx, figures }) {
   return [0, 1, 2].map((i) => [fx + i * third + 6, fx + (i + 1) * third - 6]);
 }
 
-/** A key's line. */
+/** A key's line. @param {CanvasRenderingContext2D} ctx @param {NeuronMode} mode @param {number} row @param {number} y */
 function drawKey(ctx, mode, row, y) {
   const { stage } = mode;
   const { theme } = stage;
   const j = mode.shown[row];
-  const at = j + mode.header.keys[0];
+  const [at, name] = mode.keyName(j);
   const { dot, code } = mode.pair(j);
   const texts = mode.texts(j);
   const masked = code === MASKED;
@@ -91,7 +93,7 @@ function drawKey(ctx, mode, row, y) {
   ctx.font = stage.font(13);
   ctx.fillStyle = theme.text;
   ctx.textAlign = "right";
-  ctx.fillText(fitted(ctx, mode.header.colNames[at], mode.names - 34), mode.names + 4, middle);
+  ctx.fillText(fitted(ctx, name, mode.names - 34), mode.names + 4, middle);
   ctx.font = stage.font(10);
   ctx.fillStyle = theme.faint;
   ctx.textAlign = "left";
@@ -114,7 +116,11 @@ function drawKey(ctx, mode, row, y) {
   ctx.globalAlpha = 1;
 }
 
-/** A figure's size as a bar under it, on a line as long as the largest there can be. */
+/**
+ * A figure's size as a bar under it, on a line as long as the largest possible.
+ * @param {CanvasRenderingContext2D} ctx @param {Theme} theme @param {[number, number]} column left and right
+ * @param {number} y @param {number} from @param {number} length px @param {string} color
+ */
 function drawBarOn(ctx, theme, [left, right], y, from, length, color) {
   ctx.fillStyle = theme.border;
   ctx.fillRect(left, y + LINE - BAR_HIGH, right - left, 1);
@@ -122,6 +128,11 @@ function drawBarOn(ctx, theme, [left, right], y, from, length, color) {
   ctx.fillRect(Math.min(from, from + length), y + LINE - BAR_HIGH - 1, Math.abs(length), BAR_HIGH);
 }
 
+/**
+ * Numbers as colors side by side.
+ * @param {CanvasRenderingContext2D} ctx @param {NeuronMode} mode @param {number} x @param {number} y
+ * @param {number} height @param {(i: number) => number} read @param {Range} range
+ */
 function drawStrip(ctx, { stage, strip, width }, x, y, height, read, { most }) {
   const each = strip / width;
   for (let i = 0; i < width; i++) {
@@ -130,12 +141,12 @@ function drawStrip(ctx, { stage, strip, width }, x, y, height, read, { most }) {
   }
 }
 
-/** @param {number} place −1 to 1 */
-function colorOf(theme, place) {
-  return cssColor(theme.diverging[Math.round((Math.max(-1, Math.min(1, place)) + 1) * 127.5)]);
+/** @param {Theme} theme @param {number} share −1 to 1 */
+function colorOf(theme, share) {
+  return cssColor(theme.diverging[Math.round((Math.max(-1, Math.min(1, share)) + 1) * 127.5)]);
 }
 
-/** What is hovered: a key's line, and one dimension in both strips. */
+/** What is hovered: a key's line, and one dimension in both strips. @param {CanvasRenderingContext2D} ctx @param {NeuronMode} mode @param {import("./neuron.js").NeuronItem} item */
 export function drawNeuronOver(ctx, mode, { row, index }) {
   const { stage, strip, width, kx, px } = mode;
   ctx.strokeStyle = stage.theme.selected;

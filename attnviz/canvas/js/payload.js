@@ -1,9 +1,82 @@
-// Reading a message: the form is told in ../wire.py.
+// Decoding a message, whose layout is in ../wire.py, and the types of what each mode is sent.
 
-/** @typedef {any} Cells a Uint8Array, Uint16Array, Uint32Array or Float32Array */
-/** @typedef {{header: any, arrays: Record<string, Cells>}} Payload */
+/**
+ * @typedef {[number, number]} Span from a first index to one past the last
+ * @typedef {[number, number]} Cell row and column
+ * @typedef {"row" | "col"} Side
+ * @typedef {{side: Side, index: number}} Token
+ * @typedef {{kind: "significant"} | {kind: "fixed", decimals: number, low: number}} CodecHeader
+ * @typedef {Uint8Array | Uint16Array | Uint32Array | Float32Array} TypedArray
+ * @typedef {{type: "u1" | "u2" | "u4" | "f4", shape: number[], at: number}} ArrayEntry
+ */
 
-const CELL_TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array };
+/**
+ * Every header has these.
+ * @typedef {object} CommonHeader
+ * @property {string} id changes with the content
+ * @property {string} [title]
+ * @property {Record<string, ArrayEntry>} arrays
+ * @property {number} [height] px, toolbar included
+ * @property {boolean} [compact] with a minimal toolbar
+ * @property {boolean} [offline] there is no server to answer
+ */
+
+/**
+ * ../grid.py
+ * @typedef {{index: number, kind: AttentionKind, title: string, source: string, reason: string | null,
+ *   heads?: number, rows?: number, cols?: number, at?: number}} LayerHeader
+ * @typedef {"encoder" | "decoder" | "cross"} AttentionKind
+ * @typedef {{key: string, title: string, help: string}} MetricHeader
+ * @typedef {CommonHeader & {mode: "grid", layers: LayerHeader[], metrics: MetricHeader[],
+ *   selected: [number, number] | null}} GridHeader
+ * @typedef {{header: GridHeader, arrays: {cells: Uint8Array, values: Float32Array}}} GridPayload
+ */
+
+/**
+ * ../map.py
+ * @typedef {{rows: Span, cols: Span, side: number, codec: CodecHeader}} TileHeader
+ * @typedef {{rows: Span, cols: Span}} Extent
+ * @typedef {CommonHeader & {mode: "map", space: string, title: string, quantity: string, shape: Cell,
+ *   base?: TileHeader, tile?: TileHeader, rowNames?: string[], colNames?: string[],
+ *   rowTitle?: string, colTitle?: string, view: Extent | null, cell?: Cell | null,
+ *   focus: [Side, number] | null, report: boolean, twoSided?: boolean,
+ *   scale?: import("./scales.js").ScaleKind}} MapHeader
+ * @typedef {{header: MapHeader, arrays: {base?: Uint16Array, tile?: Uint16Array, exact?: Float32Array,
+ *   rowMax?: Float32Array, colMax?: Float32Array}}} MapPayload
+ */
+
+/**
+ * ../lines.py
+ * @typedef {CommonHeader & {mode: "lines", title: string, heads: number[], floor: number, codec: CodecHeader,
+ *   rowNames: string[], colNames: string[], token: [Side, number] | null}} LinesHeader
+ * @typedef {{header: LinesHeader, arrays: {starts: Uint32Array, keys: Uint32Array, codes: Uint16Array}}} LinesPayload
+ */
+
+/**
+ * ../neuron.py
+ * @typedef {CommonHeader & {mode: "neuron", title: string, query: number, queries: Span, keys: Span,
+ *   scaling: number, weights: CodecHeader, rowNames: string[], colNames: string[]}} NeuronHeader
+ * @typedef {{q: Float32Array, k: Float32Array, dots: Float32Array, scores: Float32Array,
+ *   weightCodes: Uint16Array}} NeuronArrays
+ * @typedef {{header: NeuronHeader, arrays: NeuronArrays}} NeuronPayload
+ */
+
+/**
+ * ../strip.py
+ * @typedef {"received" | "sent" | "entropy"} Measure
+ * @typedef {Measure | "from" | "to"} TokenNumber
+ * @typedef {{title: string, side: Side | null, names: string[], written: number | null,
+ *   queries: number | null, keys: boolean}} TextSection
+ * @typedef {CommonHeader & {mode: "strip", title: string, kind: AttentionKind, sections: TextSection[],
+ *   measure: Measure, focus: [Side, number] | null, helps: Record<TokenNumber, string>,
+ *   weights: CodecHeader, bits: CodecHeader}} StripHeader
+ * @typedef {Record<Measure, Uint16Array> & {from?: Uint16Array, to?: Uint16Array}} StripArrays
+ * @typedef {{header: StripHeader, arrays: StripArrays}} StripPayload
+ */
+
+/** @typedef {GridPayload | MapPayload | LinesPayload | NeuronPayload | StripPayload} Payload */
+
+const ARRAY_TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array };
 
 /**
  * @param {Uint8Array} bytes
@@ -15,15 +88,16 @@ export function readPayload(bytes) {
     throw new Error("This is no canvas message.");
   }
   const length = view.getUint32(4, true);
+  /** @type {Payload["header"]} */
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
-  /** @type {Record<string, Cells>} */
+  /** @type {Record<string, TypedArray>} */
   const arrays = {};
   for (const [name, entry] of Object.entries(header.arrays)) {
-    const type = CELL_TYPES[entry.type];
+    const type = ARRAY_TYPES[entry.type];
     const count = entry.shape.reduce((a, b) => a * b, 1);
-    // What Streamlit hands over begins anywhere in a larger buffer; numbers need an even place.
+    // Streamlit's bytes start anywhere in a larger buffer; typed arrays need an aligned one.
     const start = bytes.byteOffset + 8 + length + entry.at;
-    arrays[name] = new type(bytes.buffer.slice(start, start + count * type.BYTES_PER_ELEMENT));
+    arrays[name] = new type(/** @type {ArrayBuffer} */ (bytes.buffer).slice(start, start + count * type.BYTES_PER_ELEMENT));
   }
-  return { header, arrays };
+  return /** @type {Payload} */ (/** @type {unknown} */ ({ header, arrays }));
 }

@@ -1,28 +1,38 @@
-// Rectangles of cells as images, at every size: each level holds the maxima of 2 x 2 of the one before.
+// A tile of a map as images of every size: each level has the maxima of 2 x 2 of the one before.
 
 import { MASKED } from "./codecs.js";
+import { context2d } from "./dom.js";
 
 /**
- * @typedef {object} Tile part of a map: see ../map.py
+ * @typedef {object} Tile a rectangle of a map, see ../tiles.py
  * @property {Uint16Array} codes
- * @property {Float32Array | null} exact the numbers themselves, where they came along
- * @property {[number, number]} rows
- * @property {[number, number]} cols
- * @property {number} side
- * @property {number} height cells of the picture
+ * @property {Float32Array | null} exact the numbers themselves, if they were sent
+ * @property {import("./payload.js").Span} rows
+ * @property {import("./payload.js").Span} cols
+ * @property {number} side cells along the side of one code's square
+ * @property {number} height codes
  * @property {number} width
  * @property {import("./codecs.js").Codec} codec
  */
 
+/**
+ * @typedef {object} Level
+ * @property {Uint16Array} codes
+ * @property {number} height
+ * @property {number} width
+ * @property {number} factor of the tile's size
+ * @property {HTMLCanvasElement | null} image
+ */
+
 export class Pyramid {
-  /** @param {Tile} sheet */
-  constructor(sheet) {
-    this.sheet = sheet;
-    /** @type {{codes: Uint16Array, height: number, width: number, factor: number, image: HTMLCanvasElement | null}[]} */
-    this.levels = [{ codes: sheet.codes, height: sheet.height, width: sheet.width, factor: 1, image: null }];
+  /** @param {Tile} tile */
+  constructor(tile) {
+    this.tile = tile;
+    /** @type {Level[]} */
+    this.levels = [{ codes: tile.codes, height: tile.height, width: tile.width, factor: 1, image: null }];
   }
 
-  /** Draw it anew the next time. */
+  /** Paint it anew the next time. */
   forget() {
     for (const level of this.levels) level.image = null;
   }
@@ -51,23 +61,23 @@ export class Pyramid {
 
   /**
    * @param {CanvasRenderingContext2D} ctx
-   * @param {import("./viewport.js").Viewport} place the origin is the plot's corner
+   * @param {import("./viewport.js").Viewport} view whose origin is the plot's corner
    * @param {number} dpr
-   * @param {(codes: Uint16Array, level: any, sheet: Tile) => Uint32Array} paint
+   * @param {(level: Level, tile: Tile) => Uint32Array} paint its pixels
    */
-  draw(ctx, place, dpr, paint) {
-    const { rows, cols, side } = this.sheet;
-    const { cell } = place;
+  draw(ctx, view, dpr, paint) {
+    const { rows, cols, side } = this.tile;
+    const { cell } = view;
     let k = 0;
     while (cell * dpr * side * 2 ** k < 1 && this._level(k).width > 1) k++;
     const level = this._level(k);
-    level.image ??= imageOf(paint(level.codes, level, this.sheet), level.width, level.height);
+    level.image ??= imageOf(paint(level, this.tile), level.width, level.height);
     const step = side * level.factor * cell; // px a pixel of the image
-    const [left, top] = [place.x + cols[0] * cell, place.y + rows[0] * cell];
+    const [left, top] = [view.x + cols[0] * cell, view.y + rows[0] * cell];
     const j0 = Math.max(0, Math.floor(-left / step));
     const i0 = Math.max(0, Math.floor(-top / step));
-    const j1 = Math.min(level.width, Math.ceil((place.width - left) / step));
-    const i1 = Math.min(level.height, Math.ceil((place.height - top) / step));
+    const j1 = Math.min(level.width, Math.ceil((view.width - left) / step));
+    const i1 = Math.min(level.height, Math.ceil((view.height - top) / step));
     if (j1 <= j0 || i1 <= i0) return;
     ctx.save();
     ctx.beginPath(); // the last square may reach over the edge
@@ -93,6 +103,6 @@ export function imageOf(pixels, width, height) {
   image.width = width;
   image.height = height;
   const bytes = new Uint8ClampedArray(/** @type {ArrayBuffer} */ (pixels.buffer));
-  image.getContext("2d").putImageData(new ImageData(bytes, width, height), 0, 0);
+  context2d(image).putImageData(new ImageData(bytes, width, height), 0, 0);
   return image;
 }

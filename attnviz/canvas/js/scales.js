@@ -1,7 +1,6 @@
 // From numbers to positions on a color ramp.
 
 import { MASKED } from "./codecs.js";
-import { cssColor } from "./theme.js";
 
 /** @typedef {"linear" | "log" | "percentile"} ScaleKind */
 
@@ -79,19 +78,4 @@ function ranksInOrder(counts, order) {
     below += counts[code];
   }
   return ranks;
-}
-
-/**
- * Fill a legend (see `legend` in dom.js): the ramp, and a text at each end.
- * @param {Element} legend @param {Uint32Array} ramp @param {string} low @param {string} high
- */
-export function drawLegend(legend, ramp, low, high) {
-  const [left, bar, right] = legend.children;
-  if (!(bar instanceof HTMLCanvasElement)) return;
-  const ctx = /** @type {CanvasRenderingContext2D} */ (bar.getContext("2d"));
-  for (let i = 0; i < bar.width; i++) {
-    ctx.fillStyle = cssColor(ramp[Math.round((i / (bar.width - 1)) * 255)]);
-    ctx.fillRect(i, 0, 1, bar.height);
-  }
-  [left.textContent, right.textContent] = [low, high];
 }

@@ -1,45 +1,18 @@
-// What the modes stand on: a toolbar, a sharp canvas that scrolls, a tooltip, a table.
+// What every mode draws on: a toolbar, a sharp canvas that scrolls, a tooltip, a table.
 
-import { element, fileName, plainButton, saveFile } from "./dom.js";
+import { context2d, element, fileName, plainButton, saveFile } from "./dom.js";
 import { readTheme } from "./theme.js";
 
 /**
- * One way of looking. All coordinates are CSS pixels on the canvas.
- * @typedef {object} Mode
- * @property {string} label what a screen reader says the picture is
- * @property {HTMLElement[]} tools for the toolbar
- * @property {() => number} contentHeight of what can be scrolled; 0 if nothing
- * @property {() => number} [naturalHeight] what the picture needs at the stage's width, if it may be short
- * @property {() => void} [layout] after a change of size
- * @property {() => void} [themed] after a change of colors
- * @property {(ctx: CanvasRenderingContext2D) => void} draw
- * @property {(ctx: CanvasRenderingContext2D) => void} drawOver what follows the pointer
- * @property {(x: number, y: number, event: PointerEvent) => void} hover
- * @property {() => void} leave
- * @property {(x: number, y: number, event: PointerEvent) => void} click
- * @property {(event: KeyboardEvent) => boolean} key whether it was for us
- * @property {() => {caption: string, columns: TableCell[], rows: TableCell[][]}} table
- * @property {() => Element} [svg]
- * @property {(x: number, y: number, event: PointerEvent) => void} [press]
- * @property {(x: number, y: number, event: PointerEvent) => void} [move] while pressed
- * @property {(event: PointerEvent) => void} [release]
- * @property {(x: number, y: number, event: WheelEvent) => boolean} [wheel]
- * @property {(x: number, y: number) => void} [doubleClick]
+ * @typedef {import("./mode.js").Mode<any>} Mode
+ * @typedef {import("./mode.js").TipRow} TipRow
  */
 
-const CLICK_TRAVEL = 4; // px that a pointer may move and still have clicked
+const CLICK_TRAVEL = 4; // px that a pointer may move during a click
 
-/** @typedef {[string, string] | [string, string, string]} TipRow a name, a text, a token */
-/** @typedef {string | [string, string]} TableCell a text, and perhaps a token after it */
-
-/** A token's letters may run from right to left: what stands before it must not move. */
+/** A token may be written right to left: what precedes it must not move. @param {string} text @param {string} [token] */
 function withToken(text, token) {
   return token === undefined ? [text] : [text, element("bdi", {}, [token])];
-}
-
-/** @param {TipRow[]} rows */
-export function spoken(rows) {
-  return rows.map((row) => row.join(" ")).join(", ");
 }
 
 export class Stage {
@@ -51,6 +24,7 @@ export class Stage {
     this.picture = element("canvas", { class: "picture", tabindex: "0", role: "application" });
     this.over = element("canvas", { class: "over", "aria-hidden": "true" });
     this.tipBox = element("div", { class: "tip", hidden: true });
+    this.tipBox.popover = "manual"; // a short picture has no room: over the page
     this.pane = element("div", { class: "pane" }, [this.picture, this.over, this.tipBox]);
     this.tall = element("div", { class: "tall" }, [this.pane]);
     this.scroll = element("div", { class: "scroll" }, [this.tall]);
@@ -63,9 +37,11 @@ export class Stage {
     this.theme = readTheme(root);
     this.width = this.height = this.most = 0;
     this.dpr = 1;
-    this.title = "";
+    this.title = ""; // of saved files
     /** @type {Mode | null} */
     this.mode = null;
+    /** @type {HTMLButtonElement | null} */
+    this.tableButton = null;
     this.painted = 0; // frames drawn; read by tests and benchmarks, as are the next two
     this.drawMs = 0;
     this.overMs = 0;
@@ -84,14 +60,13 @@ export class Stage {
       plainButton("Table", "Show the numbers in view as a table", () => this.toggleTable()),
       plainButton("PNG", "Save the picture as PNG", () => this.savePng()),
     ];
-    if (mode.svg) buttons.push(plainButton("SVG", "Save the picture as SVG", () => this.saveSvg()));
-    buttons[0].setAttribute("aria-expanded", "false");
+    if (mode.exportsSvg) buttons.push(plainButton("SVG", "Save the picture as SVG", () => this.saveSvg()));
     this.tableButton = buttons[0];
+    this.tableButton.setAttribute("aria-expanded", "false");
     this.common.replaceChildren(...buttons);
     this.tablePanel.hidden = true;
     this.scroll.scrollTop = 0;
     this.hideTip();
-    this.tipBox.popover = mode.naturalHeight ? "manual" : null; // a short picture has no room: over the page
     this.status("");
   }
 
@@ -102,17 +77,15 @@ export class Stage {
 
   /** As high as the page allows, or as the mode needs if that is less. */
   _fitFrame() {
-    const natural = this.mode?.naturalHeight?.();
-    const given = natural === undefined;
-    this.frame.style.height = given ? `${this.most}px` : "auto";
+    this.frame.style.height = "auto";
     this.frame.style.maxHeight = `${this.most}px`;
-    this.scroll.style.flex = given ? "" : `0 1 ${Math.ceil(natural)}px`;
+    this.scroll.style.flex = `0 1 ${Math.ceil(this.mode?.naturalHeight() ?? 0)}px`;
   }
 
-  /** Take up the page's colors and sizes again. */
+  /** Read the page's colors and sizes again. */
   refresh() {
     this.theme = readTheme(this.root);
-    this.mode?.themed?.();
+    this.mode?.themed();
     this.resize();
   }
 
@@ -130,13 +103,13 @@ export class Stage {
       const [w, h] = [Math.round(width * this.dpr), Math.round(height * this.dpr)];
       if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
     }
-    this.mode.layout?.();
+    this.mode.layout();
     this.fitContent();
     this.picture.setAttribute("aria-label", this.mode.label);
     this.repaint();
   }
 
-  /** Let the content be as tall as the mode says. */
+  /** Make the content as tall as the mode says. */
   fitContent() {
     const content = this.mode?.contentHeight() ?? 0;
     this.tall.style.height = `${Math.max(content, this.height)}px`;
@@ -176,8 +149,9 @@ export class Stage {
     this.overMs = performance.now() - then;
   }
 
+  /** @param {HTMLCanvasElement} canvas @param {(ctx: CanvasRenderingContext2D) => void} draw */
   _on(canvas, draw) {
-    const ctx = canvas.getContext("2d");
+    const ctx = context2d(canvas);
     ctx.setTransform(this.dpr, 0, 0, this.dpr, 0, 0);
     ctx.clearRect(0, 0, this.width, this.height);
     ctx.textBaseline = "middle";
@@ -201,22 +175,19 @@ export class Stage {
       element("div", {}, [element("span", {}, [name]), element("b", {}, withToken(text, token))])));
     if (this.tipBox.hidden) {
       this.tipBox.hidden = false;
-      if (this.tipBox.popover) this.tipBox.showPopover?.();
+      this.tipBox.showPopover?.();
     }
     const { offsetWidth: w, offsetHeight: h } = this.tipBox;
-    let [width, height] = [this.width, this.height];
-    if (this.tipBox.popover) {
-      const box = this.picture.getBoundingClientRect();
-      [x, y, width, height] = [x + box.left, y + box.top, window.innerWidth, window.innerHeight];
-    }
-    const left = x + 16 + w > width ? Math.max(4, x - w - 12) : x + 16;
-    const below = y + 16 + h > height ? Math.max(4, y - h - 12) : y + 16;
-    this.tipBox.style.transform = `translate(${Math.round(left)}px, ${Math.round(below)}px)`;
+    const box = this.picture.getBoundingClientRect();
+    const [right, below] = [x + box.left + 16, y + box.top + 16];
+    const left = right + w > window.innerWidth ? Math.max(4, right - w - 28) : right;
+    const top = below + h > window.innerHeight ? Math.max(4, below - h - 28) : below;
+    this.tipBox.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
   }
 
   hideTip() {
     if (this.tipBox.hidden) return;
-    if (this.tipBox.popover) this.tipBox.hidePopover?.();
+    this.tipBox.hidePopover?.();
     this.tipBox.hidden = true;
   }
 
@@ -232,14 +203,14 @@ export class Stage {
 
   toggleTable(open = this.tablePanel.hidden) {
     this.tablePanel.hidden = !open;
-    this.tableButton.setAttribute("aria-expanded", String(open));
+    this.tableButton?.setAttribute("aria-expanded", String(open));
     if (open) this.fillTable();
   }
 
   fillTable() {
     if (this.tablePanel.hidden || !this.mode) return;
     const { caption, columns, rows } = this.mode.table();
-    const cell = (tag, scope) => (content) =>
+    const cell = (/** @type {"td" | "th"} */ tag, /** @type {string} */ scope) => (/** @type {import("./mode.js").TableCell} */ content) =>
       element(tag, scope ? { scope } : {}, typeof content === "string" ? [content] : withToken(...content));
     const body = rows.map(([first, ...rest]) =>
       element("tr", {}, [cell("th", "row")(first), ...rest.map(cell("td", ""))]));
@@ -254,11 +225,13 @@ export class Stage {
   }
 
   saveSvg() {
-    if (!this.mode?.svg) return;
-    const text = new XMLSerializer().serializeToString(this.mode.svg());
+    const svg = this.mode?.svg();
+    if (!svg) return;
+    const text = new XMLSerializer().serializeToString(svg);
     saveFile(`${fileName(this.title)}.svg`, new Blob([text], { type: "image/svg+xml" }));
   }
 
+  /** @param {MouseEvent} event @returns {[number, number]} on the canvas */
   _at(event) {
     const box = this.picture.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
@@ -266,41 +239,41 @@ export class Stage {
 
   _listen() {
     const target = this.picture;
+    /** @type {{x: number, y: number, moved: boolean, id: number} | null} */
     let pressed = null;
     target.addEventListener("pointerdown", (event) => {
       const [x, y] = this._at(event);
       pressed = { x, y, moved: false, id: event.pointerId };
       target.setPointerCapture(event.pointerId);
-      this.mode?.press?.(x, y, event);
+      this.mode?.press(x, y, event);
     });
     target.addEventListener("pointermove", (event) => {
       const [x, y] = this._at(event);
       if (pressed && event.buttons) {
         pressed.moved ||= Math.hypot(x - pressed.x, y - pressed.y) > CLICK_TRAVEL;
-        this.mode?.move?.(x, y, event);
-        if (this.mode?.move) return;
+        if (this.mode?.drag(x, y, event)) return;
       }
-      this.mode?.hover(x, y, event);
+      this.mode?.hover(x, y);
     });
     target.addEventListener("pointerup", (event) => {
       const [x, y] = this._at(event);
       const clicked = pressed && !pressed.moved && pressed.id === event.pointerId;
       pressed = null;
-      this.mode?.release?.(event);
+      this.mode?.release(event);
       if (clicked && event.button === 0) this.mode?.click(x, y, event);
     });
     target.addEventListener("pointercancel", (event) => {
       pressed = null;
-      this.mode?.release?.(event);
+      this.mode?.release(event);
     });
     target.addEventListener("pointerleave", () => this.mode?.leave());
     target.addEventListener("dblclick", (event) => {
       const [x, y] = this._at(event);
-      this.mode?.doubleClick?.(x, y);
+      this.mode?.doubleClick(x, y);
     });
     target.addEventListener("wheel", (event) => {
       const [x, y] = this._at(event);
-      if (this.mode?.wheel?.(x, y, event)) event.preventDefault();
+      if (this.mode?.wheel(x, y, event)) event.preventDefault();
     }, { passive: false });
     target.addEventListener("keydown", (event) => {
       if (event.altKey || event.metaKey || (event.ctrlKey && event.key !== "Home")) return;
@@ -318,36 +291,5 @@ export class Stage {
   destroy() {
     this._observer.disconnect();
     cancelAnimationFrame(this._frame);
-  }
-}
-
-/**
- * A text cut to fit, with an ellipsis. Widths are remembered for the font in use.
- * @param {CanvasRenderingContext2D} ctx @param {string} text @param {number} room
- */
-export function fitted(ctx, text, room) {
-  if (room <= 8) return "";
-  const key = `${ctx.font}|${Math.round(room)}|${text}`;
-  let found = fittedTexts.get(key);
-  if (found === undefined) {
-    found = text;
-    if (ctx.measureText(text).width > room) {
-      const letters = [...text];
-      while (letters.length && ctx.measureText(letters.join("") + "…").width > room) letters.pop();
-      found = letters.join("") + "…";
-    }
-    if (fittedTexts.size > 20_000) fittedTexts.clear();
-    fittedTexts.set(key, found);
-  }
-  return found;
-}
-
-/** @type {Map<string, string>} */
-const fittedTexts = new Map();
-
-/** A step of 1, 2, 5, 10, ... that leaves at least `least` pixels. @param {number} pitch @param {number} least */
-export function labelStep(pitch, least) {
-  for (let unit = 1; ; unit *= 10) {
-    for (const step of [1, 2, 5]) if (step * unit * pitch >= least) return step * unit;
   }
 }

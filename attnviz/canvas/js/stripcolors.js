@@ -1,12 +1,11 @@
-// Which number is which color on the strip.
+// The color scale of the strip.
 
 import { MASKED, shortNumber } from "./codecs.js";
-import { cssColor } from "./theme.js";
 
 const STRIP_LEAST = 1e-4; // of the largest weight, at the low end of a logarithmic scale
-const STRIP_WEAK = 0.95; // of the weights lie above its low end, where they are larger than that
+const STRIP_WEAK = 0.95; // of the weights lie above the low end, if they are larger than that
 
-/** @typedef {import("./scales.js").Scale & {open: boolean}} StripScale open: the largest lies beyond */
+/** @typedef {import("./scales.js").Scale & {open: boolean}} StripScale open: the largest number lies beyond its high end */
 
 /**
  * @param {Uint16Array} codes @param {import("./codecs.js").Codec} codec
@@ -24,28 +23,18 @@ export function stripScale(codes, codec, kind) {
     return { kind: "linear", low: least < largest ? least : 0, high: largest || 1, ranks: null, open: false };
   }
   const high = largest || 1;
-  if (kind === "log") { // an even text would be of one color if its scale began far below it
+  if (kind === "log") { // a text of even weights would have one color if the scale began far below them
     const weak = values[Math.floor(STRIP_WEAK * (values.length - 1))];
     return { kind, low: Math.max(high * STRIP_LEAST, Math.min(weak, high / 2)), high, ranks: null, open: false };
   }
-  const end = second || high; // one token often gets nearly everything: the rest is told apart
+  const end = second || high; // one token often gets nearly everything: tell the rest apart
   return { kind, low: 0, high: end, ranks: null, open: largest > end };
 }
 
-/**
- * Fill a legend: a text, a small canvas, a text.
- * @param {HTMLElement} legend @param {StripScale | null} scale
- * @param {import("./theme.js").Theme} theme @param {string} unit
- */
-export function drawStripLegend(legend, scale, theme, unit) {
-  legend.hidden = !scale;
-  if (!scale) return;
-  const [low, bar, high] = /** @type {any} */ (legend.children);
-  const ctx = bar.getContext("2d");
-  for (let i = 0; i < bar.width; i++) {
-    ctx.fillStyle = cssColor(theme.sequential[Math.round((i / (bar.width - 1)) * 255)]);
-    ctx.fillRect(i, 0, 1, bar.height);
-  }
-  low.textContent = `${scale.kind === "log" ? "≤ " : ""}${shortNumber(scale.low)}`;
-  high.textContent = `${scale.open ? "≥ " : ""}${shortNumber(scale.high)}${unit}`;
+/** The texts at the ends of a legend. @param {StripScale} scale @param {string} unit @returns {[string, string]} */
+export function legendTexts(scale, unit) {
+  return [
+    `${scale.kind === "log" ? "≤ " : ""}${shortNumber(scale.low)}`,
+    `${scale.open ? "≥ " : ""}${shortNumber(scale.high)}${unit}`,
+  ];
 }

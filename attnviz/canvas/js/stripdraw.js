@@ -1,19 +1,20 @@
-// Chips on the canvas: a position, a token, a tint, a mark under what the model wrote.
+// Drawing chips: a position, a token, a tint, a mark under generated tokens.
 
 import { cssColor, letterColor, mix } from "./theme.js";
-import { fitted } from "./stage.js";
+import { fitted } from "./text.js";
 
 export const CHIP_TEXT = 13; // px
 export const CHIP_SMALL = 9.5;
 
 /**
  * The lines on screen.
- * @param {CanvasRenderingContext2D} ctx @param {any} strip a StripMode
- * @param {number[]} window first line and one past the last
- * @returns {number} how many chips
+ * @param {CanvasRenderingContext2D} ctx @param {import("./strip.js").StripMode} strip
+ * @param {import("./payload.js").Span} window of lines
+ * @returns {number} chips drawn
  */
 export function drawChips(ctx, strip, [first, last]) {
-  const { stage, headings, lines } = strip;
+  const { stage } = strip;
+  const { headings, lines } = strip.chips;
   ctx.textAlign = "left";
   ctx.font = stage.font(11);
   ctx.fillStyle = stage.theme.faint;
@@ -31,6 +32,10 @@ export function drawChips(ctx, strip, [first, last]) {
   return drawn;
 }
 
+/**
+ * @param {CanvasRenderingContext2D} ctx @param {import("./strip.js").StripMode} strip
+ * @param {number} chip @param {import("./striplayout.js").Section} section
+ */
 function drawChip(ctx, strip, chip, section) {
   const { stage } = strip;
   const { theme } = stage;
@@ -61,7 +66,10 @@ function drawChip(ctx, strip, chip, section) {
   if (chip === strip.focus) outlineChip(ctx, box, theme.selected, 2);
 }
 
-/** @param {CanvasRenderingContext2D} ctx @param {{x: number, y: number, w: number, h: number}} box */
+/**
+ * @param {CanvasRenderingContext2D} ctx @param {{x: number, y: number, w: number, h: number}} box
+ * @param {string} color @param {number} width of the line
+ */
 export function outlineChip(ctx, { x, y, w, h }, color, width) {
   chipPath(ctx, x - 1, y - 1, w + 2, h + 2);
   ctx.strokeStyle = color;
@@ -69,6 +77,7 @@ export function outlineChip(ctx, { x, y, w, h }, color, width) {
   ctx.stroke();
 }
 
+/** @param {CanvasRenderingContext2D} ctx @param {number} x @param {number} y @param {number} w @param {number} h */
 function chipPath(ctx, x, y, w, h) {
   ctx.beginPath();
   ctx.roundRect(x + 0.5, y + 0.5, w - 1, h - 1, 5);

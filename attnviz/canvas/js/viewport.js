@@ -1,4 +1,7 @@
-// Which part of a map is on screen. Lengths are px from the plot's corner.
+// The part of a map that is on screen. Lengths are px from the plot's corner.
+
+/** @typedef {import("./payload.js").Span} Span */
+/** @typedef {import("./payload.js").Cell} Cell */
 
 export const LARGEST_CELL = 120; // px
 export const ROOMY = 56; // px a cell at first: three tokens need not fill a screen
@@ -12,7 +15,7 @@ export class Viewport {
     this.whole = true; // the whole map is on screen
   }
 
-  /** @param {[number, number]} shape @param {number} width @param {number} height of the plot */
+  /** @param {Cell} shape @param {number} width @param {number} height of the plot */
   resize(shape, width, height) {
     [this.rows, this.cols] = shape;
     [this.width, this.height] = [width, height];
@@ -24,7 +27,7 @@ export class Viewport {
     return Math.min(this.width / this.cols, this.height / this.rows, ROOMY);
   }
 
-  /** Whether many rows of few columns leave each less than this. @param {number} cell px */
+  /** Whether a map of many more rows than columns has cells smaller than this. @param {number} cell px */
   tooTall(cell) {
     return this.rows > 3 * this.cols && this.smallest < cell;
   }
@@ -35,7 +38,7 @@ export class Viewport {
     this.whole = true;
   }
 
-  /** @param {[number, number]} rows @param {[number, number]} cols */
+  /** @param {Span} rows @param {Span} cols */
   show(rows, cols) {
     this._setCell(Math.min(this.width / (cols[1] - cols[0]), this.height / (rows[1] - rows[0])));
     this.x = -cols[0] * this.cell;
@@ -59,23 +62,24 @@ export class Viewport {
     this._clamp();
   }
 
-  /** Bring a cell on screen. @param {[number, number]} at */
+  /** Bring a cell on screen. @param {Cell} at */
   reveal([row, col]) {
-    const into = (offset, plot, i) => Math.max(-i * this.cell, Math.min(offset, plot - (i + 1) * this.cell));
+    const into = (/** @type {number} */ offset, /** @type {number} */ plot, /** @type {number} */ i) => Math.max(-i * this.cell, Math.min(offset, plot - (i + 1) * this.cell));
     this.x = into(this.x, this.width, col);
     this.y = into(this.y, this.height, row);
     this._clamp();
   }
 
-  /** First and one past the last of the rows and columns on screen. */
+  /** The rows and columns on screen. */
   visible() {
-    const span = (offset, plot, n) => /** @type {[number, number]} */ ([
+    /** @param {number} offset @param {number} plot @param {number} n @returns {Span} */
+    const span = (offset, plot, n) => [
       Math.max(0, Math.min(n - 1, Math.floor(-offset / this.cell + 1e-6))),
-      Math.min(n, Math.ceil((plot - offset) / this.cell - 1e-6))]);
+      Math.min(n, Math.ceil((plot - offset) / this.cell - 1e-6))];
     return { rows: span(this.y, this.height, this.rows), cols: span(this.x, this.width, this.cols) };
   }
 
-  /** @param {number} x @param {number} y @returns {[number, number] | null} */
+  /** @param {number} x @param {number} y @returns {Cell | null} */
   cellAt(x, y) {
     const col = Math.floor((x - this.x) / this.cell);
     const row = Math.floor((y - this.y) / this.cell);
@@ -84,7 +88,7 @@ export class Viewport {
     return inside ? [row, col] : null;
   }
 
-  /** A cell's middle. @param {[number, number]} at @returns {[number, number]} */
+  /** A cell's middle. @param {Cell} at @returns {[number, number]} */
   middle([row, col]) {
     return [this.x + (col + 0.5) * this.cell, this.y + (row + 0.5) * this.cell];
   }
@@ -97,12 +101,13 @@ export class Viewport {
     return Math.min(this.height, this.y + this.rows * this.cell);
   }
 
+  /** @param {number} cell */
   _setCell(cell) {
     this.cell = Math.max(this.smallest, Math.min(LARGEST_CELL, cell));
   }
 
   _clamp() {
-    const least = (plot, n) => Math.min(0, plot - n * this.cell);
+    const least = (/** @type {number} */ plot, /** @type {number} */ n) => Math.min(0, plot - n * this.cell);
     this.x = Math.min(0, Math.max(this.x, least(this.width, this.cols)));
     this.y = Math.min(0, Math.max(this.y, least(this.height, this.rows)));
     this.whole = this.cell <= this.smallest * 1.0001;
