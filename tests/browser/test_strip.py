@@ -257,7 +257,8 @@ def test_it_takes_the_height_it_needs_and_wraps_anew(look):
         narrow[1] > wide[1] and narrow[0] > wide[0] and narrow[2] == pytest.approx(narrow[3], abs=1)
     )
     right = canvas.run(
-        "return Math.max(...mode.names.map((_, i) => mode.chips.xs[i] + mode.chips.shown[i])) - stage.width;"
+        "const {xs, shown} = mode.chips;"
+        "return Math.max(...mode.names.map((_, i) => xs[i] + shown[i])) - stage.width;"
     )
     assert right <= 0
     long = look("n=2000&height=260").run(height)

@@ -26,7 +26,7 @@ function assertApart(boxes) {
 
 for (const [kinds, layers, heads, width, rows, cols] of [
   [["decoder"], 12, 12, 1000, 64, 64], [["decoder"], 30, 9, 640, 64, 64], [["encoder", "decoder", "cross"], 6, 8, 1000, 64, 64],
-  [["encoder"], 1, 1, 400, 3, 64], [["cross"], 4, 16, 700, 64, 5],
+  [["decoder"], 48, 4, 1000, 64, 64], [["encoder"], 1, 1, 400, 3, 64], [["cross"], 4, 16, 700, 64, 5],
 ]) {
   test(`${layers} x ${heads} heads of ${kinds.join(", ")} on ${width} px`, () => {
     const { blocks, all } = model(kinds, layers, heads, rows, cols);
