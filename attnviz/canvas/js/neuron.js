@@ -5,7 +5,7 @@ import { dropdown, element } from "./dom.js";
 import { arrowKeys, Mode } from "./mode.js";
 import { drawNeuron, drawNeuronOver, figure, HEAD, LINE } from "./neurondraw.js";
 
-const SEND_AFTER = 400; // ms without another query until the page is told
+const SEND_AFTER = 400; // ms without another query until it is sent
 const KEYS_IN_TABLE = 200;
 
 /**
