@@ -4,10 +4,12 @@ import attnviz
 model = attnviz.load("smollm2-135m")
 trace = model.trace("The capital of France is")
 trace.attention(layer=3, head=5).weights()
+attnviz.page(trace, "trace.html")              # all of it, for a browser without a server
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnviz.errors import AttnVizError
@@ -15,9 +17,9 @@ from attnviz.errors import AttnVizError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from attnviz.trace import Model
+    from attnviz.trace import Model, Trace
 
-__all__ = ["AttnVizError", "load", "wrap"]
+__all__ = ["AttnVizError", "load", "page", "wrap"]
 
 
 def load(
@@ -50,3 +52,21 @@ def wrap(
     from attnviz.trace import Model
 
     return Model(wrap_module(hf_model, tokenizer, processor))
+
+
+def page(trace: Trace, path: str | Path, **options: Any) -> Path:
+    """Writes a whole trace as one HTML file that opens offline, with no server and no model.
+
+    It holds Q, K, V and the score modifiers of every layer, and computes any head's weights,
+    scores, output and lines in the reader's browser.
+
+    Args:
+        options: of `attnviz.canvas.page.page_html`: ``title``, ``storage``, ``theme``, ``image``,
+            ``selected``, ``item``.
+
+    Returns:
+        The file's path.
+    """
+    from attnviz.canvas.page import write_page
+
+    return write_page(trace, path, **options)

@@ -7,7 +7,7 @@ import html
 import re
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 ASSETS = Path(__file__).parent / "js"  # what the server hands out: modules and a style sheet
 HTML = '<div class="canvas-root"></div>\n'
@@ -17,20 +17,23 @@ _IMPORT = re.compile(r'^import\s*\{[^}]*\}\s*from\s*"\./(\w+)\.js";\n', re.MULTI
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 
 
+Theme = Literal["system", "light", "dark"]
+
+
 class Payload(Protocol):
     """Anything that encodes itself as a message to the browser."""
 
     def encode(self, **display: object) -> bytes: ...
 
 
-def script() -> str:
-    """All modules as one, for a self-contained page.
+def script(entry: str = _ENTRY) -> str:
+    """A module and all that it imports as one, for a self-contained page.
 
     Every file is an ES module with plain named imports from its neighbors. Here they share one
     scope: each follows those it imports, and import statements and the word ``export`` go.
     Top-level names are unique over all files.
     """
-    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", _source(name))) for name in modules())
+    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", _source(name))) for name in modules(entry))
 
 
 @cache
@@ -42,9 +45,19 @@ def modules(entry: str = _ENTRY) -> tuple[str, ...]:
     return (*order, entry)
 
 
-def style() -> str:
-    """The style sheet."""
-    return (ASSETS / "canvas.css").read_text(encoding="utf-8")
+def style(name: str = "canvas") -> str:
+    """A style sheet."""
+    return (ASSETS / f"{name}.css").read_text(encoding="utf-8")
+
+
+def theme_style(theme: Theme = "system") -> str:
+    """The variables that Streamlit's theme would give, for a page without it."""
+    if theme != "system":
+        return f":root {{ color-scheme: {theme}; {_COLORS[theme]} }}"
+    return (
+        f":root {{ color-scheme: light dark; {_COLORS['light']} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {_COLORS['dark']} }} }}"
+    )
 
 
 def _source(module: str) -> str:
@@ -59,12 +72,23 @@ def as_html(payload: Payload, title: str, height: int = 760) -> str:
     message = base64.b64encode(payload.encode(height=height, offline=True)).decode("ascii")
     code = script().replace("export default function", "const mount = function", 1)
     return _PAGE.format(
-        title=html.escape(title), style=style(), root=HTML, code=code, message=message
+        title=html.escape(title),
+        theme=theme_style(),
+        style=style(),
+        root=HTML,
+        code=code,
+        message=message,
     )
 
 
-# The theme's variables are as Streamlit would give them. All of the payload travels in base64, so
-# that no token can be taken for markup.
+_COLORS = {
+    "light": "--st-background-color: #ffffff; --st-secondary-background-color: #f3f5f7; "
+    "--st-text-color: #1c2530; --st-border-color: #d8dee5; --st-primary-color: #0b6a86;",
+    "dark": "--st-background-color: #10151b; --st-secondary-background-color: #1a222b; "
+    "--st-text-color: #e4e9ef; --st-border-color: #2f3a46; --st-primary-color: #2291b3;",
+}
+
+# All of the payload travels in base64, so that no token can be taken for markup.
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -73,17 +97,7 @@ _PAGE = """<!doctype html>
   content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'">
 <title>{title}</title>
 <style>
-:root {{
-  color-scheme: light dark;
-  --st-background-color: #ffffff; --st-secondary-background-color: #f3f5f7;
-  --st-text-color: #1c2530; --st-border-color: #d8dee5; --st-primary-color: #0b6a86;
-}}
-@media (prefers-color-scheme: dark) {{
-  :root {{
-    --st-background-color: #10151b; --st-secondary-background-color: #1a222b;
-    --st-text-color: #e4e9ef; --st-border-color: #2f3a46; --st-primary-color: #2291b3;
-  }}
-}}
+{theme}
 body {{ background: var(--st-background-color); margin: 16px; }}
 {style}
 </style>

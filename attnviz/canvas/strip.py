@@ -112,7 +112,7 @@ def strip_payload(
     """
     a = trace.attention(layer, head, item=item)
     metrics = memo(("tokens", layer, head, item), lambda: token_metrics(trace, layer, head, item))
-    sections = _sections(trace, layer, start, item)
+    sections = text_sections(trace, layer, start, item)
     at = _focused(sections, focus)
     codes = _metric_codes(sections, metrics)
     if at is not None:
@@ -124,12 +124,14 @@ def strip_payload(
         sections=sections,
         measure=measure,
         focus=at,
-        helps=_helps(metrics),
+        helps=token_helps(metrics.n_visible is not None, metrics.sent is not None),
         codes=codes,
     )
 
 
-def _sections(trace: Trace, layer: int, start: int | None, item: int) -> tuple[TextSection, ...]:
+def text_sections(
+    trace: Trace, layer: int, start: int | None, item: int
+) -> tuple[TextSection, ...]:
     """The source above the target, or the one text there is."""
     shown = trace.layers[layer]
     rows, cols = trace.row_tokens(layer, item), trace.col_tokens(layer, item)
@@ -223,10 +225,15 @@ def _over_sections(
     return np.concatenate(parts)
 
 
-def _helps(metrics: TokenMetrics) -> dict[str, str]:
-    among = "all queries" if metrics.n_visible is None else "the queries that may look at it"
+def token_helps(mask_known: bool = True, own_keys: bool = True) -> dict[str, str]:
+    """The definition of each number.
+
+    Args:
+        mask_known: whether the layer's mask is. own_keys: whether queries are among the keys.
+    """
+    among = "the queries that may look at it" if mask_known else "all queries"
     sent = "No query of cross-attention is among its keys: focus a source token to see who looks."
-    if metrics.sent is not None:
+    if own_keys:
         sent = "what a query gives to other tokens than itself: Σ w[i, j] over j ≠ i"
     return {
         "from": "weight that the focused token's query puts on each token",

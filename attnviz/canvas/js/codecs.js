@@ -1,10 +1,10 @@
 // Decoding 16-bit codes; the two codecs are described in ../codecs.py.
 
 export const MASKED = 65535;
-const TINY = 1;
-const FIRST = 2;
-const DECADES = 7;
-const PER_DECADE = 9000;
+export const TINY = 1;
+export const FIRST = 2;
+export const DECADES = 7;
+export const PER_DECADE = 9000;
 
 /**
  * @typedef {object} Codec

@@ -45,7 +45,7 @@ export function segments(label, choices, chosen, choose) {
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.value === value));
   };
   const group = element("span", { class: "segments", role: "group", "aria-label": label }, buttons);
-  return { group, choose: (/** @type {V} */ value) => { press(value); choose(value); } };
+  return { group, press, choose: (/** @type {V} */ value) => { press(value); choose(value); } };
 }
 
 /** @param {string} name @param {string} help @param {() => void} click */

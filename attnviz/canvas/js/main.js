@@ -22,7 +22,7 @@ const HEIGHT = 640; // px
 /** What is mounted in each root, kept from one call to the next. @type {WeakMap<Element, CanvasInstance>} */
 const instances = new WeakMap();
 
-class CanvasInstance {
+export class CanvasInstance {
   /** @param {HTMLElement} root */
   constructor(root) {
     this.stage = new Stage(root);
@@ -53,7 +53,11 @@ class CanvasInstance {
       return;
     }
     this.data = data;
-    const payload = readPayload(data);
+    this.display(readPayload(data));
+  }
+
+  /** @param {import("./payload.js").Payload} payload */
+  display(payload) {
     const { header } = payload;
     this.stage.setHeight(header.height ?? HEIGHT);
     this.stage.title = header.title ?? "All heads";

@@ -11,6 +11,7 @@ import streamlit as st
 from attnviz.canvas import CanvasState, TokenRef, Viewport
 from attnviz.canvas.bundle import as_html
 from attnviz.canvas.naming import layer_name
+from attnviz.canvas.page import page_html
 from attnviz.ui import query_params
 from attnviz.ui.canvas import canvas, canvas_state
 from attnviz.ui.error_display import attempt
@@ -113,9 +114,20 @@ def _files(shown: HeadView, area: Area) -> None:
             "HTML", lambda: as_html(payload(shown, whole, memo), title), f"{name}.html",
             "text/html", "One file with this canvas; it opens offline in any browser.",
         )  # fmt: skip
+        _download(
+            "Whole trace", lambda: memo(("page", layer, head), lambda: _page(shown)), "trace.html",
+            "text/html", "One file with every head of every layer, computed in the reader's "
+            "browser: offline, with no server and no model.",
+        )  # fmt: skip
         with st.popover("Copy as code", icon=":material/code:"):
             st.caption("The same numbers, with attnviz alone.")
             st.code(shown.code, language="python")
+
+
+def _page(shown: HeadView) -> str:
+    return page_html(
+        shown.trace, title=shown.ref.choice.name, selected=(shown.layer.index, shown.head)
+    )
 
 
 def _download(label: str, make: Callable[[], str | bytes], name: str, mime: str, help: str) -> None:

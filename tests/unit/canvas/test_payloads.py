@@ -311,26 +311,32 @@ def test_state_from_a_browser_is_validated():
     assert state.view == Viewport((0, 2), (0, 2))
 
 
-def test_the_modules_make_one_script():
+def test_no_module_is_without_a_use():
+    files = {file.stem for file in bundle.ASSETS.glob("*.js")}
+    assert files == {"component", *bundle.modules(), *bundle.modules("page")}
+
+
+@pytest.mark.parametrize("entry", ["main", "page"])
+def test_the_modules_make_one_script(entry):
     """Every module is in it once, after those it imports; no import is left, and no name twice."""
-    folder, modules = bundle.ASSETS, bundle.modules()
-    assert {file.stem for file in folder.glob("*.js")} == {"component", *modules}
+    folder, modules = bundle.ASSETS, bundle.modules(entry)
     assert len(modules) == len(set(modules))
     for place, name in enumerate(modules):
         text = (folder / f"{name}.js").read_text()
         for other in re.findall(r'from "\./(\w+)\.js"', text):
             assert modules.index(other) < place, f"{name} imports {other}"
-    code = bundle.script()
+    code = bundle.script(entry)
     assert not re.search(r"^\s*import\b", code, re.MULTILINE)
     assert re.findall(r"^export .*", code, re.MULTILINE) == [
         "export default function (component) {"
     ]
-    names = re.findall(r"^(?:const|let|class|function) (\w+)", code, re.MULTILINE)
+    names = re.findall(r"^(?:async )?(?:const|let|class|function) (\w+)", code, re.MULTILINE)
     assert len(names) == len(set(names)) > 40
 
 
-def test_the_script_makes_no_markup_of_text_and_loads_nothing():
-    code = bundle.script()
+@pytest.mark.parametrize("entry", ["main", "page"])
+def test_the_script_makes_no_markup_of_text_and_loads_nothing(entry):
+    code = bundle.script(entry)
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert word not in code
     for word in ("fetch(", "XMLHttpRequest", "WebSocket", "https://", "importScripts"):

@@ -1,0 +1,96 @@
+// The explanation: what the chosen head does, in words and numbers of what is shown.
+
+import { element } from "./dom.js";
+import { cellSteps } from "./cellsteps.js";
+
+/** @typedef {import("./answers.js").ShownHead} ShownHead */
+
+const STRONGEST_KEYS = 5;
+
+/**
+ * What the model predicts.
+ * @typedef {object} Predictions
+ * @property {string} heading @property {[string, number][]} last
+ * @property {number} text the list of names whose positions these are
+ * @property {Record<string, [string, number][]>} byPosition @property {string} task
+ */
+
+/** @param {number} value @param {number} [digits] */
+function shown(value, digits = 4) {
+  if (value === -Infinity) return "−∞";
+  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5)) return value.toExponential(2);
+  return String(Number(value.toPrecision(digits)));
+}
+
+/** @param {string} text from a token, whose letters may run from right to left */
+function token(text) {
+  return element("bdi", { class: "token" }, [text]);
+}
+
+/** A bar as long as its share, with a name and the number. @param {(Node | string)[]} name @param {number} share @param {(() => void) | null} act */
+function shareBar(name, share, act) {
+  const bar = element("i", {});
+  bar.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
+  const parts = [element("span", { class: "what" }, name), element("b", {}, [shown(share, 3)]), element("span", { class: "bar-room" }, [bar])];
+  return act ? element("button", { type: "button", class: "share", click: act }, parts) : element("div", { class: "share" }, parts);
+}
+
+/** What the head does, and whether that was checked. @param {ShownHead} head */
+export function explainHead({ layer, head }) {
+  const { word, color, text } = layer.receipt;
+  return element("section", {}, [
+    element("h2", {}, [`${layer.title}, head ${head}`]),
+    element("p", { class: "does" }, [layer.descriptions[head - layer.firstHead] ?? ""]),
+    element("p", { class: `receipt ${color}` }, [element("b", {}, [word]), ` ${text}`]),
+  ]);
+}
+
+/**
+ * The row of a query: its strongest keys.
+ * @param {ShownHead} shownHead @param {number} query @param {(key: number) => void} choose
+ */
+export function explainQuery({ reading, rowNames, colNames }, query, choose) {
+  const { weights, masked } = reading.row(query);
+  const order = Array.from(weights, (_, j) => j).filter((j) => !masked?.[j]).sort((a, b) => weights[b] - weights[a]);
+  const bars = order.slice(0, STRONGEST_KEYS).map((j) =>
+    shareBar([`${j} `, token(colNames[j])], weights[j], () => choose(j)));
+  return element("section", {}, [
+    element("h3", {}, ["What ", token(rowNames[query]), ` (${query}) attends to`]), ...bars]);
+}
+
+/**
+ * The arithmetic of one cell.
+ * @param {ShownHead} shownHead @param {number} query @param {number} key
+ */
+export function explainCell({ layer, reading, rowNames, colNames }, query, key) {
+  const steps = cellSteps(reading, layer.scaling, query, key);
+  const title = element("h3", {}, [token(rowNames[query]), " → ", token(colNames[key])]);
+  if (!steps) {
+    const w = reading.row(query).weights[key];
+    return element("section", {}, [title, element("p", {}, [
+      `Weight ${shown(w)}. How this layer's scores come about stays inside its module.`])]);
+  }
+  const rows = /** @type {[string, string][]} */ ([
+    ["q · k", shown(steps.dot)],
+    [`× ${shown(steps.scaling)}`, shown(steps.scaled)],
+  ]);
+  if (steps.capped !== null) rows.push([`capped at ±${shown(/** @type {number} */ (steps.softcap))}`, shown(steps.capped)]);
+  if (steps.masked) rows.push(["masked", "−∞"]);
+  else {
+    if (Math.abs(steps.added) > 1e-9) rows.push(["+ bias", shown(steps.added)]);
+    rows.push([`e^(${shown(steps.score)} − ${shown(steps.highest)}) / ${shown(steps.total)}`, shown(steps.weight)]);
+  }
+  rows.push(["weight", `${shown(steps.weight)} (rank ${steps.rank} of the row)`]);
+  if (steps.share !== null) rows.push(["share of the output", shown(steps.share, 3)]);
+  return element("section", {}, [title, element("table", { class: "steps" }, [element("tbody", {},
+    rows.map(([name, value]) => element("tr", {}, [element("th", { scope: "row" }, [name]), element("td", {}, [value])])))])]);
+}
+
+/** @param {Predictions} predictions @param {number | null} position whose predictions are shown, if they are here @param {string[]} names */
+export function explainPredictions({ heading, last, byPosition, task }, position, names) {
+  const here = position === null ? undefined : byPosition[String(position)];
+  const title = here && position !== null
+    ? [task === "next" ? "Next token after " : "At ", token(names[position]), ` (${position})`] : [heading];
+  return element("section", {}, [element("h3", {}, title),
+    ...(here ?? last).map(([text, share]) => shareBar([token(text)], share, null))]);
+}

@@ -1,0 +1,53 @@
+"""The image that a trace's patches were cut from, as a page shows it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from attnviz.models.images import as_rgb, open_image
+
+LONGEST_SIDE = 640  # px of the picture in the file
+_PATCH = re.compile(r"patch (\d+),(\d+)")
+
+
+def image_entry(lists: Sequence[tuple[str, ...]], image: Any | None) -> dict[str, Any] | None:
+    """Where the patches are among the page's lists of token names, their grid, and the picture.
+
+    Args:
+        lists: token names. image: a PIL image, or a file's bytes; None without a picture.
+
+    Returns:
+        None where no list is of patches.
+
+    Raises:
+        AttnVizError: an image that can't be read.
+    """
+    for place, names in enumerate(lists):
+        cells = [_PATCH.fullmatch(name) for name in names]
+        found = [i for i, cell in enumerate(cells) if cell]
+        if not found:
+            continue
+        last = cells[found[-1]]
+        assert last is not None
+        grid = [int(last[1]) + 1, int(last[2]) + 1]
+        if len(found) != grid[0] * grid[1]:
+            continue
+        return {
+            "names": place,
+            "grid": grid,
+            "first": found[0],
+            "picture": None if image is None else _data_url(image),
+        }
+    return None
+
+
+def _data_url(image: Any) -> str:
+    picture = open_image(image) if isinstance(image, bytes) else as_rgb(image)
+    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
