@@ -15,8 +15,10 @@ net_util._internal_ip = net_util._external_ip = "127.0.0.1"
 
 # The browser would fetch a tab's :material: icon from Google's servers, and a page's icon becomes
 # its tab's. So the tab's icon is a local file, and the pages have none.
-ICON = Path(__file__).parent / "attnviz" / "ui" / "icon.svg"
+IMAGES = Path(__file__).parent / "attnviz" / "ui"
+TITLE = "attnviz: look inside attention"
 
+home = st.Page("pages/home.py", title="Home", default=True)
 layer_lab = st.Page(
     "pages/layer_lab.py",
     title="Layer lab",
@@ -32,14 +34,20 @@ explore = st.Page(
     title="Explore",
     help="Load a pretrained model, paste a text, and look at any head with its exact numbers.",
 )
+docs = st.Page("pages/docs.py", title="Docs", help="What the words and the numbers mean.")
+
+page = st.navigation([home, layer_lab, train, explore, docs], position="top")
+st.set_page_config(page_title=TITLE if page is home else f"{page.title} · attnviz", layout="wide")
 
 
-def start() -> None:
-    """Redirect the bare address to the page that starts fastest, which keeps its own address."""
-    st.switch_page(layer_lab, query_params=st.query_params.to_dict())
+def brand() -> None:
+    """The tab's icon, and the name in the navigation. Streamlit loads NumPy to open an image."""
+    st.set_page_config(page_icon=IMAGES / "icon.svg")
+    st.logo(IMAGES / "wordmark.svg", size="large")
 
 
-home = st.Page(start, title="attnviz", url_path="start", default=True, visibility="hidden")
-page = st.navigation({"Build": [layer_lab, train], "Look": [explore], "": [home]})
-st.set_page_config(page_title=f"{page.title} · attnviz", page_icon=ICON, layout="wide")
+if page is not home:
+    brand()
 page.run()
+if page is home:  # whose first picture waits for nothing
+    brand()

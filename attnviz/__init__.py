@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from attnviz.trace import Model, Trace
 
-__all__ = ["AttnVizError", "load", "page", "wrap"]
+__all__ = ["AttnVizError", "__version__", "load", "page", "wrap"]
+
+__version__ = "0.1.0"
 
 
 def load(

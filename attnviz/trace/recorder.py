@@ -47,7 +47,10 @@ class LayerObserver(Protocol):
 class Edit(Protocol):
     """An intervention, as the recorder applies it to the calls of one layer."""
 
-    layer: int
+    @property
+    def layer(self) -> int:
+        """The index of the layer that it acts on."""
+        ...
 
     def change(self, layer: QKVRecord | EditedRecord, output: Tensor) -> HeadChange:
         """What it changes in the layer, whose output is (B, n_q, H, d_v)."""

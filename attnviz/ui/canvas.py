@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import streamlit as st
-from streamlit.components.v2.get_bidi_component_manager import get_bidi_component_manager
-from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentManifest
 
-from attnviz.canvas.bundle import ASSETS, HTML, Payload
+from attnviz.canvas.bundle import HTML, Payload
 from attnviz.canvas.interaction import CanvasState
+from attnviz.ui.served_component import served_component
 
-_PACKAGE, _COMPONENT = "attnviz", "canvas"
 _STATES = ("selected", "view", "cell", "query", "token")
-
-
-def _component() -> Callable[..., Any]:
-    """The component, its modules served as files.
-
-    The manifest is what Streamlit reads from an installed package's pyproject.toml. It is
-    registered here instead, so that a checkout needs no installation: docs/decisions/the-canvas.md.
-    """
-    name = f"{_PACKAGE}.{_COMPONENT}"
-    manager = get_bidi_component_manager()  # of the running server; each AppTest has its own
-    if manager.get_component_asset_root(name) is None:
-        config = ComponentConfig(_COMPONENT, asset_dir=ASSETS.name)
-        manager.register_from_manifest(ComponentManifest(_PACKAGE, "0", [config]), ASSETS.parent)
-    return _declared(name)
-
-
-@cache
-def _declared(name: str) -> Callable[..., Any]:
-    return st.components.v2.component(name, html=HTML, js="component.js")
 
 
 def canvas(
@@ -61,7 +40,8 @@ def canvas(
             on_change(canvas_state(key), name)
 
     callbacks: dict[str, Any] = {f"on_{name}_change": partial(changed, name) for name in _STATES}
-    result = _component()(key=key, data=payload.encode(height=height, compact=compact), **callbacks)
+    mount = served_component("canvas", HTML, "component.js")
+    result = mount(key=key, data=payload.encode(height=height, compact=compact), **callbacks)
     return CanvasState.of(dict(result))
 
 
