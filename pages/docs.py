@@ -12,6 +12,7 @@ if st.query_params.get("page") not in names:
     st.query_params.pop("page", None)
 left, right = st.columns([1, 3], gap="large")
 with left:
+    st.header("Docs", anchor=False)
     name = st.radio(
         "Document",
         names,

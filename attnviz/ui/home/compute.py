@@ -44,7 +44,7 @@ DATE, ISO = "5 March 2024", "2024-03-05"
 DIGIT = 3  # its number in scikit-learn's data
 CHINESE = "小猫坐下了，因为它累了"
 LICENSE = Path(__file__).parents[3] / "LICENSE"
-DOCUMENT_CHARACTERS = 4_800  # a link carries so much
+DOCUMENT_CHARACTERS = 4_300  # a link carries so much
 
 
 def compute() -> Kept:
@@ -140,9 +140,9 @@ def _chinese(model: Model) -> ExampleView:
 
 def _document(model: Model) -> ExampleView:
     """The beginning of this project's license, to the end of a paragraph."""
-    text = re.sub(r"[ \t]+", " ", LICENSE.read_text(encoding="utf-8")).strip()
-    text = re.sub(r"(?<!\n)\n ?(?!\s*\n)", " ", text)[:DOCUMENT_CHARACTERS]
-    text = text[: text.rindex(".") + 1]
+    paragraphs = re.split(r"\n\s*\n", LICENSE.read_text(encoding="utf-8").strip())
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    text = text[:DOCUMENT_CHARACTERS].rpartition("\n\n")[0]
     trace = model.trace(text)
     best = max(head_metrics(trace), key=lambda head: head.values["induction"] or 0.0)
     layer, head = best.layer, best.head

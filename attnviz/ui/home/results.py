@@ -7,7 +7,7 @@ from attnviz.analysis.telling_heads import telling_heads
 from attnviz.models.tokens import display_text
 from attnviz.nn import AttentionConfig
 from attnviz.trace import Model, Trace
-from attnviz.trace.pooling import pool, side_for
+from attnviz.trace.pooling import pool, square_side
 from attnviz.ui.home.views import (
     MASKED,
     HeadView,
@@ -67,7 +67,7 @@ def layer_view(text: str, d_model: int, n_heads: int) -> LayerView:
 def map_view(trace: Trace, layer: int, head: int, size: int) -> Matrix:
     """A head's map with at most ``size`` cells a side, each the largest weight of a square."""
     a = trace.attention(layer, head)
-    side = side_for(a.n_q, a.n_k, size)
+    side = square_side(a.n_q, a.n_k, size)
     cells = as_thousandths(pool(a.weights()[None], side)[0])
     masked = a.masked()
     if masked is None:

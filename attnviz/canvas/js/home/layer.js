@@ -34,8 +34,8 @@ export class LayerView {
     /** @type {Cell | null} */
     this.at = null;
     this.controls = element("div", { class: "controls" });
-    this.canvas = element("canvas", { role: "img", pointerleave: () => this.hover(null),
-      pointermove: (/** @type {PointerEvent} */ event) => this.move(event) });
+    this.canvas = element("canvas", { role: "img", pointerleave: () => this.hover(null) });
+    this.canvas.addEventListener("pointermove", (event) => this.move(event));
     this.readout = element("p", { class: "readout" }, [RESTING]);
     this.scale = element("div");
     this.onward = element("p");

@@ -1,6 +1,6 @@
 // A matrix of whole thousandths as a picture.
 
-import { element } from "../dom.js";
+import { context2d, element } from "../dom.js";
 import { cssColor } from "../theme.js";
 
 export const MASKED = -1; // as in attnviz/ui/home/views.py
@@ -53,7 +53,7 @@ export function paintMatrix(ctx, matrix, ramp, box, hatch) {
 export function contextOf(canvas, width, height) {
   const ratio = Math.max(1, window.devicePixelRatio);
   [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
-  const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const ctx = context2d(canvas);
   ctx.scale(ratio, ratio);
   return ctx;
 }
@@ -61,7 +61,7 @@ export function contextOf(canvas, width, height) {
 /** The ramp between its ends, 0 and 1. @param {Uint32Array} ramp @param {string} label */
 export function scaleOf(ramp, label) {
   const canvas = element("canvas", { width: 120, height: 9, role: "img", "aria-label": "color scale from 0 to 1" });
-  const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const ctx = context2d(canvas);
   for (let x = 0; x < 120; x++) {
     ctx.fillStyle = cssColor(ramp[Math.round((x / 119) * 255)]);
     ctx.fillRect(x, 0, 1, 9);

@@ -65,7 +65,7 @@ form input { flex: 1 1 320px; min-width: 0; font: inherit; font-size: 15px; colo
 form button.main { background: var(--st-primary-color); border-color: var(--st-primary-color); color: #fff; font-weight: 600; }
 
 /* layer */
-.layer canvas { display: block; width: 100%; touch-action: pan-y; }
+.layer > canvas { display: block; width: 100%; touch-action: pan-y; }
 .readout { min-height: 20px; font-size: 13px; color: var(--faint); font-variant-numeric: tabular-nums; }
 
 .controls { display: flex; flex-wrap: wrap; gap: 6px 28px; margin: 8px 0 4px; }
