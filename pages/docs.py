@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import streamlit as st
 
+from attnviz.ui import query_params
 from attnviz.ui.documents import FIRST, documents, text, title
 
 pages = documents()
 names = list(pages)
-if st.query_params.get("page") not in names:
-    st.query_params.pop("page", None)
+asked = query_params.read("page")
+
+
+def write() -> None:
+    """Put the chosen document into the link."""
+    chosen = st.session_state["document"]
+    query_params.write("page", None if chosen == FIRST else chosen)
+
+
 left, right = st.columns([1, 3], gap="large")
 with left:
     st.header("Docs", anchor=False)
     name = st.radio(
         "Document",
         names,
-        index=names.index(FIRST),
-        key="page",
+        index=names.index(asked if asked in names else FIRST),
+        key="document",
         format_func=lambda name: title(pages[name]),
-        bind="query-params",
+        on_change=write,
         label_visibility="collapsed",
     )
 with right:

@@ -26,7 +26,12 @@ def look(event, args):
         os._exit(0)
 sys.addaudithook(look)
 """
-APP = "from streamlit.testing.v1 import AppTest; AppTest.from_file({!r}).run(timeout=120)"
+# Home and Docs load torch later, or never: what stands in the environment then is what counts.
+APP = """
+from streamlit.testing.v1 import AppTest
+AppTest.from_file({!r}).run(timeout=120)
+import torch
+"""
 TRAINING = """
 import runpy
 sys.argv[1:] = [{!r}]

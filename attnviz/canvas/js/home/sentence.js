@@ -117,7 +117,7 @@ export class SentenceView {
   predictions() {
     return this.data.answers.map(([token, p]) => element("li", {}, [
       element("span", {}, [token]),
-      element("b", {}, [element("i", { style: `width: ${Math.max(1, 260 * p)}px` }), percent(p)]),
+      element("b", {}, [element("i", { style: `--share: ${p}` }), percent(p)]),
     ]));
   }
 

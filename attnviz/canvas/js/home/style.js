@@ -52,11 +52,11 @@ button:hover { border-color: var(--st-primary-color); }
 .chip span { color: var(--faint); font-variant-numeric: tabular-nums; }
 .home .says { margin-top: 10px; min-height: 42px; font-size: 15px; }
 .quiet { color: var(--faint); font-size: 13px; }
-.next { display: flex; gap: 20px; margin-top: 10px; }
+.next { display: flex; gap: 6px 20px; flex-wrap: wrap; margin-top: 10px; }
 .next ol { display: grid; grid-template-columns: max-content 1fr; gap: 2px 10px; margin: 0; padding: 0; list-style: none; font-size: 13px; }
 .next li { display: contents; }
 .next li span { text-align: right; }
-.next li i { display: inline-block; height: 10px; border-radius: 2px; background: var(--st-primary-color); margin-right: 8px; }
+.next li i { display: inline-block; width: calc(1px + var(--share) * min(260px, 36vw)); height: 10px; border-radius: 2px; background: var(--st-primary-color); margin-right: 8px; }
 .next li > b { grid-column: 2; font-weight: 400; font-variant-numeric: tabular-nums; }
 
 form { display: flex; flex-wrap: wrap; gap: 10px; margin-top: 16px; }
