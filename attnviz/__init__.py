@@ -12,14 +12,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attnviz import display
 from attnviz.errors import AttnVizError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from attnviz.trace import Model, Trace
+    from attnviz.canvas.notebook import Frame
+    from attnviz.trace import AttentionMap, Model, Trace
 
-__all__ = ["AttnVizError", "__version__", "load", "page", "wrap"]
+__all__ = ["AttnVizError", "__version__", "load", "page", "show_heads", "wrap"]
 
 __version__ = "0.1.0"
 
@@ -72,3 +74,23 @@ def page(trace: Trace, path: str | Path, **options: Any) -> Path:
     from attnviz.canvas.page import write_page
 
     return write_page(trace, path, **options)
+
+
+def show_heads(trace: Trace, **options: Any) -> Frame:
+    """Every head of a trace as a thumbnail, for a notebook.
+
+    Args:
+        options: ``height`` in px, ``item``.
+    """
+    from attnviz.canvas import notebook
+
+    return notebook.show_heads(trace, **options)
+
+
+def _show(shown: Trace | AttentionMap, **options: Any) -> Frame:
+    from attnviz.canvas import notebook
+
+    return notebook.show(shown, **options)
+
+
+display.register(_show)

@@ -8,8 +8,6 @@ It opens offline, with no server and no model, and loads nothing else.
 
 from __future__ import annotations
 
-import html
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from attnviz.analysis.heads import HeadMetrics, baselines
 from attnviz.analysis.prediction_text import heading, predicted_tokens
 from attnviz.analysis.roles import describe, most_structured
-from attnviz.analysis.verdict import verdict
-from attnviz.canvas import bundle
 from attnviz.canvas.bundle import Theme
 from attnviz.canvas.grid import grid_payload
 from attnviz.canvas.naming import layer_name, token_names
+from attnviz.canvas.page_file import FLOAT32_NOTE, layer_entry, page_file, receipt_entry
 from attnviz.canvas.page_image import image_entry
 from attnviz.canvas.page_layers import StorageError, layer_numbers
 from attnviz.canvas.strip import text_sections, token_helps
@@ -76,7 +73,7 @@ def page_html(
     """
     contents = _Contents(trace, item, _storage(trace, storage, item))
     index = contents.index(title, image, selected)
-    return _assembled(index, contents.store, theme)
+    return page_file(index, contents.store, theme)
 
 
 def _storage(trace: Trace, asked: StorageChoice, item: int) -> Storage:
@@ -145,15 +142,9 @@ class _Contents:
         even: tuple[HeadMetrics, ...] | None,
     ) -> dict[str, Any]:
         trace, item = self.trace, self.item
-        word, color, sentence = verdict(layer, trace.fidelity(layer.index, rows="recorded"))
-        told: dict[str, Any] = {
-            "index": layer.index,
-            "title": layer_name(trace, layer.index),
-            "kind": layer.kind,
-            "source": layer.source,
-            "reason": layer.reason,
-            "receipt": {"word": word, "color": color, "text": sentence},
-        }
+        found = trace.fidelity(layer.index, rows="recorded")
+        described = layer_entry(layer, layer_name(trace, layer.index))
+        told: dict[str, Any] = {**described, "receipt": receipt_entry(layer, found)}
         if layer.source == "refused" or even is None:
             return told
         record = trace.layer_record(layer.index, item)
@@ -205,7 +196,7 @@ class _Contents:
 
     def _told_storage(self) -> str:
         if self.storage == "float32":
-            return "Numbers are float32; what is shown is computed from them in double precision."
+            return FLOAT32_NOTE
         error = self.error
         rows = (
             f"all {error.total_rows:,} rows"
@@ -235,45 +226,3 @@ class _Contents:
 
 def _shares(found: Any) -> list[list[Any]]:
     return [[display_text(p.token), float(p.probability)] for p in found]
-
-
-def _assembled(index: dict[str, Any], store: TensorStore, theme: Theme) -> str:
-    """The file. Nothing of it is markup but what is written here: JSON has no "<", base64 none."""
-    told = json.dumps(index, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    blobs = "\n".join(f'<script type="text/plain" id="b{i}">{text}</script>' for i, text in store)
-    title = " · ".join(part for part in (index["title"], index["text"]) if part) or "Attention"
-    return _PAGE.format(
-        title=html.escape(title),
-        theme=bundle.theme_style(theme),
-        style=bundle.style() + bundle.style("page"),
-        index=told,
-        blobs=blobs,
-        code=bundle.script("page"),
-    )
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline';
-  img-src data:">
-<title>{title}</title>
-<style>
-{theme}
-{style}
-</style>
-</head>
-<body>
-<div id="trace"></div>
-<script type="application/json" id="index">{index}</script>
-{blobs}
-<script type="module">
-{code}
-startPage(document);
-</script>
-</body>
-</html>
-"""

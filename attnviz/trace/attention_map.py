@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
+from attnviz.display import Displayable
 from attnviz.errors import AttnVizError
+from attnviz.models.tokens import Token
 from attnviz.trace import pooling
+from attnviz.trace.axis_labels import AxisLabels
+from attnviz.trace.fidelity import Checks
 from attnviz.trace.pooling import Reduce
 from attnviz.trace.records import LayerRecord, outputs, row_blocks
+
+if TYPE_CHECKING:
+    from attnviz.trace.trace import AttentionLayer
 
 _ALL = slice(None)
 
 
-class AttentionMap:
+@dataclass(frozen=True)
+class MapOrigin:
+    """Where a map comes from, without the trace: a map that is kept keeps one layer in memory.
+
+    Attributes:
+        layer: the trace's. checks: of the rows compared while it was recorded.
+    """
+
+    layer: AttentionLayer
+    labels: AxisLabels
+    checks: Checks
+
+    def row_tokens(self, item: int) -> tuple[Token, ...]:
+        """The tokens of the queries."""
+        return self.labels.of(self.layer.rows, self.layer.n_q, item)
+
+    def col_tokens(self, item: int) -> tuple[Token, ...]:
+        """The tokens of the keys."""
+        return self.labels.of(self.layer.cols, self.layer.n_k, item)
+
+
+class AttentionMap(Displayable):
     """A head's attention, lazy and exact: nothing is computed before it is accessed.
 
         a = trace.attention(layer=3, head=5)
@@ -21,33 +52,41 @@ class AttentionMap:
 
     Rows are queries, columns are keys. Half precision is widened to float32. Tensors are on the
     model's device and must not be written to.
+
+    Attributes:
+        head: its number. record: its layer's. item: which text of a batch.
+        origin: the trace's layer and its tokens; None for a map of a record alone.
     """
 
-    def __init__(self, layer: LayerRecord, head: int, item: int = 0) -> None:
-        self._layer = layer
-        self._item = item
+    def __init__(
+        self, layer: LayerRecord, head: int, item: int = 0, origin: MapOrigin | None = None
+    ) -> None:
+        self.head = head
+        self.record = layer
+        self.item = item
+        self.origin = origin
         self._heads = slice(head, head + 1)
         _, _, self.n_q, self.n_k = layer.shape
 
     @property
     def q(self) -> Tensor:
         """(n_q, d_head): queries as they enter the product (after position encoding)."""
-        return self._operand(self._layer.q, "queries", self._heads)
+        return self._operand(self.record.q, "queries", self._heads)
 
     @property
     def k(self) -> Tensor:
         """(n_k, d_head): keys as they enter the product, of the group's key/value head."""
-        return self._operand(self._layer.k, "keys", self._layer.kv_heads(self._heads))
+        return self._operand(self.record.k, "keys", self.record.kv_heads(self._heads))
 
     @property
     def v(self) -> Tensor:
         """(n_k, d_v): values."""
-        return self._operand(self._layer.v, "values", self._layer.kv_heads(self._heads))
+        return self._operand(self.record.v, "values", self.record.kv_heads(self._heads))
 
     @property
     def scaling(self) -> float | None:
         """The factor on q @ k.T; None where only the weights are known."""
-        return self._layer.scaling
+        return self.record.scaling
 
     def scores(self, rows: slice = _ALL, cols: slice = _ALL) -> Tensor:
         """(r, c): scaled, biased, masked scores; -inf where masked.
@@ -57,7 +96,7 @@ class AttentionMap:
                 by hand.
         """
         r, c = _bounds(rows, self.n_q), _bounds(cols, self.n_k)
-        s = self._layer.scores(self._item, self._heads, r, c)[0]
+        s = self.record.scores(self.item, self._heads, r, c)[0]
         hidden = self.masked(r, c)
         return s if hidden is None else s.masked_fill(hidden, -torch.inf)
 
@@ -70,7 +109,7 @@ class AttentionMap:
         r, c = _bounds(rows, self.n_q), _bounds(cols, self.n_k)
         parts = []
         for block in _within(r, self.n_k):
-            hidden = self._layer.masked(self._item, self._heads, block, c)
+            hidden = self.record.masked(self.item, self._heads, block, c)
             if hidden is None:
                 return None
             parts.append(hidden[0].expand(block.stop - block.start, -1))
@@ -90,8 +129,8 @@ class AttentionMap:
         its value is exact for the weights it covers.
         """
         side = pooling.square_side(self.n_q, self.n_k, size)
-        blocks = pooling.blocks(self._layer, self._heads, self._item, side)
-        out = pooling.empty_map(self._layer, side)[:1]  # (1, R, C)
+        blocks = pooling.blocks(self.record, self._heads, self.item, side)
+        out = pooling.empty_map(self.record, side)[:1]  # (1, R, C)
         if reduce == "max":
             for block in blocks:
                 pooling.pool_into(out, block, side)
@@ -112,16 +151,16 @@ class AttentionMap:
         r = _bounds(rows, self.n_q)
         empty = self.v[:0].float()
         blocks = _within(r, self.n_k)
-        parts = [outputs(self._layer, self._item, self._heads, b)[0] for b in blocks]
+        parts = [outputs(self.record, self.item, self._heads, b)[0] for b in blocks]
         return torch.cat(parts or [empty])
 
     @property
     def _device(self) -> torch.device:
-        return self._layer.device
+        return self.record.device
 
     def _tile(self, rows: slice, cols: slice) -> Tensor:
-        lo, hi = self._layer.key_range(self._item, rows)
-        w = self._layer.weights(self._item, self._heads, rows, lo, hi)[0]
+        lo, hi = self.record.key_range(self.item, rows)
+        w = self.record.weights(self.item, self._heads, rows, lo, hi)[0]
         if (lo, hi) == (0, self.n_k):
             return w[:, cols]
         a, b = max(lo, cols.start), min(hi, cols.stop)
@@ -136,7 +175,7 @@ class AttentionMap:
                 f"The {what} of this layer stay inside its module.",
                 "Look at its weights: they are the module's own.",
             )
-        return t[self._item, heads][0]
+        return t[self.item, heads][0]
 
 
 def _within(rows: slice, n_k: int) -> list[slice]:

@@ -8,9 +8,10 @@ from typing import Literal, overload
 
 from torch import Tensor
 
+from attnviz.display import Displayable
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token
-from attnviz.trace.attention_map import AttentionMap
+from attnviz.trace.attention_map import AttentionMap, MapOrigin
 from attnviz.trace.axis_labels import Axis, AxisLabels, BatchTokens
 from attnviz.trace.call import Call, Source
 from attnviz.trace.call_interpreter import compare_probe
@@ -52,7 +53,7 @@ class AttentionLayer:
     cols: Axis = "number"
 
 
-class Trace:
+class Trace(Displayable):
     """What one forward pass did, with attention kept as Q, K, V and score modifiers.
 
         trace = model.trace("The cat sat")
@@ -124,7 +125,8 @@ class Trace:
                 f"Layer {found.index} has no head {head}.",
                 f"Its heads are 0 to {found.n_heads - 1}.",
             )
-        return AttentionMap(record, head, item)
+        origin = MapOrigin(found, self._labels, self._checks[found.index])
+        return AttentionMap(record, head, item, origin)
 
     def layer_record(self, layer: int, item: int = 0) -> LayerRecord:
         """The record of a whole layer, for code that works on many heads at once.

@@ -26,7 +26,8 @@ import { Tensors } from "./tensors.js";
 
 const READINGS_KEPT = 24;
 const STRIP_HEIGHT = 132; // px at most
-const PICTURE_HEIGHT = 560; // px where panes are stacked
+const PICTURE_HEIGHT = 560; // px where parts are stacked
+const EMBEDDED_HEIGHT = 460; // in a notebook
 const STACKED = "(max-width: 1199px)";
 
 export class TracePage {
@@ -254,7 +255,7 @@ export class TracePage {
 
   /** Px for a part's canvas: what the window leaves, or a fixed height where parts are stacked. */
   _height(/** @type {HTMLElement} */ part = this.parts.headPart) {
-    if (matchMedia(STACKED).matches) return PICTURE_HEIGHT;
+    if (matchMedia(STACKED).matches) return this.embedded ? EMBEDDED_HEIGHT : PICTURE_HEIGHT;
     const style = getComputedStyle(part);
     const inner = part.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
     const heading = /** @type {HTMLElement | null} */ (part.querySelector(".heading"));

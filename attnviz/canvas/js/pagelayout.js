@@ -7,20 +7,21 @@ import { VIEW_NAMES } from "./pagestate.js";
 /** @typedef {import("./pagestate.js").ViewName} ViewName */
 
 /**
- * @param {HTMLElement} root @param {{title: string, text: string, whole: boolean, storage: string}} told
+ * @param {HTMLElement} root @param {{title: string, text: string, whole: boolean, storage: string, grid: number | null}} told
  * @param {ViewName} chosen @param {(view: ViewName) => void} choose a view
  */
-export function layOutPage(root, { title, text, whole, storage }, chosen, choose) {
+export function layOutPage(root, { title, text, whole, storage, grid: blob }, chosen, choose) {
   const [strip, grid, head] = [0, 1, 2].map(() => element("div", { class: "canvas-root" }));
   const views = segments("View", VIEW_NAMES.map((name) => /** @type {[ViewName, string]} */ ([name, name])), chosen, choose);
   const headTitle = element("b");
   const problem = element("p", { class: "problem", hidden: true, role: "alert" });
-  const gridPart = element("section", { class: "part grid", "aria-label": "All heads" }, [grid]);
+  const gridPart = element("section", { class: "part grid", "aria-label": "All heads", hidden: blob === null }, [grid]);
   const headPart = element("section", { class: "part head", "aria-label": "The chosen head" }, [
     element("div", { class: "heading" }, [headTitle, views.group]), problem, head]);
   const explanation = element("aside", { class: "part explain", "aria-label": "Explanation" });
   const quoted = text ? [element("q", {}, [element("bdi", {}, [text + (whole ? "" : "…")])])] : [];
-  root.replaceChildren(element("div", { class: "trace-page" }, [
+  const kind = `trace-page${blob === null ? " one-head" : ""}${window.parent === window ? "" : " embedded"}`;
+  root.replaceChildren(element("div", { class: kind }, [
     element("header", {}, [element("h1", {}, [title || "Attention"]), ...quoted]),
     element("section", { class: "part strip", "aria-label": "Tokens" }, [strip]),
     gridPart, headPart, explanation,
