@@ -89,7 +89,7 @@ class ModelPage:
         if request is None:
             errors.caption("Upload an image to see how the model attends to its patches.")
             st.stop()
-        report = queue_status(self._waiting, "Writing" if request.sampling else "Tracing")
+        report = queue_status(self._waiting, "Generating" if request.sampling else "Tracing")
         limit, head = self._controls.limit, head_choice.last_chosen()
         new = (choice, request)
         result = attempt(lambda: trace_result(*new, report, limit, errors, head), errors)
@@ -99,7 +99,7 @@ class ModelPage:
             choice, request = last
             model = model_loading.load(choice, report)
             result = trace_result(choice, request, report)
-            errors.caption("Below is the last view that worked.")
+            errors.caption("Showing the last view that worked.")
         else:
             st.stop()
         self._summarize(choice, model, result)

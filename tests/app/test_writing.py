@@ -106,24 +106,24 @@ def test_the_generated_text_is_shown_on_the_page(model: Model) -> None:
     app.query_params["text"] = CAPITAL
     app.query_params["draw_tokens"] = "3"
     app.switch_page("pages/explore.py").run()
-    for button, written in (("Write", "3"), ("One token", "4")):
+    for button, written in (("Generate", "3"), ("+1 token", "4")):
         press(app, button)
         assert not app.error
         assert app.query_params["written"] == written
-    press(app, "Clear")
+    press(app, "Reset")
     assert not app.error
     assert "written" not in app.query_params
 
 
 def test_the_page_generates_what_the_model_generates(model: Model) -> None:
-    app = press(opened(text=CAPITAL, draw_tokens="3"), "Write")
+    app = press(opened(text=CAPITAL, draw_tokens="3"), "Generate")
     made = model.generate(CAPITAL, max_new_tokens=3)
     assert shown(app).text == made.text
     assert shown(app).start == 5
     assert [t.text for t in shown(app).trace.tokens] == [t.text for t in made.trace.tokens]
     # each position's prediction is kept, and it is what was then written
     assert shown(app).trace.predictions(4)[0].id == made.tokens[0].id
-    press(app, "Clear")
+    press(app, "Reset")
     assert ids(app) == []
     assert len(shown(app).trace.tokens) == 5
 
@@ -131,10 +131,10 @@ def test_the_page_generates_what_the_model_generates(model: Model) -> None:
 def test_one_token_continues_from_the_tokens_so_far(
     model: Model, calls: list[tuple[int, int]]
 ) -> None:
-    app = press(opened(text=CAPITAL, draw_tokens="3"), "Write")
-    press(app, "One token")
-    press(app, "One token")
-    press(app, "Write")
+    app = press(opened(text=CAPITAL, draw_tokens="3"), "Generate")
+    press(app, "+1 token")
+    press(app, "+1 token")
+    press(app, "Generate")
     assert calls == [(0, 3), (3, 1), (4, 1), (5, 3)]
     assert ids(app) == [t.id for t in model.generate(CAPITAL, after=(), max_new_tokens=8).tokens]
     assert shown(app).start == 5
@@ -144,7 +144,7 @@ def test_sampling_one_by_one_or_at_once_is_the_same(calls: list[tuple[int, int]]
     link = {"text": CAPITAL, "draw_temperature": "1.5", "draw_top_k": "50", "draw_seed": "7"}
     app = opened(**link, written="1")
     for _ in range(3):
-        press(app, "One token")
+        press(app, "+1 token")
     shared.clear()
     at_once = opened(**link, written="4")
     assert calls == [(0, 1), (1, 1), (2, 1), (3, 1), (0, 4)]
@@ -173,7 +173,7 @@ def test_another_text_has_no_generated_tokens() -> None:
 def test_generating_more_than_fits_is_one_sentence(tmp_path: Path) -> None:
     folder = folders.one_head(tmp_path / "one_head")
     app = opened(model=str(folder), text="the cat sat", draw_tokens="40")
-    press(app, "Write")
+    press(app, "Generate")
     (error,) = app.error
     assert "would have 43, and the most is 32" in error.value
 
@@ -185,7 +185,7 @@ def test_an_encoder_decoder_generates_its_target_and_continues(
     app = opened(model=str(folder), text="the cat sat on a mat", written="2")
     first = ids(app)
     assert shown(app).start == 1  # after the decoder's start
-    press(app, "One token")
+    press(app, "+1 token")
     assert calls == [(0, 2), (2, 1)]
     assert ids(app)[: len(first)] == first
     assert {layer.kind for layer in shown(app).trace.layers} == {"encoder", "decoder", "cross"}
@@ -193,7 +193,7 @@ def test_an_encoder_decoder_generates_its_target_and_continues(
 
 def test_only_a_generative_model_has_the_button(tmp_path: Path) -> None:
     app = opened(model=str(folders.masked(tmp_path / "masked")), text="the cat sat")
-    assert "Write" not in {one.label for one in app.button}
+    assert "Generate" not in {one.label for one in app.button}
 
 
 def steps(n: int, head: int = 1) -> Iterator[tuple[GenerationStep, torch.Tensor]]:

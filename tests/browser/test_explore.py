@@ -302,7 +302,7 @@ def test_a_click_on_a_thumbnail_moves_to_that_head(visit: Begin) -> None:
 def test_a_model_writes_until_it_is_stopped(visit: Begin) -> None:
     one = visit()
     page = one.open(f"/explore?text={quote(TEXT)}&draw_tokens=200")
-    page.get_by_role("button", name="Write").click()
+    page.get_by_role("button", name="Generate").click()
     stop = page.get_by_role("button", name="Stop", exact=True)
     expect(stop).to_be_visible()
     expect(page.get_by_text("Paris", exact=False).first).to_be_visible()
@@ -316,7 +316,7 @@ def test_a_model_writes_until_it_is_stopped(visit: Begin) -> None:
     assert strip.names()[5] == " Paris"
     assert strip.run("return mode.header.sections[0].written;") == 5
     expect(head(page).picture).to_be_visible()
-    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Reset").click()
     one.idle()
     assert len(strip.names()) == 5
 

@@ -55,7 +55,7 @@ def test_rows_appear_as_they_are_written_and_then_the_map(visit: Begin) -> None:
     page = one.open(f"/?text={quote(TEXT)}&layer=4&head=2&draw_tokens=60")
     expect(page.get_by_role("heading", name="5 positions")).to_be_visible()
     page.evaluate(NOTE, PICTURE)
-    page.get_by_role("button", name="Write").click()
+    page.get_by_role("button", name="Generate").click()
     picture = page.locator(PICTURE)
     expect(picture).to_be_visible()
     one.idle()
@@ -73,7 +73,7 @@ def test_rows_appear_as_they_are_written_and_then_the_map(visit: Begin) -> None:
 def test_a_writing_is_stopped_and_gone_on_with(visit: Begin) -> None:
     one = visit()
     page = one.open(f"/?text={quote(TEXT + ' a')}&layer=4&head=2&draw_tokens=200")
-    page.get_by_role("button", name="Write").click()
+    page.get_by_role("button", name="Generate").click()
     picture = page.locator(PICTURE)
     expect(picture).to_be_visible()
     page.get_by_role("button", name="Stop", exact=True).click()
@@ -81,5 +81,5 @@ def test_a_writing_is_stopped_and_gone_on_with(visit: Begin) -> None:
     one.idle()
     n = positions(page)
     assert 6 < n < 206
-    page.get_by_role("button", name="One token").click()
+    page.get_by_role("button", name="+1 token").click()
     expect(page.get_by_role("heading", name=f"{n + 1} positions")).to_be_visible()

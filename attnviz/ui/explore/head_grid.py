@@ -74,12 +74,12 @@ def _download(ref: TraceRef, payload: GridPayload) -> None:
         on_click="ignore",
         type="tertiary",
         disabled=not payload.complete,
-        help="Every head with each of its numbers.",
+        help="One row per head, with all its metrics.",
     )
 
 
 def _read_on(trace: Trace, payload: GridPayload, status: DeltaGenerator) -> None:
-    doing = f"Reading all heads, {len(payload.thumbnails)} of {len(payload.layers)} layers"
+    doing = f"Computing all heads: layer {len(payload.thumbnails)} of {len(payload.layers)}"
     report = queue_status(status, doing)
     report(0)
     if attempt(lambda: read_grid(trace, report, MOMENT), status) is None:

@@ -32,14 +32,14 @@ HEIGHT = 640
 
 # Each view's name, on the control, in links and in file names, and what it is.
 VIEWS = {
-    "Map": "Softmax of the scores: how much of each key's value a query takes.",
-    "Scores": "Scaled query · key products, biased and masked, before the softmax.",
-    "Lines": "All heads of the layer as lines from queries to keys.",
-    "Neuron": "One query against each key, element by element: q, k, q∘k, their sum, the weight.",
-    "Q": "Queries as they enter the product, after any rotation.",
-    "K": "Keys as they enter the product, after any rotation.",
-    "V": "Values, whose mean, weighted, is the head's output.",
-    "Output": "Weights @ V: what this head gives, before W_O.",
+    "Map": "Attention weights: the softmax of each query's scores.",
+    "Scores": "Scaled query–key dot products, with bias and mask, before the softmax.",
+    "Lines": "All heads of the layer, with a line from each query to the keys it attends to.",
+    "Neuron": "One query against each key, dimension by dimension: q, k, q∘k, q·k and the weight.",
+    "Q": "Query vectors as used in q·k, after any rotary embedding.",
+    "K": "Key vectors as used in q·k, after any rotary embedding.",
+    "V": "Values. The head's output is their attention-weighted sum.",
+    "Output": "Weights @ V: this head's output, before W_O.",
 }
 
 FORMULAS = {
@@ -89,7 +89,7 @@ def draw(shown: HeadView) -> None:
         return
     canvas(data, key=key, height=HEIGHT, on_change=lambda state, what: _link(shown, state, what))
     if view in VECTORS and (rows := vectors_window(shown)) != slice(0, shown.n_vectors):
-        of = f"{shown.n_vectors:,}, around the one in focus."
+        of = f"{shown.n_vectors:,}, centered on the selected one."
         st.caption(f"Tokens {rows.start:,} to {rows.stop - 1:,} of {of}")
     _files(shown, area)
 
@@ -104,23 +104,23 @@ def _files(shown: HeadView, area: Area) -> None:
     with st.container(horizontal=True):
         _download(
             "CSV", lambda: table(shown, area, memo).csv(), f"{name}.csv", "text/csv",
-            "The exact numbers in view with their tokens, for spreadsheets and pandas.",
+            "The exact numbers on screen with their tokens, for spreadsheets and pandas.",
         )  # fmt: skip
         _download(
             "NPZ", lambda: table(shown, area, memo).npz(), f"{name}.npz",
-            "application/octet-stream", "The exact numbers in view, for NumPy.",
+            "application/octet-stream", "The exact numbers on screen, for NumPy.",
         )  # fmt: skip
         _download(
             "HTML", lambda: as_html(payload(shown, whole, memo), title), f"{name}.html",
-            "text/html", "One file with this canvas; it opens offline in any browser.",
+            "text/html", "This view as one HTML file that opens offline in any browser.",
         )  # fmt: skip
         _download(
             "Whole trace", lambda: memo(("page", layer, head), lambda: _page(shown)), "trace.html",
-            "text/html", "One file with every head of every layer, computed in the reader's "
-            "browser: offline, with no server and no model.",
+            "text/html", "Every head of every layer in one HTML file, computed in the reader's "
+            "browser: no server, no model, works offline.",
         )  # fmt: skip
         with st.popover("Copy as code", icon=":material/code:"):
-            st.caption("The same numbers, with attnviz alone.")
+            st.caption("Reproduces these numbers with the attnviz package.")
             st.code(shown.code, language="python")
 
 

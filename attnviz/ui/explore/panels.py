@@ -68,7 +68,7 @@ def receipt(page: PageTrace, layer: AttentionLayer) -> None:
             key="check_all_rows",
             type="tertiary",
             help=f"{check.rows:,} of the layer's {check.total_rows:,} rows, spread over the text, "
-            "were checked as the model ran. Checking all of them runs it once more.",
+            "were verified during the forward pass. Checking all of them runs the model again.",
         )
         if check_all:
             choice, request = page.ref.choice, page.ref.request
@@ -85,7 +85,7 @@ def stream(page: PageTrace, layer: AttentionLayer, at: Focus | None) -> None:
     Raises:
         AttnVizError: the trace kept no stream, with the reason.
     """
-    st.caption("Residual stream: the length of each token's vector after each block.")
+    st.caption("Residual stream: the L2 norm of each token's vector after each block.")
     trace = page.trace
     tower = trace.tower_of(layer.index)
     which = layer.kind if tower is None else tower.name
@@ -123,7 +123,7 @@ def _stream_files(matrix: Matrix) -> None:
                 icon=":material/download:",
                 on_click="ignore",
                 key=f"stream_{label}",
-                help="The exact norms.",
+                help="The exact norms on screen.",
             )
 
 
@@ -159,4 +159,4 @@ def _bars(likeliest: tuple[Prediction, ...], label_title: str) -> None:
         autosize={"type": "fit", "contains": "padding"},
         padding={"left": 0, "top": 4, "right": 12, "bottom": 4},
     )
-    draw_chart(chart, "predictions", f"The likeliest token is {words[0]}", width="stretch")
+    draw_chart(chart, "predictions", f"The most likely token is {words[0]}", width="stretch")

@@ -38,7 +38,7 @@ def pins(ref: TraceRef, layer: AttentionLayer, head: int) -> None:
             on_click=_link,
             args=([*pinned, selected],),
             disabled=selected in pinned or len(pinned) >= MAX_PINS or layer.source == "refused",
-            help=f"Keep this head's map in view beside others, {MAX_PINS} at most.",
+            help=f"Keeps this head's map on screen next to others (up to {MAX_PINS}).",
         )
     for start in range(0, len(pinned), 2):
         for pin, column in zip(pinned[start : start + 2], st.columns(2), strict=False):

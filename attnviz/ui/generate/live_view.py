@@ -96,7 +96,7 @@ class _RowsChart:
     """
 
     def __init__(self, n_tokens: int) -> None:
-        st.caption("What the selected head looks at, token by token:")
+        st.caption("What the selected head attends to, token by token:")
         frame = st.container(height=AXES + CELL * min(n_tokens, ROWS), border=False)
         self._placeholder = frame.empty()
 

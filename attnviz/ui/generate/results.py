@@ -153,7 +153,7 @@ def _generate(
     n_tokens = len(generation.tokens)
     if progress.stopped and n_tokens < sampling.tokens:
         shared().values.put(_key_of_fewer(request, sampling, key, n_tokens), generation)
-        raise AttnVizError("The writing was stopped.", "Write again to go on.")
+        raise AttnVizError("Generation was stopped.", "Press Generate to continue.")
     return generation
 
 

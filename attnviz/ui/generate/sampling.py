@@ -34,17 +34,23 @@ def controls(choice: ModelChoice, model: Model, request: TraceRequest) -> TraceR
         with st.popover("Sampling", icon=":material/tune:"):
             sampling = _settings()
         write.button(
-            "Write",
+            "Generate",
             icon=":material/edit:",
             on_click=request_tokens,
             args=(n_tokens + sampling.tokens,),
             disabled=at_most,
-            help=f"Let the model write on, up to {sampling.tokens} tokens or to its own end. "
-            "Everything below then shows the whole.",
+            help=f"Continues the text by up to {sampling.tokens} tokens, or until the model stops. "
+            "Everything below then covers the generated tokens too.",
         )
-        step.button("One token", on_click=request_tokens, args=(n_tokens + 1,), disabled=at_most)
+        step.button(
+            "+1 token",
+            on_click=request_tokens,
+            args=(n_tokens + 1,),
+            disabled=at_most,
+            help="Generates one more token.",
+        )
         if n_tokens:
-            st.button("Clear", icon=":material/undo:", on_click=request_tokens, args=(0,))
+            st.button("Reset", icon=":material/undo:", on_click=request_tokens, args=(0,))
     if not n_tokens:
         return request
     # the decoder of an encoder-decoder reads what it has generated, and no target besides
@@ -66,22 +72,22 @@ def _settings() -> Sampling:
     """The controls of the sampling; other pages have a seed of their own."""
     temperature = st.slider(
         "Temperature", 0.0, 2.0, 0.0, 0.1, key="draw_temperature", bind="query-params",
-        help="0 takes the likeliest token each time; more flattens the odds.",
+        help="0 always picks the most likely token (greedy). Higher values sample more randomly.",
     )  # fmt: skip
     greedy = temperature == 0
     top_k = linked_integer(
         st, "Top k", 0, 1000, key="draw_top_k", disabled=greedy,
-        help="Draw among the k likeliest tokens; 0 among all.",
+        help="Samples from the k most likely tokens only; 0 means no limit.",
     )  # fmt: skip
     top_p = st.slider(
         "Top p", 0.05, 1.0, 1.0, 0.05, key="draw_top_p", bind="query-params", disabled=greedy,
-        help="Draw among the likeliest tokens that make up this probability.",
+        help="Nucleus sampling: the smallest set of tokens whose total probability reaches p.",
     )  # fmt: skip
     seed = linked_integer(
         st, "Seed", 0, 2**31 - 1, key="draw_seed", disabled=greedy,
-        help="The same seed draws the same tokens.",
+        help="The same seed gives the same tokens.",
     )  # fmt: skip
-    tokens = st.slider("Tokens at a time", 1, 256, 20, key="draw_tokens", bind="query-params")
+    tokens = st.slider("Tokens per click", 1, 256, 20, key="draw_tokens", bind="query-params")
     if greedy:  # settings without effect make no other request
         return Sampling(tokens)
     return Sampling(tokens, temperature, top_k, top_p, seed)
