@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import streamlit as st
 from streamlit import net_util
 
 import attnviz.ui  # noqa: F401 (before torch, which a page may load)
+from attnviz.ui.home import live
 
 # Streamlit also accepts connections from this machine's own addresses. To learn them it contacts
 # 8.8.8.8 and checkip.amazonaws.com when a page from elsewhere connects; set, it contacts neither.
@@ -41,13 +43,16 @@ st.set_page_config(page_title=TITLE if page is home else f"{page.title} · attnv
 
 
 def brand() -> None:
-    """The tab's icon, and the name in the navigation. Streamlit loads NumPy to open an image."""
+    """The tab's icon, and the name in the navigation."""
     st.set_page_config(page_icon=IMAGES / "icon.svg")
     st.logo(IMAGES / "wordmark.svg", size="large")
 
 
-if page is not home:
+# To open an image Streamlit loads NumPy. Home does not wait for that: on a server that has not
+# loaded it, the brand comes with the run that follows the first picture.
+first_picture = page is home and "numpy" not in sys.modules
+if not first_picture:
     brand()
 page.run()
-if page is home:  # whose first picture waits for nothing
+if first_picture and live.has_painted():
     brand()

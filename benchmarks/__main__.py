@@ -12,6 +12,7 @@ NAMES = (
     "grid",
     "contention",
     "canvas",
+    "home",
     "lab_rerun",
     "rerun_bytes",
     "training",

@@ -10,6 +10,7 @@ Home to Explore takes until a head is painted, as soon as Home says that the mod
 
 from __future__ import annotations
 
+import json
 import statistics
 import tempfile
 import time
@@ -25,6 +26,21 @@ ROUNDS = 5
 GOAL = 1.5
 BARE_PAGE = 'import streamlit as st\nst.text("One element")\n'
 PICTURES = {"bare": '[data-testid="stText"]', "home": ".arcs path"}
+# Looks at every frame, into components too; a locator looks now and then.
+WATCH = """(() => {
+    const roots = [document];
+    const attach = Element.prototype.attachShadow;
+    Element.prototype.attachShadow = function (options) {
+        const root = attach.call(this, options);
+        roots.push(root);
+        return root;
+    };
+    const look = () => {
+        if (roots.some((root) => root.querySelector(PICTURE))) window.__picture = performance.now();
+        else requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+})()"""
 TITLE = "Home: the first picture, against a bare page with one element"
 
 
@@ -79,12 +95,11 @@ def _warmed(browser: Browser, script: Path) -> None:
 
 
 def _first_picture(page: Page, address: str, picture: str) -> float:
-    """Seconds from the request to the frame with the picture."""
-    start = time.perf_counter()
+    """Seconds from the request to the first frame that has the picture."""
+    page.add_init_script(WATCH.replace("PICTURE", json.dumps(picture)))
     page.goto(address, wait_until="commit")
-    page.locator(picture).first.wait_for(state="attached", timeout=120_000)
-    page.evaluate("() => new Promise(requestAnimationFrame)")
-    return time.perf_counter() - start
+    page.wait_for_function("() => window.__picture", timeout=120_000)
+    return page.evaluate("window.__picture") / 1000
 
 
 def _click(page: Page) -> float:

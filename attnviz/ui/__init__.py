@@ -21,6 +21,8 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 # spinning is up to 15 times slower beside a busy process (docs/decisions).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-if PagesManager.uses_pages_directory and get_script_run_ctx(suppress_warning=True) is not None:
+_run = get_script_run_ctx(suppress_warning=True)
+if PagesManager.uses_pages_directory and _run is not None:
     PagesManager.uses_pages_directory = False
-    st.rerun()
+    if _run.pages_manager.intended_page_name:  # the bare address has none: app.py runs already
+        st.rerun()

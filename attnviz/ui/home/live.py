@@ -22,6 +22,11 @@ def is_loaded() -> bool:
     return _loaded.is_set()
 
 
+def has_painted() -> bool:
+    """Whether any visitor has had the first picture since the server started."""
+    return _started.locked()
+
+
 def warm_up() -> None:
     """Load the model in the background, once, and what Explore first shows of it."""
     if _started.acquire(blocking=False):
@@ -30,7 +35,7 @@ def warm_up() -> None:
 
 def is_warming_up() -> bool:
     """Whether a warm-up was started that has not loaded the model yet."""
-    return _started.locked() and not is_loaded()
+    return has_painted() and not is_loaded()
 
 
 def _load() -> None:

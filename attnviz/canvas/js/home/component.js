@@ -1,15 +1,12 @@
 // Home's parts as one Streamlit component: its `view` says which of them is mounted.
 
-// All modules are named here: the browser then asks for them at once, and the first picture waits
-// for one round of requests.
+// What the first picture needs is named here, all of it: the browser then asks for it at once. It has
+// six connections, so the views beside and below load behind it.
 import "../dom.js";
 import "../palettes.js";
 import "../theme.js";
-import { CardsView } from "./cards.js";
-import { LayerView } from "./layer.js";
 import "./link.js";
 import { MastheadView } from "./masthead.js";
-import "./matrix.js";
 import { SentenceView } from "./sentence.js";
 import { STYLE } from "./style.js";
 
@@ -26,33 +23,73 @@ import { STYLE } from "./style.js";
  * @property {(name: string, value: string) => void} set put a value into the link
  */
 
-const VIEWS = { masthead: MastheadView, sentence: SentenceView, layer: LayerView, cards: CardsView };
+/** @typedef {{receive(content: any): void, end(): void}} View */
+
+/** @type {Record<string, (root: HTMLElement, page: Page) => View | Promise<View>>} */
+const VIEWS = {
+  masthead: (root, page) => new MastheadView(root, page),
+  sentence: (root, page) => new SentenceView(root, page),
+  layer: async (root, page) => new (await import("./layer.js")).LayerView(root, page),
+  cards: async (root, page) => new (await import("./cards.js")).CardsView(root, page),
+};
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(STYLE);
 
-/** @type {WeakMap<Element, {receive(content: any): void, end(): void}>} the view in each root */
-const views = new WeakMap();
+/** What stands in a root: a view, once its module has come, and the newest content for it. */
+class Mounted {
+  /** @param {HTMLElement} root @param {string} name @param {Page} page */
+  constructor(root, name, page) {
+    /** @type {View | null} */
+    this.view = null;
+    /** @type {unknown} */
+    this.content = null;
+    this.ended = false;
+    const made = VIEWS[name](root, page);
+    if (made instanceof Promise) made.then((view) => this.begin(view));
+    else this.begin(made);
+  }
+
+  /** @param {View} view */
+  begin(view) {
+    this.view = view;
+    if (this.ended) view.end();
+    else if (this.content) view.receive(this.content);
+  }
+
+  /** @param {unknown} content */
+  receive(content) {
+    this.content = content;
+    this.view?.receive(content);
+  }
+
+  end() {
+    this.ended = true;
+    this.view?.end();
+  }
+}
+
+/** @type {WeakMap<Element, Mounted>} */
+const mounts = new WeakMap();
 
 /** @param {Mount} mount @returns {() => void} cleanup */
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = /** @type {HTMLElement} */ (parentElement.querySelector(".home"));
   const content = JSON.parse(new TextDecoder().decode(data));
-  let view = views.get(root);
-  if (!view) {
+  let mounted = mounts.get(root);
+  if (!mounted) {
     parentElement.adoptedStyleSheets = [...parentElement.adoptedStyleSheets, sheet];
-    const name = /** @type {keyof typeof VIEWS} */ (content.view);
-    view = new VIEWS[name](root, {
+    mounted = new Mounted(root, content.view, {
       go: (place) => setTriggerValue("go", place),
       set: (parameter, value) => setTriggerValue("set", { [parameter]: value }),
     });
-    views.set(root, view);
+    mounts.set(root, mounted);
   }
-  view.receive(content);
+  mounted.receive(content);
   if (content.announce) announceFirstPaint(() => setTriggerValue("painted", true));
   return () => {
-    view.end();
-    views.delete(root);
+    mounted.end();
+    mounts.delete(root);
   };
 }
 
