@@ -66,6 +66,16 @@ def test_hovering_a_word_draws_its_row_of_the_chosen_head(visit: Begin) -> None:
     assert all(abs(widths[edge] - (0.5 + 5.5 * edge[2] / 1000)) < 1e-9 for edge in row)
 
 
+def test_a_hovered_word_is_lit_in_the_layer_too(visit: Begin) -> None:
+    page = visit().open("/")
+    picture = "canvas => canvas.toDataURL()"
+    before = page.locator(LAYER).evaluate(picture)
+    page.locator(".token").nth(5).hover()
+    assert page.locator(LAYER).evaluate(picture) != before
+    page.mouse.move(0, 0)
+    assert page.locator(LAYER).evaluate(picture) == before
+
+
 def test_the_keyboard_reaches_words_and_heads(visit: Begin) -> None:
     page = visit().open("/")
     page.locator(".token").nth(3).focus()

@@ -27,7 +27,7 @@ from attnviz.ui.home.views import (
 from attnviz.ui.waiting import queue_status
 
 MODEL_TITLE = "SmolLM2 135M"
-LAYER_HEIGHT = 400  # pixels; the first screen has room for it at 1440 x 900
+LAYER_HEIGHT = 440  # pixels; the first screen has room for it at 1440 x 900
 POLL_SECONDS = 1.0
 
 
@@ -38,7 +38,8 @@ def masthead() -> None:
         "Attention decides which words each word draws on. These are heads of a real model, with "
         "their own numbers: hover a word, choose a head."
     )
-    title = f"How does a model know it is “{word}”?"
+    own = query_params.read("try").strip()
+    title = "What heads attend to in your text" if own else f"How does a model know it is “{word}”?"
     content = {"title": title, "lead": lead, "version": attnviz.__version__}
     follow(show("masthead", content).go)
 

@@ -9,6 +9,7 @@ import "./link.js";
 import { MastheadView } from "./masthead.js";
 import { SentenceView } from "./sentence.js";
 import { STYLE } from "./style.js";
+import "./word.js";
 
 /**
  * @typedef {object} Mount what Streamlit gives

@@ -4,11 +4,12 @@ import { element } from "../dom.js";
 import { readTheme } from "../theme.js";
 import { addressOf, link } from "./link.js";
 import { contextOf, MASKED, paintMatrix, scaleOf } from "./matrix.js";
+import { onWord } from "./word.js";
 
 const LABELS = 62; // pixels for the queries' names
 const GAP = 10;
 const CAPTION = 17;
-const SMALLEST_TEXT = 9; // pixels of a row, below which names are left out
+const SMALLEST_TEXT = 8; // pixels of a row, below which names are left out
 
 const RESTING = "Rows are queries, columns are keys, hatched is masked. Hover a cell for its weight.";
 
@@ -44,6 +45,9 @@ export class LayerView {
       this.controls, this.canvas, this.readout, this.scale, this.onward]));
     this.resized = new ResizeObserver(() => this.draw());
     this.resized.observe(root);
+    /** @type {number | null} the row of a word that is hovered in the sentence */
+    this.word = null;
+    this.stopListening = onWord((word) => this.light(word));
   }
 
   /** @param {Layer} content */
@@ -64,6 +68,13 @@ export class LayerView {
 
   end() {
     this.resized.disconnect();
+    this.stopListening();
+  }
+
+  /** The row of a word of the sentence, if that word is in the same place here. @param {import("./word.js").Word | null} word */
+  light(word) {
+    this.word = word && this.data?.tokens[word.index] === word.text ? word.index : null;
+    this.draw();
   }
 
   /**
@@ -105,7 +116,7 @@ export class LayerView {
   }
 
   draw() {
-    if (this.data) paint(this.canvas, this.data, this.at);
+    if (this.data) paint(this.canvas, this.data, this.at?.row ?? this.word);
   }
 }
 
@@ -119,11 +130,14 @@ function described({ tokens, heads }, { head, row, column }) {
 /** Where each head's map lies. @param {number} width @param {Layer} data */
 function layout(width, data) {
   const heads = data.heads.length;
-  const columns = heads === 1 ? 1 : heads <= 4 ? 2 : 4;
-  const rows = Math.ceil(heads / columns);
-  const across = (width - LABELS - GAP * (columns - 1)) / columns;
-  const down = (data.height - (CAPTION + GAP) * rows) / rows;
-  const side = Math.max(20, Math.floor(Math.min(across, down)));
+  const sideOf = (/** @type {number} */ columns) => {
+    const rows = Math.ceil(heads / columns);
+    const across = (width - LABELS - GAP * (columns - 1)) / columns;
+    return Math.min(across, (data.height - (CAPTION + GAP) * rows) / rows);
+  };
+  const choices = data.heads.map((_, i) => i + 1);
+  const columns = choices.reduce((best, other) => (sideOf(other) > sideOf(best) ? other : best));
+  const side = Math.max(20, Math.floor(sideOf(columns)));
   return data.heads.map((_, i) => ({
     x: LABELS + (i % columns) * (side + GAP),
     y: CAPTION + Math.floor(i / columns) * (side + GAP + CAPTION),
@@ -132,8 +146,8 @@ function layout(width, data) {
   }));
 }
 
-/** @param {HTMLCanvasElement} canvas @param {Layer} data @param {Cell | null} at */
-function paint(canvas, data, at) {
+/** @param {HTMLCanvasElement} canvas @param {Layer} data @param {number | null} lit a row to outline */
+function paint(canvas, data, lit) {
   const width = canvas.clientWidth || 400;
   canvas.style.height = `${data.height}px`;
   const ctx = contextOf(canvas, width, data.height);
@@ -152,14 +166,14 @@ function paint(canvas, data, at) {
       ctx.textBaseline = "middle";
       ctx.font = `${Math.min(13, cell)}px ${theme.font}`;
       data.tokens.forEach((token, i) => {
-        ctx.fillStyle = at?.row === i ? theme.text : theme.faint;
+        ctx.fillStyle = lit === i ? theme.text : theme.faint;
         ctx.fillText(token, LABELS - 6, box.y + (i + 0.5) * cell, LABELS - 8);
       });
     }
-    if (at) {
+    if (lit !== null) {
       ctx.strokeStyle = theme.selected;
       ctx.lineWidth = 1.5;
-      ctx.strokeRect(box.x, box.y + at.row * cell, box.width, cell);
+      ctx.strokeRect(box.x, box.y + lit * cell, box.width, cell);
     }
   });
 }

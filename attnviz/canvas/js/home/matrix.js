@@ -37,6 +37,7 @@ export function paintMatrix(ctx, matrix, ramp, box, hatch) {
   }
   ctx.globalCompositeOperation = "destination-over"; // only where nothing was painted: masked cells
   ctx.strokeStyle = hatch;
+  ctx.lineWidth = 1;
   ctx.beginPath();
   ctx.rect(0, 0, box.width, box.height);
   ctx.clip();

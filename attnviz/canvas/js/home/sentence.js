@@ -3,6 +3,7 @@
 import { element } from "../dom.js";
 import { headColor, readTheme } from "../theme.js";
 import { addressOf, link } from "./link.js";
+import { tellWord } from "./word.js";
 
 const NS = "http://www.w3.org/2000/svg";
 const FAINTEST = { all: 100, row: 10 }; // thousandths: weaker arcs are left out
@@ -137,6 +138,7 @@ export class SentenceView {
   /** @param {number | null} row */
   hover(row) {
     this.row = row;
+    tellWord(row === null ? null : { index: row, text: this.data.tokens[row].trim() });
     this.draw(true);
   }
 
