@@ -13,6 +13,7 @@ NAMES = (
     "contention",
     "canvas",
     "home",
+    "trace_page",
     "lab_rerun",
     "rerun_bytes",
     "training",

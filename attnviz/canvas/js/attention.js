@@ -57,9 +57,17 @@ export class HeadAttention {
   /** @param {HeadParts} parts */
   constructor(parts) {
     this.parts = parts;
-    const masking = parts.terms.filter((term) => term.form === "interval" || term.maskedFrom !== null);
-    this.masksAreHard = masking.every((term) => lowestOf(term) <= HARD_MASK);
-    this.masking = masking;
+    const masks = parts.terms.filter(isMask);
+    this.hasMask = masks.length > 0;
+    this.masksAreHard = masks.every((term) => lowestOf(term) <= HARD_MASK);
+    /** @type {IntervalTerm[]} */
+    this.ranges = []; // outside of which a row that sees any key has no weight
+    /** @type {ScoreTerm[]} */
+    this.otherTerms = [];
+    for (const term of parts.terms) {
+      if (term.form === "interval" && term.fill <= HARD_MASK) this.ranges.push(term);
+      else this.otherTerms.push(term);
+    }
   }
 
   /** @param {number} i a query @param {number} j a key */
@@ -90,32 +98,39 @@ export class HeadAttention {
         highest: NaN, total: NaN,
       };
     }
-    const [lo, hi] = this._visibleRange(i);
-    let row = this._computed(i, lo, hi);
-    if ((lo > 0 || hi < nK) && row.masked?.every(Boolean)) row = this._computed(i, 0, nK);
-    return row;
+    const range = this._visibleRange(i);
+    if (range) {
+      const row = this._computed(i, range[0], range[1], this.otherTerms);
+      if (!row.masked?.every(Boolean)) return row;
+    }
+    return this._computed(i, 0, nK, this.parts.terms); // a row that sees nothing: fills decide
   }
 
-  /** Keys outside of which a row that sees any key has no weight. @param {number} i @returns {[number, number]} */
+  /** Keys outside of which a row that sees any key has no weight; null if it sees none. @param {number} i @returns {[number, number] | null} */
   _visibleRange(i) {
     let [lo, hi] = [0, this.parts.nK];
-    for (const term of this.parts.terms) {
-      if (term.form !== "interval" || term.fill > HARD_MASK) continue;
+    for (const term of this.ranges) {
       lo = Math.max(lo, term.lo[i]);
       hi = Math.min(hi, term.hi[i]);
     }
-    return lo < hi ? [lo, hi] : [0, this.parts.nK];
+    return lo < hi ? [lo, hi] : null;
   }
 
-  /** A row of which only the keys from lo to hi - 1 are looked at. @returns {AttentionRow} */
-  _computed(/** @type {number} */ i, /** @type {number} */ lo, /** @type {number} */ hi) {
-    const { nK, terms } = this.parts;
+  /**
+   * A row of which only the keys from lo to hi - 1 are looked at, with these terms.
+   * @param {number} i @param {number} lo @param {number} hi @param {ScoreTerm[]} terms
+   * @returns {AttentionRow}
+   */
+  _computed(i, lo, hi, terms) {
+    const { nK } = this.parts;
     const scores = new Float64Array(nK);
     const masked = new Uint8Array(nK);
     scores.fill(-Infinity, 0, lo).fill(-Infinity, hi);
     masked.fill(1, 0, lo).fill(1, hi);
     for (let j = lo; j < hi; j++) scores[j] = this.scaled(i, j);
-    for (let j = lo; j < hi; j++) if (this._isMasked(i, j)) masked[j] = 1;
+    for (const term of terms) {
+      if (isMask(term)) for (let j = lo; j < hi; j++) if (this._isMasked(term, i, j)) masked[j] = 1;
+    }
     for (const term of terms) {
       for (let j = lo; j < hi; j++) {
         const more = this._added(term, i, j);
@@ -142,7 +157,7 @@ export class HeadAttention {
     if (!this.masksAreHard && !masked.every(Boolean)) { // a mild fill does not see to it that no key wins
       for (let j = 0; j < nK; j++) if (weights[j] >= NEGLIGIBLE) masked[j] = 0;
     }
-    return { weights, scores, masked: this.masking.length ? masked : null, highest, total };
+    return { weights, scores, masked: this.hasMask ? masked : null, highest, total };
   }
 
   /** @param {ScoreTerm} term @param {number} i @param {number} j */
@@ -158,11 +173,10 @@ export class HeadAttention {
     return term.values.length === nK ? j : i * nK + j;
   }
 
-  /** @param {number} i @param {number} j */
-  _isMasked(i, j) {
-    return this.masking.some((term) => (term.form === "interval"
-      ? j < term.lo[i] || j >= term.hi[i]
-      : term.values[this._placeIn(term, i, j)] <= /** @type {number} */ (term.maskedFrom)));
+  /** @param {ScoreTerm} term @param {number} i @param {number} j */
+  _isMasked(term, i, j) {
+    if (term.form === "interval") return j < term.lo[i] || j >= term.hi[i];
+    return term.values[this._placeIn(term, i, j)] <= /** @type {number} */ (term.maskedFrom);
   }
 
   /** @param {number} i @returns {number | null} */
@@ -192,6 +206,11 @@ export class HeadAttention {
     }
     return sum;
   }
+}
+
+/** @param {ScoreTerm} term */
+function isMask(term) {
+  return term.form === "interval" || term.maskedFrom !== null;
 }
 
 /** @param {ScoreTerm} term @returns {number} a masked cell has this or less */

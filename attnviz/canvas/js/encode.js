@@ -5,15 +5,16 @@ import { DECADES, FIRST, MASKED, PER_DECADE, TINY } from "./codecs.js";
 const LARGEST_CODE = MASKED - 1;
 const FINEST = 6; // decimals of scores
 const COARSEST = -30;
+const TENS = Float64Array.from({ length: DECADES + 5 }, (_, i) => 10 ** i);
 
 /** The code of a weight >= 0, to four significant digits. @param {number} value */
 export function significantCodeOf(value) {
   if (!(value > 0)) return 0;
   if (value < 0.99995e-7) return TINY;
-  let exponent = Math.max(-DECADES - 1, Math.min(0, Math.floor(Math.log10(value))));
-  let digits = Math.round(value * 10 ** (3 - exponent));
-  if (digits >= 10_000) digits = Math.round(value * 10 ** (3 - ++exponent));
-  else if (digits < 1000) digits = Math.round(value * 10 ** (3 - --exponent));
+  let exponent = 0; // no logarithm: a map has a million cells
+  while (exponent > -DECADES - 1 && value * TENS[-exponent] < 1) exponent--;
+  let digits = Math.round(value * TENS[3 - exponent]);
+  if (digits >= 10_000 && exponent < 0) digits = Math.round(value * TENS[3 - ++exponent]);
   return Math.max(FIRST, Math.min(LARGEST_CODE, FIRST + (exponent + DECADES) * PER_DECADE + digits - 1000));
 }
 

@@ -49,7 +49,8 @@ export class TracePage {
     /** @type {{rows: [number, number], cols: [number, number], have: string} | null} */
     this.zoom = null;
     this.turn = 0; // of what was asked for: what comes late is not shown
-    this.shownAt = 0; // when the head on screen was complete; read by tests and the benchmark
+    this.shownAt = 0; // when the head on screen was complete; read by tests, as is the next one
+    this.unpacked = false; // all arrays are
     this.embedded = window.parent !== window; // a notebook's history is not ours
     this.parts = layOutPage(root, index, this.state.view, (view) => this.change({ view }));
     this.strip = canvasIn(this.parts.strip);
@@ -92,6 +93,7 @@ export class TracePage {
       await new Promise((done) => setTimeout(done, 0));
       if (layer.source !== "refused") await this.trace.unpack(layer);
     }
+    this.unpacked = true;
   }
 
   // ---- what a hand does ------------------------------------------------------------------------
@@ -216,12 +218,13 @@ export class TracePage {
   _explain(shown) {
     const { token, cell } = this.state;
     const at = placeOf(shown.layer, token);
-    const query = cell ? cell[0] : at?.query ?? shown.layer.nQ - 1;
+    const { image, predictions } = this.index;
+    const onImage = this.image && image && shown.layer.cols === image.names && shown.layer.rows === image.names;
+    const query = cell ? cell[0] : at?.query ?? (onImage ? 0 : shown.layer.nQ - 1); // a class token comes first
     const { weights } = shown.reading.row(query);
     const strongest = weights.reduce((best, w, j) => (w > weights[best] ? j : best), 0);
     const parts = [explainHead(shown)];
-    const { image, predictions } = this.index;
-    if (this.image && image && shown.layer.cols === image.names) {
+    if (this.image && onImage) {
       this.image.show(weights, query);
       parts.push(this.image.root);
     } else parts.push(explainQuery(shown, query, (key) => this.change({ cell: [query, key] })));

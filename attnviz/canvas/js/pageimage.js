@@ -11,6 +11,7 @@ import { cssColor, readTheme } from "./theme.js";
  */
 
 const LONGEST = 320; // px
+const OVERLAY = 175; // place on the ramp of the color over a picture; the weight is its opacity
 
 export class PatchImage {
   /** @param {ImageEntry} entry @param {string[]} names @param {(index: number) => void} choose a token */
@@ -49,14 +50,15 @@ export class PatchImage {
     const ctx = this.canvas.getContext("2d");
     if (!ctx) return;
     const theme = readTheme(this.root);
+    ctx.imageSmoothingEnabled = unit < 1; // the pixels that the model has are shown as they are
     if (this.picture?.naturalWidth) ctx.drawImage(this.picture, 0, 0, width, height);
     let most = 0;
     for (let p = 0; p < rows * cols; p++) most = Math.max(most, weights[first + p]);
     const [w, h] = [width / cols, height / rows];
     for (let p = 0; p < rows * cols; p++) {
       const share = most ? weights[first + p] / most : 0;
-      ctx.globalAlpha = this.picture ? 0.15 + 0.7 * share : 1;
-      ctx.fillStyle = cssColor(theme.sequential[Math.round(share * 255)]);
+      ctx.globalAlpha = this.picture ? 0.8 * share : 1;
+      ctx.fillStyle = cssColor(theme.sequential[this.picture ? OVERLAY : Math.round(share * 255)]);
       ctx.fillRect((p % cols) * w, Math.floor(p / cols) * h, w, h);
     }
     ctx.globalAlpha = 1;
@@ -67,7 +69,7 @@ export class PatchImage {
       ctx.strokeRect((at % cols) * w + 1, Math.floor(at / cols) * h + 1, w - 2, h - 2);
     }
     this.canvas.setAttribute("aria-label", `Weights of ${this.names[query]} on ${rows} × ${cols} patches, at most ${most.toPrecision(3)}`);
-    this.scale.textContent = `Query ${this.names[query]}. Color: 0 to ${Number(most.toPrecision(3))}, one square a patch. Click a patch to make it the query.`;
+    this.scale.textContent = `Query ${this.names[query]}. ${this.picture ? "Opacity" : "Color"}: weight, 0 to ${Number(most.toPrecision(3))}, one square a patch. Click a patch to make it the query.`;
     const outside = this.names.map((_, i) => i).filter((i) => i < first || i >= first + rows * cols);
     this.others.replaceChildren(...outside.map((i) => element("button",
       { type: "button", "aria-pressed": String(i === query), click: () => this.choose(i) },
