@@ -125,9 +125,8 @@ def _files(shown: HeadView, area: Area) -> None:
 
 
 def _page(shown: HeadView) -> str:
-    return page_html(
-        shown.trace, title=shown.ref.choice.name, selected=(shown.layer.index, shown.head)
-    )
+    name = shown.ref.choice.name.rsplit("/", 1)[-1]  # a folder's whole path is nobody's business
+    return page_html(shown.trace, title=name, selected=(shown.layer.index, shown.head))
 
 
 def _download(label: str, make: Callable[[], str | bytes], name: str, mime: str, help: str) -> None:
