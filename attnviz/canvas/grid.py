@@ -42,6 +42,7 @@ class GridPayload:
             layers and those not computed yet.
         metrics: every head of these layers, in the same order.
         selected: (layer, head) to mark. size: cells along a thumbnail's longer side.
+        have: id of the grid that the browser has, so that it need not be sent again.
     """
 
     layers: tuple[AttentionLayer, ...]
@@ -51,6 +52,7 @@ class GridPayload:
     selected: tuple[int, int] | None = None
     id: str = ""
     size: int = THUMBNAIL
+    have: str = ""
 
     @property
     def complete(self) -> bool:
@@ -59,6 +61,9 @@ class GridPayload:
 
     def encode(self, **display: object) -> bytes:
         """The message for the browser. display: how it is shown, such as ``height``."""
+        if self.have and self.have == self.id:
+            known = {"mode": "grid", "id": self.id, "selected": self.selected}
+            return wire.pack({**known, **display}, {})
         blocks: list[dict[str, object]] = []
         cells, at = [np.zeros(0, np.uint8)], 0
         values: list[list[float | None]] = []
@@ -73,9 +78,9 @@ class GridPayload:
             block |= {"heads": H, "rows": R, "cols": C, "at": at}
             at += small.size
             cells.append(small.ravel())
-            known = [m for m in self.metrics if m.layer == layer.index]
-            values += [[m.values.get(name) for name in METRICS] for m in known]
-            values += [[None] * len(METRICS)] * (H - len(known))
+            computed = [m for m in self.metrics if m.layer == layer.index]
+            values += [[m.values.get(name) for name in METRICS] for m in computed]
+            values += [[None] * len(METRICS)] * (H - len(computed))
         header = {
             "mode": "grid",
             "id": self.id,

@@ -45,6 +45,7 @@ class CanvasState:
         cell: (query, key) clicked in the map.
         query: chosen in the neuron view.
         token: selected in the lines view, focused in the strip.
+        missing: id of a grid that the page took the browser to have.
     """
 
     selected: tuple[int, int] | None = None
@@ -52,18 +53,21 @@ class CanvasState:
     cell: tuple[int, int] | None = None
     query: int | None = None
     token: TokenRef | None = None
+    missing: str | None = None
 
     @classmethod
     def of(cls, raw: object) -> CanvasState:
         """From a component's raw state; malformed parts are ignored."""
         state = raw if isinstance(raw, Mapping) else {}
         view, token = _value(state, "view"), _value(state, "token")
+        missing = _value(state, "missing")
         return cls(
             selected=_pair(_value(state, "selected")),
             view=_view(view) if isinstance(view, Mapping) else None,
             cell=_pair(_value(state, "cell")),
             query=_index(_value(state, "query")),
             token=_token(token) if isinstance(token, Mapping) else None,
+            missing=missing if isinstance(missing, str) else None,
         )
 
 

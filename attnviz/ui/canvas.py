@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from attnviz.canvas.bundle import HTML, Payload
+from attnviz.canvas.grid import GridPayload
 from attnviz.canvas.interaction import CanvasState
 from attnviz.ui.served_component import served_component
 
-_STATES = ("selected", "view", "cell", "query", "token")
+_STATES = ("selected", "view", "cell", "query", "token", "missing")
+_GRIDS_SENT = "_grids_sent"  # to this browser tab: the last grid's id, by the canvas's key
 
 
 def canvas(
@@ -35,13 +38,21 @@ def canvas(
         on_change: called before the rerun with the state and the name of what changed in it.
     """
 
+    grids: dict[str, str] = st.session_state.setdefault(_GRIDS_SENT, {})
+
     def changed(name: str) -> None:
-        if on_change is not None:
+        if name == "missing":
+            grids.pop(key, None)
+        elif on_change is not None:
             on_change(canvas_state(key), name)
 
     callbacks: dict[str, Any] = {f"on_{name}_change": partial(changed, name) for name in _STATES}
     mount = served_component("canvas", HTML, "component.js")
+    if isinstance(payload, GridPayload):
+        payload = replace(payload, have=grids.get(key, ""))
     result = mount(key=key, data=payload.encode(height=height, compact=compact), **callbacks)
+    if isinstance(payload, GridPayload):
+        grids[key] = payload.id
     return CanvasState.of(dict(result))
 
 

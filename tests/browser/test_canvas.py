@@ -327,13 +327,61 @@ def test_the_grid_names_sorts_filters_and_selects(look):
     assert canvas.said()["selected"] == [layer, head]
 
 
+def test_a_grid_that_the_browser_has_is_not_sent_again(look):
+    canvas = look("mode=grid&n=64")
+
+    def click(n: int) -> None:
+        x, y = canvas.run("const h = mode.shown[argument]; return [h.x + 5, h.y + 5];", n)
+        canvas.page.mouse.click(*(a + b for a, b in zip(canvas.box(), (x, y), strict=True)))
+        head = canvas.run("return [mode.shown[argument].layer, mode.shown[argument].head];", n)
+        canvas.wait_for(f"JSON.stringify(said.selected) === '{head}'.replaceAll(' ', '')")
+        canvas.until("return JSON.stringify(mode.selected) === JSON.stringify(argument);", head)
+
+    click(3)
+    assert canvas.said()["runs"] == 2
+    sent = "return root.attnviz.data.length;"
+    canvas.until("return root.attnviz.data.length < 1000;")
+    assert canvas.run("return mode.heads.length;") == 12
+    # a browser that lost it says so, and gets it again
+    canvas.run("""
+        const { forgetGrids } = await import(
+            performance.getEntriesByType("resource").find((e) => /gridheads/.test(e.name)).name);
+        forgetGrids();
+    """)
+    click(5)
+    canvas.until("return root.attnviz.data.length > 12 * 64 * 64;")
+    assert canvas.run(sent) > 12 * 64 * 64
+    assert canvas.run("return mode.heads.length;") == 12
+
+
+def test_what_at_least_says_is_what_is_filtered(look):
+    canvas = look("mode=grid&n=64")
+    values = [m.entropy for m in head_metrics(canvas_app.trace_of("decoder", 64))]
+    canvas.page.get_by_label("Metric").select_option(label="Entropy")
+    for share in (50, 20):
+        canvas.page.get_by_label("At least").fill(str(share))
+        said = float(canvas.run("return mode.filter.shown.textContent;"))
+        least = min(values) + share / 100 * (max(values) - min(values))
+        assert said == pytest.approx(least, rel=0.01), share
+
+
+def test_a_tooltip_does_not_stay_over_rearranged_heads(look):
+    canvas = look("mode=grid&n=64")
+    canvas.point(*canvas.run("const h = mode.shown[0]; return [h.x + 5, h.y + 5];"))
+    assert canvas.tip()
+    canvas.run("mode.order = 'down'; mode._arrange();")
+    canvas.settle()
+    assert not canvas.tip()
+    assert canvas.run("return mode.hovered;") is None
+
+
 def test_thumbnails_are_the_heads_own(look):
     canvas = look("mode=grid&n=64")
     for layer, head in ((0, 0), (2, 3)):
         w = weights_of(64, layer=layer, head=head)
         cells = canvas.run(
             "const h = mode.heads.find((h) => h.layer === argument[0] && h.head === argument[1]);"
-            "return [...mode.cells.slice(h.at, h.at + 64 * 64)];",
+            "return [...mode.content.cells.slice(h.at, h.at + 64 * 64)];",
             [layer, head],
         )
         shown = np.array(cells).reshape(64, 64)
@@ -426,7 +474,7 @@ def test_common_models_need_no_scrolling(place_by_layer, kinds, layers, heads, l
 
 def test_a_short_picture_leaves_no_empty_box(look):
     grid = look("mode=grid&n=24&kind=encoder")
-    room, content = grid.run("return [stage.height, mode.content];")
+    room, content = grid.run("return [stage.height, mode.bottom];")
     assert room == pytest.approx(content, abs=1) and room < 500
     few = look("mode=lines&n=6")
     assert few.run("return [stage.height, mode.row];") == [26 + 6 * 32 + 8, 32]

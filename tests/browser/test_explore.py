@@ -333,10 +333,10 @@ def test_the_grid_of_a_long_text_grows_in_place(visit: Begin, model: Model) -> N
             const found = hosts.map((one) => one.shadowRoot.querySelector("[data-mode=grid]"));
             const root = found.find(Boolean);
             const mode = root?.attnviz?.mode;
-            if (mode?.header && window.seen.at(-1)?.id !== mode.header.id)
-                window.seen.push({root, id: mode.header.id, height: root.offsetHeight});
+            if (mode?.content && window.seen.at(-1)?.id !== mode.content.id)
+                window.seen.push({root, id: mode.content.id, height: root.offsetHeight});
             const below = document.querySelector("[data-testid=stMain] [data-testid=stSlider]");
-            if (mode?.header && below)
+            if (mode?.content && below)
                 window.between.add(Math.round(
                     below.getBoundingClientRect().top - root.getBoundingClientRect().bottom));
             requestAnimationFrame(look);
@@ -349,7 +349,7 @@ def test_the_grid_of_a_long_text_grows_in_place(visit: Begin, model: Model) -> N
     made = grid_payload(model.trace(text))
     values = grid.run("return mode.heads.map((h) => [...h.numbers]);")
     expected = [[m.entropy, m.max_weight] for m in made.metrics]
-    names = grid.run("return mode.header.metrics.map((m) => m.key);")
+    names = grid.run("return mode.content.metrics.map((m) => m.key);")
     at = [names.index(name) for name in ("entropy", "max_weight")]
     # float32 sums on other threads and processes: some last digits differ
     assert [[row[i] for i in at] for row in values] == [

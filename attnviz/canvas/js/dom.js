@@ -75,7 +75,7 @@ export function dropdown(label, choices, chosen, choose) {
 export function slider(label, range, text, move) {
   const shown = element("output", {}, [text(range.value)]);
   const input = element("input", { type: "range", "aria-label": label, ...range,
-    input: () => { shown.textContent = text(Number(input.value)); move(Number(input.value)); } });
+    input: () => { move(Number(input.value)); shown.textContent = text(Number(input.value)); } });
   const group = element("label", { class: "slider" }, [element("span", {}, [label]), input, shown]);
   return { group, input, shown };
 }

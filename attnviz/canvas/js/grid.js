@@ -2,6 +2,7 @@
 
 import { codecOf, MASKED, shortNumber } from "./codecs.js";
 import { dropdown, slider } from "./dom.js";
+import { gridContent, headsOf } from "./gridheads.js";
 import { layoutByLayer, layoutByMetric } from "./gridlayout.js";
 import { arrowKeys, Mode } from "./mode.js";
 import { imageOf } from "./pyramid.js";
@@ -9,7 +10,7 @@ import { colorTable } from "./scales.js";
 import { fitted } from "./text.js";
 
 /** @typedef {import("./gridlayout.js").Head} Head */
-/** @typedef {import("./payload.js").GridHeader} GridHeader */
+/** @typedef {import("./gridheads.js").GridContent} GridContent */
 
 const LOG_LOW = 1e-3; // weight at the low end of a logarithmic scale
 
@@ -19,10 +20,8 @@ export class GridMode extends Mode {
   constructor(stage, send) {
     super(stage, send);
     this.label = "All heads";
-    /** @type {GridHeader | null} */
-    this.header = null;
-    /** @type {Uint8Array} */
-    this.cells = new Uint8Array(0);
+    /** @type {GridContent | null} */
+    this.content = null;
     /** @type {"layers" | "down" | "up"} */
     this.order = "layers";
     this.metric = 0;
@@ -39,7 +38,7 @@ export class GridMode extends Mode {
     this.headings = [];
     /** @type {import("./gridlayout.js").Mark[]} */
     this.marks = [];
-    this.content = 0; // px, its height
+    this.bottom = 0; // px, the height of all
     /** @type {[number, number] | null} */
     this.selected = null; // layer and head
     this.filter = slider("At least", { min: 0, max: 100, step: 1, value: 0 },
@@ -52,23 +51,30 @@ export class GridMode extends Mode {
   }
 
   /** @param {import("./payload.js").GridPayload} payload */
-  receive({ header, arrays }) {
+  receive(payload) {
+    const { header } = payload;
+    const content = gridContent(payload);
     this.selected = header.selected ?? null;
-    if (this.header?.id === header.id) { // only the selection is new
+    if (!content) { // the page counts on a grid that is no longer here
+      this.send("missing", header.id);
+      return;
+    }
+    if (this.content?.id === content.id) { // only the selection is new
       this.stage.repaint();
       return;
     }
-    const first = !this.header;
-    this.header = header;
-    this.cells = arrays.cells;
-    this.heads = headsOf(header, arrays.values);
-    this.label = `${this.heads.length} heads of ${header.layers.length} layers. Arrow keys move, Enter selects.`;
-    if (first) this._build(header);
+    const first = !this.content;
+    this.content = content;
+    this.hovered = null;
+    this.stage.hideTip();
+    this.heads = headsOf(content);
+    this.label = `${this.heads.length} heads of ${content.layers.length} layers. Arrow keys move, Enter selects.`;
+    if (first) this._build(content);
     this.filter.shown.textContent = this._leastText();
     this.stage.resize();
   }
 
-  /** @param {GridHeader} header */
+  /** @param {GridContent} content */
   _build({ metrics }) {
     const metric = dropdown("Metric", metrics.map(({ title }, i) => [String(i), title]), String(this.metric), (i) => {
       this.metric = Number(i);
@@ -101,17 +107,20 @@ export class GridMode extends Mode {
   // ---- layout --------------------------------------------------------------------------------
 
   layout() {
-    if (!this.header) return;
+    if (!this.content) return;
     const least = this._leastValue();
     for (const head of this.heads) head.faded = !(head.numbers[this.metric] >= least) && least > -Infinity;
     const { width } = this.stage;
     const layout = this.order === "layers"
-      ? layoutByLayer(this.heads, this.header.layers, width, this._room())
+      ? layoutByLayer(this.heads, this.content.layers, width, this._room())
       : layoutByMetric(this.heads, this.metric, this.order === "down", width, this._room());
-    Object.assign(this, layout);
+    [this.shown, this.headings, this.marks] = [layout.shown, layout.headings, layout.marks];
+    this.bottom = layout.content;
   }
 
   _arrange() {
+    this.hovered = null; // another head is there now
+    this.stage.hideTip();
     this.stage.resize();
     const kept = this.heads.filter((h) => !h.faded).length;
     this.stage.status(kept === this.heads.length ? "" : `${kept} of ${this.heads.length} heads`);
@@ -126,11 +135,11 @@ export class GridMode extends Mode {
 
   naturalHeight() {
     this.layout();
-    return this.content;
+    return this.bottom;
   }
 
   contentHeight() {
-    return this.content;
+    return this.bottom;
   }
 
   // ---- pointer and keys ----------------------------------------------------------------------
@@ -197,7 +206,7 @@ export class GridMode extends Mode {
   /** @param {Head} head */
   describe(head) {
     const rows = /** @type {import("./mode.js").TipRow[]} */ ([["", nameOf(head)]]);
-    this.header?.metrics.forEach((metric, i) => {
+    this.content?.metrics.forEach((metric, i) => {
       if (Number.isFinite(head.numbers[i])) rows.push([metric.title, shortNumber(head.numbers[i])]);
     });
     return rows;
@@ -207,7 +216,7 @@ export class GridMode extends Mode {
     const text = (/** @type {number} */ value) => (Number.isFinite(value) ? shortNumber(value) : "–");
     return {
       caption: "Heads and their metrics",
-      columns: ["head", ...(this.header?.metrics ?? []).map((m) => m.title)],
+      columns: ["head", ...(this.content?.metrics ?? []).map((m) => m.title)],
       rows: this.shown.map((h) => [nameOf(h), ...[...h.numbers].map(text)]),
     };
   }
@@ -224,8 +233,9 @@ export class GridMode extends Mode {
   _image(head) {
     const table = (this.colors ??= this._colorTable());
     const { rows = 0, cols = 0 } = head.block;
+    const cells = this.content?.cells ?? [];
     const pixels = new Uint32Array(rows * cols);
-    for (let i = 0; i < pixels.length; i++) pixels[i] = table[this.cells[head.at + i]];
+    for (let i = 0; i < pixels.length; i++) pixels[i] = table[cells[head.at + i]];
     return imageOf(pixels, cols, rows);
   }
 
@@ -285,31 +295,6 @@ export class GridMode extends Mode {
     ctx.translate(0, -this.stage.top);
     outline(ctx, this.hovered, this.stage.theme.primary, 2);
   }
-}
-
-/**
- * The heads that were sent, without positions.
- * @param {GridHeader} header @param {Float32Array} values metric after metric, head after head
- * @returns {Head[]}
- */
-function headsOf({ layers, metrics }, values) {
-  const several = new Set(layers.map((block) => block.kind)).size > 1;
-  /** @type {Head[]} */
-  const heads = [];
-  for (const block of layers) {
-    const number = /\d+$/.exec(block.title)?.[0] ?? "";
-    const short = (several ? block.kind[0].toUpperCase() : "L") + number;
-    const { rows = 0, cols = 0, at = 0 } = block;
-    for (let h = 0; h < (block.heads ?? 0); h++) {
-      const i = heads.length;
-      heads.push({
-        layer: block.index, head: h, block, short, at: at + h * rows * cols,
-        numbers: values.subarray(i * metrics.length, (i + 1) * metrics.length),
-        x: 0, y: 0, w: 0, h: 0, faded: false, image: null,
-      });
-    }
-  }
-  return heads;
 }
 
 /** @param {CanvasRenderingContext2D} ctx @param {Head} head @param {string} color @param {number} width */

@@ -27,9 +27,9 @@
  *   heads?: number, rows?: number, cols?: number, at?: number}} LayerHeader
  * @typedef {"encoder" | "decoder" | "cross"} AttentionKind
  * @typedef {{key: string, title: string, help: string}} MetricHeader
- * @typedef {CommonHeader & {mode: "grid", layers: LayerHeader[], metrics: MetricHeader[],
- *   selected: [number, number] | null}} GridHeader
- * @typedef {{header: GridHeader, arrays: {cells: Uint8Array, values: Float32Array}}} GridPayload
+ * @typedef {CommonHeader & {mode: "grid", layers?: LayerHeader[], metrics?: MetricHeader[],
+ *   selected: [number, number] | null}} GridHeader without layers if the browser has the grid
+ * @typedef {{header: GridHeader, arrays: {cells?: Uint8Array, values?: Float32Array}}} GridPayload
  */
 
 /**
