@@ -27,7 +27,7 @@ import { Tensors } from "./tensors.js";
 const READINGS_KEPT = 24;
 const STRIP_HEIGHT = 132; // px at most
 const NARROW_STRIP = 240; // where its controls take several lines
-const NARROW = "(max-width: 619px)";
+const NARROW_WINDOW = "(max-width: 619px)";
 const PICTURE_HEIGHT = 560; // px where parts are stacked
 const EMBEDDED_HEIGHT = 460; // in a notebook
 const STACKED = "(max-width: 1199px)";
@@ -175,7 +175,7 @@ export class TracePage {
     const all = view === "Lines" ? await this._wholeLayer(entry) : [];
     if (turn !== this.turn) return;
     const strip = answerStrip(shown, this.trace.names, this.state.token, entry.helps);
-    strip.header.height = matchMedia(NARROW).matches ? NARROW_STRIP : STRIP_HEIGHT;
+    strip.header.height = matchMedia(NARROW_WINDOW).matches ? NARROW_STRIP : STRIP_HEIGHT;
     this.strip.display(strip); // first: the others have the room it leaves
     this.parts.title.textContent = `${entry.title}, head ${head}`;
     try {
