@@ -9,6 +9,7 @@ import streamlit as st
 from attnviz.trace.requests import ModelChoice, TraceRequest
 from attnviz.ui.generate import sampling
 from attnviz.ui.query_params import linked_text
+from attnviz.ui.sample_digits import choose_digit
 
 if TYPE_CHECKING:
     from attnviz.trace.model import Model
@@ -20,7 +21,9 @@ def request_controls(choice: ModelChoice, model: Model) -> TraceRequest | None:
     """Draw the controls that suit the model; None until it has the image that it needs."""
     if model.architecture == "vision":
         upload = st.file_uploader("Image", type=["png", "jpg", "jpeg", "webp"], key="image")
-        return TraceRequest.of_image(upload.getvalue()) if upload else None
+        digit = choose_digit()
+        image = upload.getvalue() if upload else digit
+        return TraceRequest.of_image(image) if image else None
     mask = getattr(model.tokenizer, "mask_token", None)
     target = pair = ""
     with st.container(horizontal=True):

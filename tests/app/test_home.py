@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import attnviz
@@ -30,6 +32,7 @@ from attnviz.ui.home.views import (
     scientific,
 )
 from attnviz.ui.query_params import LINK_BYTES
+from attnviz.ui.sample_digits import digit_image
 
 ROOT = Path(__file__).parents[2]
 # Weights are rounded to thousandths, and float32 differs by some 1e-6 from processor to processor,
@@ -123,6 +126,15 @@ def test_the_kept_examples_are_the_models(model: Model) -> None:
         )
         assert_equal_maps(one["weights"], other["weights"])
         assert one["image"] == other["image"]
+
+
+def test_the_digits_image_is_the_one_that_explore_opens() -> None:
+    (example,) = (one for one in kept()["examples"] if one["name"] == "digit")
+    with Image.open(io.BytesIO(digit_image(int(example["params"]["digit"])))) as image:
+        pixels = list(image.convert("L").tobytes())
+    assert example["image"] is not None
+    given = [ink for row in example["image"] for ink in row]
+    assert all(abs(a / 255 - b / 1000) < 0.003 for a, b in zip(pixels, given, strict=True))
 
 
 def test_the_kept_training_has_an_induction_head_that_was_not_there() -> None:

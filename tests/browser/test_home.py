@@ -151,6 +151,10 @@ def test_an_example_opens_loaded(name: str, visit: Begin) -> None:
             assert query.get(parameter, [params[parameter]]) == [params[parameter]]
             box = page.locator("textarea").nth(("text", "target").index(parameter))
             expect(box).to_have_value(params[parameter])
+    if "digit" in params:
+        assert query["digit"] == [params["digit"]]
+        expect(page.get_by_text("Upload an image")).to_have_count(0)
+    expect(page.locator(".canvas-root canvas").first).to_be_visible()
     expect(page.get_by_test_id("stAlert")).to_have_count(0)
     if params["model"] != MODEL:
         assert query["model"] == [params["model"]]

@@ -41,7 +41,7 @@ THUMBNAIL = 48  # cells a side
 CAT = "The cat sat down because it was tired"
 LETTERS = "kdxmbqkdxmbqk"
 DATE, ISO = "5 March 2024", "2024-03-05"
-DIGIT = 3  # its number in scikit-learn's data
+DIGIT = 3  # the first "3" of scikit-learn's data: Explore's sample digit
 CHINESE = "小猫坐下了，因为它累了"
 LICENSE = Path(__file__).parents[3] / "LICENSE"
 DOCUMENT_CHARACTERS = 4_300  # a link carries so much
@@ -109,7 +109,7 @@ def _dates() -> ExampleView:
 
 
 def _digit() -> ExampleView:
-    images, _ = load_images()
+    images, labels = load_images()
     trace = attnviz.load("tiny-digits", device="cpu").trace(image=as_rgb(as_image(images[DIGIT])))
     rows = {
         (layer.index, h): trace.attention(layer.index, h).weights(rows=slice(0, 1))[0, 1:]
@@ -123,7 +123,8 @@ def _digit() -> ExampleView:
         f"Read as {answer.token} ({answer.probability:.1%}): the patches that [CLS] attends to "
         f"in layer {best[0]}, head {best[1]}."
     )
-    made = _example(trace, "digit", "A handwritten digit", about, best, "tiny-digits")
+    params = {"digit": str(int(labels[DIGIT]))}
+    made = _example(trace, "digit", "A handwritten digit", about, best, "tiny-digits", **params)
     made["weights"] = as_thousandths(rows[best].unflatten(0, (side, side)))
     made["image"] = as_thousandths(images[DIGIT])
     return made
