@@ -11,7 +11,14 @@ from attnviz.analysis.edges import strong_edges
 from attnviz.canvas import wire
 from attnviz.canvas.codecs import SignificantDigits
 from attnviz.canvas.memo import Memo, uncached
-from attnviz.canvas.naming import layer_name, token_names, trace_id
+from attnviz.canvas.naming import (
+    TextAxis,
+    col_axis,
+    layer_name,
+    row_axis,
+    token_names,
+    trace_id,
+)
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 
@@ -39,6 +46,8 @@ class LinesPayload:
     codes: np.ndarray
     row_names: tuple[str, ...]
     col_names: tuple[str, ...]
+    row_axis: TextAxis
+    col_axis: TextAxis
     token: tuple[str, int] | None
 
     def encode(self, **display: object) -> bytes:
@@ -52,6 +61,8 @@ class LinesPayload:
             "codec": SignificantDigits().header(),
             "rowNames": self.row_names,
             "colNames": self.col_names,
+            "rowAxis": self.row_axis.header(),
+            "colAxis": self.col_axis.header(),
             "token": self.token,
         }
         arrays = {"starts": self.starts, "keys": self.keys, "codes": self.codes}
@@ -102,6 +113,8 @@ def lines_payload(
         codes=codes,
         row_names=token_names(trace.row_tokens(layer, item)),
         col_names=token_names(trace.col_tokens(layer, item)),
+        row_axis=row_axis(trace, layer, item),
+        col_axis=col_axis(trace, layer, item),
         token=token,
     )
 

@@ -16,7 +16,14 @@ from attnviz.canvas import wire
 from attnviz.canvas.codecs import FixedPoint, SignificantDigits
 from attnviz.canvas.interaction import Viewport
 from attnviz.canvas.memo import Memo, uncached
-from attnviz.canvas.naming import layer_name, token_names, trace_id
+from attnviz.canvas.naming import (
+    TextAxis,
+    col_axis,
+    layer_name,
+    row_axis,
+    token_names,
+    trace_id,
+)
 from attnviz.canvas.tiles import MAX_SIDE, EncodedTile, Span, tile_bounds
 from attnviz.trace import Trace
 from attnviz.trace.pooling import square_side
@@ -39,6 +46,7 @@ class MapPayload:
         two_sided: zero is the middle of the color scale; by default as the codec has signs.
         scale: the color scale at first: "linear", "log" or "percentile".
         row_title, col_title: what rows and columns are; by default query and key.
+        row_axis, col_axis: the texts along them; None where they are no tokens.
     """
 
     id: str
@@ -61,6 +69,8 @@ class MapPayload:
     scale: str | None = None
     row_title: str | None = None
     col_title: str | None = None
+    row_axis: TextAxis | None = None
+    col_axis: TextAxis | None = None
 
     def encode(self, **display: object) -> bytes:
         """The message for the browser. display: how it is shown, such as ``height``."""
@@ -81,6 +91,8 @@ class MapPayload:
             "scale": self.scale,
             "rowTitle": self.row_title,
             "colTitle": self.col_title,
+            "rowAxis": self.row_axis and self.row_axis.header(),
+            "colAxis": self.col_axis and self.col_axis.header(),
         }
         header |= {name: value for name, value in options.items() if value is not None}
         arrays: dict[str, np.ndarray] = {}
@@ -149,6 +161,8 @@ def map_payload(
         cell=cell,
         focus=focus,
         report=report,
+        row_axis=row_axis(trace, layer, item),
+        col_axis=col_axis(trace, layer, item),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from attnviz.canvas.codecs import Codec, FixedPoint, SignificantDigits
 from attnviz.canvas.interaction import Viewport
 from attnviz.canvas.map import MapPayload
+from attnviz.canvas.naming import TextAxis
 from attnviz.canvas.tiles import EncodedTile
 
 
@@ -29,6 +30,7 @@ def matrix_payload(
     view: Viewport | None = None,
     focus: int | None = None,
     report: bool = False,
+    row_axis: TextAxis | None = None,
 ) -> MapPayload:
     """A matrix of any numbers.
 
@@ -43,6 +45,7 @@ def matrix_payload(
         scale: the color scale at first: "linear", "log" or "percentile".
         view: what is on screen. focus: a row to mark.
         report: whether the browser reports every move.
+        row_axis: the text along the rows, if they are tokens.
     """
     values = np.ascontiguousarray(values, dtype=np.float32)
     R, C = values.shape
@@ -68,6 +71,7 @@ def matrix_payload(
         scale=scale,
         row_title=row_title,
         col_title=col_title,
+        row_axis=row_axis,
     )
 
 

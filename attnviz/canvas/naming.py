@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from attnviz.models.tokens import Token, display_text
 from attnviz.trace import Trace
@@ -24,6 +25,45 @@ def layer_name(trace: Trace, layer: int) -> str:
         return f"Layer {layer}"
     index = sum(other.kind == kind for other in trace.layers[:layer])
     return f"{kind.capitalize()} layer {index}"
+
+
+@dataclass(frozen=True)
+class TextAxis:
+    """The text or image along the rows or columns of a map: by it, canvases know what they share.
+
+    Attributes:
+        id: of the tokens. start: which of them is at index 0.
+    """
+
+    id: str
+    start: int = 0
+
+    def header(self) -> tuple[str, int]:
+        """For the browser."""
+        return self.id, self.start
+
+
+def text_axis(trace: Trace, text: str, item: int = 0) -> str:
+    """The id of "source" or "target", of the image, or of whatever else a layer's tokens are."""
+    return f"{trace_id(trace)}/{item}/{text}"
+
+
+def row_axis(trace: Trace, layer: int, item: int = 0) -> TextAxis:
+    """The tokens of a layer's queries: of a continued text, the last of its keys."""
+    shown = trace.layers[layer]
+    start = shown.n_k - shown.n_q if shown.rows == shown.cols else 0
+    return TextAxis(text_axis(trace, _own(shown.rows, shown.n_k, layer), item), start)
+
+
+def col_axis(trace: Trace, layer: int, item: int = 0) -> TextAxis:
+    """The tokens of a layer's keys."""
+    shown = trace.layers[layer]
+    return TextAxis(text_axis(trace, _own(shown.cols, shown.n_k, layer), item))
+
+
+def _own(axis: str, n: int, layer: int) -> str:
+    """Numbers mean nothing to another layer, and an image may be cut into other patches there."""
+    return {"number": f"number/{layer}", "image": f"image/{n}"}.get(axis, axis)
 
 
 def trace_id(trace: Trace) -> str:

@@ -9,7 +9,14 @@ import numpy as np
 from attnviz.analysis.arrays import as_numpy
 from attnviz.canvas import wire
 from attnviz.canvas.codecs import SignificantDigits
-from attnviz.canvas.naming import layer_name, token_names, trace_id
+from attnviz.canvas.naming import (
+    TextAxis,
+    col_axis,
+    layer_name,
+    row_axis,
+    token_names,
+    trace_id,
+)
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 
@@ -42,6 +49,8 @@ class NeuronPayload:
     scaling: float
     row_names: tuple[str, ...]
     col_names: tuple[str, ...]
+    row_axis: TextAxis
+    col_axis: TextAxis
 
     def encode(self, **display: object) -> bytes:
         """The message for the browser. display: how it is shown, such as ``height``."""
@@ -56,6 +65,8 @@ class NeuronPayload:
             "weights": SignificantDigits().header(),
             "rowNames": self.row_names,
             "colNames": self.col_names,
+            "rowAxis": self.row_axis.header(),
+            "colAxis": self.col_axis.header(),
         }
         arrays = {
             "q": self.q,
@@ -106,4 +117,6 @@ def neuron_payload(
         scaling=float(a.scaling),
         row_names=token_names(trace.row_tokens(layer, item)),
         col_names=token_names(trace.col_tokens(layer, item)),
+        row_axis=row_axis(trace, layer, item),
+        col_axis=col_axis(trace, layer, item),
     )

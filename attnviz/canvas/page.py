@@ -159,7 +159,10 @@ class _Contents:
             "rows": self._named(token_names(trace.row_tokens(layer.index, item))),
             "cols": self._named(token_names(trace.col_tokens(layer.index, item))),
             "texts": [
-                {**vars(section), "names": self._named(section.names)}
+                {
+                    **{name: value for name, value in vars(section).items() if name != "axis"},
+                    "names": self._named(section.names),
+                }
                 for section in text_sections(trace, layer.index, None, item)
             ],
             "helps": token_helps(

@@ -15,7 +15,14 @@ from attnviz.canvas import wire
 from attnviz.canvas.codecs import MASKED, FixedPoint, SignificantDigits
 from attnviz.canvas.interaction import TokenRef
 from attnviz.canvas.memo import Memo, uncached
-from attnviz.canvas.naming import layer_name, token_names, trace_id
+from attnviz.canvas.naming import (
+    col_axis,
+    layer_name,
+    row_axis,
+    text_axis,
+    token_names,
+    trace_id,
+)
 from attnviz.trace import AttentionMap, Trace
 from attnviz.trace.structure import Kind
 
@@ -29,6 +36,7 @@ class TextSection:
     """One text, as it is sent.
 
     Attributes:
+        axis: the text's id, the same on every canvas that shows it.
         side: whether its tokens are addressed as rows or as columns; None if the head doesn't read
             this text.
         names: its tokens. written: the first generated token, or None.
@@ -37,6 +45,7 @@ class TextSection:
     """
 
     title: str
+    axis: str
     side: Literal["row", "col"] | None
     names: tuple[str, ...]
     written: int | None = None
@@ -135,17 +144,26 @@ def text_sections(
     """The source above the target, or the one text there is."""
     shown = trace.layers[layer]
     rows, cols = trace.row_tokens(layer, item), trace.col_tokens(layer, item)
+    of_rows, of_cols = row_axis(trace, layer, item).id, col_axis(trace, layer, item).id
     if shown.kind == "cross":
-        source = TextSection("Source", "col", token_names(cols), keys=True)
-        return source, TextSection("Target", "row", token_names(rows), start, queries=0)
+        source = TextSection("Source", of_cols, "col", token_names(cols), keys=True)
+        return source, TextSection("Target", of_rows, "row", token_names(rows), start, queries=0)
     offset = shown.n_k - shown.n_q  # of a continued text only the last tokens are queries
     if not trace.target_tokens:
-        return (TextSection("Text", "row", token_names(cols), start, queries=offset, keys=True),)
+        return (
+            TextSection(
+                "Text", of_cols, "row", token_names(cols), start, queries=offset, keys=True
+            ),
+        )
     if shown.kind == "encoder":
-        source = TextSection("Source", "row", token_names(cols), queries=offset, keys=True)
-        return source, TextSection("Target", None, token_names(trace.target_tokens), start)
-    target = TextSection("Target", "row", token_names(cols), start, queries=offset, keys=True)
-    return TextSection("Source", None, token_names(trace.tokens)), target
+        source = TextSection("Source", of_cols, "row", token_names(cols), queries=offset, keys=True)
+        other = text_axis(trace, "target", item)
+        return source, TextSection("Target", other, None, token_names(trace.target_tokens), start)
+    target = TextSection(
+        "Target", of_cols, "row", token_names(cols), start, queries=offset, keys=True
+    )
+    other = text_axis(trace, "source", item)
+    return TextSection("Source", other, None, token_names(trace.tokens)), target
 
 
 def _focused(

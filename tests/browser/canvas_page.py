@@ -68,7 +68,7 @@ class CanvasOn:
         """The tooltip: its names and its texts."""
         rows = self.run(
             "if (stage.tipBox.hidden) return [];"
-            "return [...stage.tipBox.children]"
+            "return [...stage.tipBox.querySelectorAll(':scope > div')]"
             ".map((row) => [row.children[0].textContent, row.children[1].textContent]);"
         )
         return dict(rows)

@@ -32,6 +32,18 @@ function titleOf({ layer, head }) {
   return `${layer.title}, head ${head}`;
 }
 
+/** A text's id, by its place among the page's lists. @param {number} names */
+function textAxis(names) {
+  return `names/${names}`;
+}
+
+/** The texts of a layer's queries and keys. @param {LayerEntry} layer */
+function axesOf({ rows, cols }) {
+  /** @type {(names: number) => import("./payload.js").AxisHeader} */
+  const axis = (names) => [textAxis(names), 0];
+  return { rowAxis: axis(rows), colAxis: axis(cols) };
+}
+
 /** How an array lies. @param {import("./payload.js").ArrayEntry["type"]} type @param {number[]} shape */
 function arrayEntry(type, ...shape) {
   return { type, shape, at: 0 };
@@ -57,7 +69,7 @@ export function answerMap(shown, quantity, { view, cell, focus }) {
     header: {
       mode: "map", id, space: `${layer.kind}/${layer.nQ}x${layer.nK}`, title: `${titleOf(shown)}: ${quantity}`,
       quantity, shape: [layer.nQ, layer.nK], view, cell, focus, report: true,
-      base: tileHeader(base), rowNames, colNames, arrays: { base: arrayEntry("u2", base.height, base.width) },
+      base: tileHeader(base), rowNames, colNames, ...axesOf(layer), arrays: { base: arrayEntry("u2", base.height, base.width) },
     },
     arrays: { base: base.codes, rowMax: base.rowMax, colMax: base.colMax },
   };
@@ -124,6 +136,7 @@ export function answerVectors(shown, which, at) {
       title: `${titleOf(shown)}: ${which}`, quantity: which, shape: [R, C], view: null, cell: null,
       focus: marked === null ? null : ["row", marked], report: true, twoSided: true, scale: "linear",
       rowTitle: ofKeys ? "key" : "query", colTitle: "dimension", rowNames: names,
+      rowAxis: ofKeys ? axesOf(layer).colAxis : axesOf(layer).rowAxis,
       colNames: Array.from({ length: C }, (_, j) => String(j)),
       base: { rows: [0, R], cols: [0, C], side: 1, codec }, arrays: { base: arrayEntry("u2", R, C) },
     },
@@ -156,7 +169,7 @@ export function answerNeuron(shown, query) {
     header: {
       mode: "neuron", id: `${layer.index}/${head}/neuron`, title: titleOf(shown), query,
       queries: [query, query + 1], keys: [0, nK], scaling: layer.scaling, weights: { kind: "significant" },
-      rowNames, colNames, arrays: { k: arrayEntry("f4", nK, d) },
+      rowNames, colNames, ...axesOf(layer), arrays: { k: arrayEntry("f4", nK, d) },
     },
     arrays: {
       q: q.subarray(query * d, (query + 1) * d), k,
@@ -188,7 +201,7 @@ export function answerLines(heads, token) {
   return {
     header: {
       mode: "lines", id: `${layer.index}/lines`, title: layer.title, heads: heads.map(({ head }) => head), floor,
-      codec: { kind: "significant" }, rowNames, colNames, token,
+      codec: { kind: "significant" }, rowNames, colNames, ...axesOf(layer), token,
       arrays: { starts: arrayEntry("u4", heads.length, layer.nQ + 1) },
     },
     arrays: { starts, keys: Uint32Array.from(keys), codes: Uint16Array.from(weights, significantCodeOf) },
@@ -212,7 +225,7 @@ function floorOf(heads) {
 export function answerStrip(shown, names, focused, helps) {
   const { layer, head, reading } = shown;
   const { received, visible, sent, entropy } = reading.sums;
-  const sections = layer.texts.map((text) => ({ ...text, names: names[text.names] }));
+  const sections = layer.texts.map((text) => ({ ...text, axis: textAxis(text.names), names: names[text.names] }));
   const over = (/** @type {(j: number) => number} */ keys, /** @type {(i: number) => number} */ queries) =>
     Uint16Array.from(sections.flatMap((section) => section.names.map((_, at) => {
       if (section.keys) {

@@ -79,11 +79,16 @@ export function drawFocus(ctx, { stage, view, left, head }, [side, at], { rowNam
   ctx.restore();
 }
 
-/** @param {CanvasRenderingContext2D} ctx @param {MapMode} map @param {Cell} at @param {Names} names */
-export function drawCrosshair(ctx, map, at, { rowNames, colNames }) {
+/**
+ * A cell's row and column; one of them alone where the other is null.
+ * @param {CanvasRenderingContext2D} ctx @param {MapMode} map @param {[number | null, number | null]} at @param {Names} names
+ */
+export function drawCrosshair(ctx, map, [row, col], { rowNames, colNames }) {
   const { stage, view, left, head } = map;
   const mark = stage.theme.selected;
-  const [x, y] = view.middle(at);
+  const [x, y] = view.middle([row ?? 0, col ?? 0]);
+  const inRows = row !== null && y >= 0 && y <= view.bottom;
+  const inCols = col !== null && x >= 0 && x <= view.right;
   const thick = Math.max(1, view.cell);
   ctx.save();
   ctx.translate(left, head);
@@ -95,18 +100,18 @@ export function drawCrosshair(ctx, map, at, { rowNames, colNames }) {
   ctx.strokeStyle = ctx.fillStyle = mark;
   ctx.lineWidth = 1;
   if (thick > 4) { // the cells between the lines keep their colors
-    ctx.strokeRect(-2, y - thick / 2, view.right + 4, thick);
-    ctx.strokeRect(x - thick / 2, -2, thick, view.bottom + 4);
+    if (inRows) ctx.strokeRect(-2, y - thick / 2, view.right + 4, thick);
+    if (inCols) ctx.strokeRect(x - thick / 2, -2, thick, view.bottom + 4);
   } else {
-    ctx.fillRect(0, y - 0.5, view.right, 1);
-    ctx.fillRect(x - 0.5, 0, 1, view.bottom);
+    if (inRows) ctx.fillRect(0, y - 0.5, view.right, 1);
+    if (inCols) ctx.fillRect(x - 0.5, 0, 1, view.bottom);
   }
   ctx.globalAlpha = 1;
-  drawOutline(ctx, view, at, mark);
+  if (row !== null && col !== null) drawOutline(ctx, view, [row, col], mark);
   ctx.restore();
   const flat = areLevel(map);
-  drawFlag(ctx, stage, rowNames[at[0]], -3, y, "row", left - 16);
-  drawFlag(ctx, stage, colNames[at[1]], x, -3, flat ? "flat" : "col", flat ? 140 : head - 16);
+  if (inRows) drawFlag(ctx, stage, rowNames[row], -3, y, "row", left - 16);
+  if (inCols) drawFlag(ctx, stage, colNames[col], x, -3, flat ? "flat" : "col", flat ? 140 : head - 16);
   ctx.restore();
 }
 

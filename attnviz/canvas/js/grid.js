@@ -1,7 +1,7 @@
 // Every head at a glance: thumbnails by layer, or in the order of a metric.
 
 import { codecOf, MASKED, shortNumber } from "./codecs.js";
-import { dropdown, slider } from "./dom.js";
+import { context2d, dropdown, element, slider } from "./dom.js";
 import { gridContent, headsOf } from "./gridheads.js";
 import { layoutByLayer, layoutByMetric } from "./gridlayout.js";
 import { arrowKeys, Mode } from "./mode.js";
@@ -12,6 +12,7 @@ import { fitted } from "./text.js";
 /** @typedef {import("./gridlayout.js").Head} Head */
 /** @typedef {import("./gridheads.js").GridContent} GridContent */
 
+const PREVIEW = 192; // px of a thumbnail in the tooltip
 const LOG_LOW = 1e-3; // weight at the low end of a logarithmic scale
 
 /** @extends {Mode<Head>} */
@@ -65,7 +66,7 @@ export class GridMode extends Mode {
     }
     const first = !this.content;
     this.content = content;
-    this.hovered = null;
+    this.setHovered(null);
     this.stage.hideTip();
     this.heads = headsOf(content);
     this.label = `${this.heads.length} heads of ${content.layers.length} layers. Arrow keys move, Enter selects.`;
@@ -119,7 +120,7 @@ export class GridMode extends Mode {
   }
 
   _arrange() {
-    this.hovered = null; // another head is there now
+    this.setHovered(null); // another head is there now
     this.stage.hideTip();
     this.stage.resize();
     const kept = this.heads.filter((h) => !h.faded).length;
@@ -201,6 +202,18 @@ export class GridMode extends Mode {
   /** @param {Head} head */
   _isSelected(head) {
     return this.selected !== null && this.selected[0] === head.layer && this.selected[1] === head.head;
+  }
+
+  /** The thumbnail, enlarged. @param {Head} head */
+  pictureOf(head) {
+    head.image ??= this._image(head);
+    const { width, height } = head.image;
+    const times = PREVIEW / Math.max(width, height);
+    const preview = element("canvas", { class: "preview", width: Math.round(width * times), height: Math.round(height * times) });
+    const ctx = context2d(preview);
+    ctx.imageSmoothingEnabled = false;
+    ctx.drawImage(head.image, 0, 0, preview.width, preview.height);
+    return preview;
   }
 
   /** @param {Head} head */

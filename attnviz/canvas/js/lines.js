@@ -2,7 +2,8 @@
 
 import { codecOf, significantCode } from "./codecs.js";
 import { context2d, element, plainButton, slider } from "./dom.js";
-import { drawLines, linesAsSvg } from "./linesdraw.js";
+import { placeOn, tokenOn } from "./hoverlink.js";
+import { drawLines, linesAsSvg, outlineToken } from "./linesdraw.js";
 import { keepStrongest, Links, strongest } from "./links.js";
 import { arrowKeys, Mode } from "./mode.js";
 import { sampledWidths } from "./text.js";
@@ -245,9 +246,8 @@ export class LinesMode extends Mode {
   }
 
   _letGo() {
-    this.hovered = null;
+    this.setHovered(null);
     this.stage.hideTip();
-    this.stage.repaint();
     this.focusOn(null);
   }
 
@@ -313,6 +313,12 @@ export class LinesMode extends Mode {
     return rows;
   }
 
+  /** @param {Token} token */
+  tokensOf({ side, index }) {
+    const { rowAxis, colAxis } = this.header ?? {};
+    return side === "row" ? { query: tokenOn(rowAxis, index), key: null } : { query: null, key: tokenOn(colAxis, index) };
+  }
+
   /** @returns {import("./mode.js").Table} */
   table() {
     const token = this.solo;
@@ -336,6 +342,15 @@ export class LinesMode extends Mode {
     const meaning = this.solo ? "Bars under tokens add up its weights over the heads."
       : "A line's colour is its head; the stronger it is, the larger the weight.";
     this.stage.status(`${lines}${cut}. ${meaning}`);
+  }
+
+  /** @param {CanvasRenderingContext2D} ctx */
+  drawOver(ctx) {
+    if (!this.lit || !this.header) return;
+    const row = placeOn(this.header.rowAxis, this.rows.length, this.lit.query);
+    const col = placeOn(this.header.colAxis, this.cols.length, this.lit.key);
+    if (row !== null) outlineToken(ctx, this, "row", row);
+    if (col !== null) outlineToken(ctx, this, "col", col);
   }
 
   svg() {

@@ -102,6 +102,15 @@ function drawTokens(ctx, mode, side, names) {
   }
 }
 
+/** @param {CanvasRenderingContext2D} ctx @param {LinesMode} mode @param {Token["side"]} side @param {number} index */
+export function outlineToken(ctx, mode, side, index) {
+  const { stage, row } = mode;
+  const [from, to] = side === "row" ? [1, mode._x0 - 2] : [mode._x1 + 2, stage.width - 1];
+  ctx.strokeStyle = stage.theme.selected;
+  ctx.lineWidth = 2;
+  ctx.strokeRect(from, mode._y(index) - row / 2 + 1, to - from, row - 2);
+}
+
 /**
  * Under a token, its weights with the solo one: a piece for each head, as long as its weight.
  * @param {CanvasRenderingContext2D} ctx @param {LinesMode} mode @param {[LinkHead, number][]} parts

@@ -3,6 +3,7 @@
 import { drawCrosshair, drawFocus, drawLabels, drawOutline, LABEL } from "./axes.js";
 import { describeCell, drawNumbers, readCell, tableOf } from "./cells.js";
 import { context2d, dropdown, element, plainButton, segments } from "./dom.js";
+import { litCells, tokensOfCell } from "./hoverlink.js";
 import { Legend } from "./legend.js";
 import { MapBases, pyramidOf } from "./mapbases.js";
 import { MapGestures } from "./mapgestures.js";
@@ -124,7 +125,7 @@ export class MapMode extends Mode {
   _restoreView(header, before) {
     const elsewhere = before?.space !== header.space;
     if (elsewhere) {
-      this.hovered = null;
+      this.setHovered(null);
       this.view.fit();
     }
     this.stage.resize();
@@ -285,6 +286,11 @@ export class MapMode extends Mode {
     return this.header && this.base ? describeCell(this.header, this.base, at, this.read(this.base, at)) : [];
   }
 
+  /** @param {Cell} at */
+  tokensOf(at) {
+    return this.header && tokensOfCell(this.header, at);
+  }
+
   table() {
     return this.header && this.base ? tableOf(this, this.header, this.base) : super.table();
   }
@@ -341,10 +347,14 @@ export class MapMode extends Mode {
 
   /** @param {CanvasRenderingContext2D} ctx */
   drawOver(ctx) {
-    if (this.hovered && this.base) drawCrosshair(ctx, this, this.hovered, this.base);
+    const { base, header } = this;
+    if (!base || !header) return;
+    const marks = this.hovered ? [this.hovered] : this.lit ? litCells(header, this.lit) : [];
+    for (const at of marks) drawCrosshair(ctx, this, at, base);
   }
 
   destroy() {
+    super.destroy();
     this.requests.stop();
     clearTimeout(this.clickTimer);
   }

@@ -37,8 +37,10 @@ function step(map, dx, dy) {
 /** Hover a cell, or the nearest there is. @param {import("./map.js").MapMode} map @param {number} row @param {number} col */
 function goTo(map, row, col) {
   const [rows, cols] = map.shape;
-  map.hovered = [Math.max(0, Math.min(rows - 1, row)), Math.max(0, Math.min(cols - 1, col))];
-  map.view.reveal(map.hovered);
+  /** @type {import("./payload.js").Cell} */
+  const at = [Math.max(0, Math.min(rows - 1, row)), Math.max(0, Math.min(cols - 1, col))];
+  map.setHovered(at);
+  map.view.reveal(at);
   map.moved();
-  map.readOut(map.hovered, ...map.middleOf(map.hovered));
+  map.readOut(at, ...map.middleOf(at));
 }

@@ -1,5 +1,7 @@
 // What all modes share: hovering with the pointer or the keys, and controls in the toolbar.
 
+import { listenToHover, tellHover } from "./hoverlink.js";
+
 /**
  * @typedef {[string, string] | [string, string, string]} TipRow a name, a text, and perhaps a token after it
  * @typedef {string | [string, string]} TableCell a text, and perhaps a token after it
@@ -26,6 +28,9 @@ export class Mode {
     /** @type {Item | null} */
     this.hovered = null; // by the pointer or by the keys
     this.keyScroll = -1; // scroll offset when a key chose what is hovered; -1: the pointer did
+    /** @type {import("./hoverlink.js").LitTokens | null} */
+    this.lit = null; // what is hovered in another canvas
+    this._stopListening = listenToHover((lit, from) => { if (from !== this) this._light(lit); });
     /** @type {KeyActions} */
     this.keyActions = {};
   }
@@ -40,6 +45,16 @@ export class Mode {
   /** The tooltip of an item; without rows there is none. @param {Item} _item @returns {TipRow[]} */
   describe(_item) {
     return [];
+  }
+
+  /** The query and the key of an item, which light up in other canvases. @param {Item} _item @returns {import("./hoverlink.js").LitTokens | null} */
+  tokensOf(_item) {
+    return null;
+  }
+
+  /** A picture for the tooltip of an item. @param {Item} _item @returns {HTMLElement | null} */
+  pictureOf(_item) {
+    return null;
   }
 
   /** @param {Item | null} a @param {Item | null} b */
@@ -91,7 +106,10 @@ export class Mode {
     return this.contentHeight();
   }
 
-  destroy() {}
+  destroy() {
+    this._stopListening();
+    if (this.hovered !== null) tellHover(this, null);
+  }
 
   // ---- pointer and keys ----------------------------------------------------------------------
 
@@ -99,12 +117,11 @@ export class Mode {
   hover(x, y) {
     const item = this.itemAt(x, y);
     const changed = !this.sameItem(item, this.hovered);
-    this.hovered = item;
     this.keyScroll = -1;
     this.stage.picture.style.cursor = item !== null && this.isClickable(item) ? "pointer" : "";
-    if (changed) this.hoverChanged();
+    if (changed) this.setHovered(item);
     const rows = item === null ? [] : this.describe(item);
-    if (rows.length) this.stage.tip(x, y, rows);
+    if (item !== null && rows.length) this.stage.tip(x, y, rows, this.pictureOf(item));
     else this.stage.hideTip();
   }
 
@@ -113,8 +130,7 @@ export class Mode {
     if (this.keyScroll === this.stage.top) return; // the keys themselves scrolled
     this.stage.hideTip();
     if (this.keyScroll >= 0 || this.hovered === null) return; // what the keys chose stays
-    this.hovered = null;
-    this.hoverChanged();
+    this.setHovered(null);
   }
 
   /** @param {number} _x @param {number} _y @param {PointerEvent} _event */
@@ -148,6 +164,20 @@ export class Mode {
 
   // ---- for modes to use ----------------------------------------------------------------------
 
+  /** Hover an item, or nothing, here and in the other canvases. @param {Item | null} item */
+  setHovered(item) {
+    this.hovered = item;
+    this.hoverChanged();
+    tellHover(this, item === null ? null : this.tokensOf(item));
+  }
+
+  /** @param {import("./hoverlink.js").LitTokens | null} lit */
+  _light(lit) {
+    if (lit === null && this.lit === null) return;
+    this.lit = lit;
+    this.stage.repaintOver();
+  }
+
   /**
    * Hover an item by key: scroll it into view, show its tooltip and read it out.
    * @param {Item} item
@@ -158,15 +188,14 @@ export class Mode {
     const { stage } = this;
     if (top < stage.top || bottom > stage.top + stage.height) stage.scroll.scrollTop = scrollTo;
     this.keyScroll = stage.top;
-    this.hovered = item;
     this.readOut(item, ...tipAt());
-    this.hoverChanged();
+    this.setHovered(item);
   }
 
   /** @param {Item} item @param {number} x @param {number} y */
   readOut(item, x, y) {
     const rows = this.describe(item);
-    this.stage.tip(x, y, rows);
+    this.stage.tip(x, y, rows, this.pictureOf(item));
     this.stage.say(spoken(rows));
   }
 

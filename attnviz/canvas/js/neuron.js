@@ -2,6 +2,7 @@
 
 import { codecOf, MASKED } from "./codecs.js";
 import { dropdown, element } from "./dom.js";
+import { placeOn, tokenOn } from "./hoverlink.js";
 import { arrowKeys, Mode } from "./mode.js";
 import { drawNeuron, drawNeuronOver, figure, HEAD, LINE } from "./neurondraw.js";
 
@@ -192,6 +193,20 @@ export class NeuronMode extends Mode {
     return rows;
   }
 
+  /** @param {NeuronItem} item */
+  tokensOf({ row }) {
+    const { rowAxis, colAxis } = this.header ?? {};
+    return { query: tokenOn(rowAxis, this.query), key: row === null ? null : tokenOn(colAxis, this.keyName(this.shown[row])[0]) };
+  }
+
+  /** The line of a key that is hovered in another canvas. @returns {number | null} */
+  _litRow() {
+    const { header, lit } = this;
+    const key = header && lit && placeOn(header.colAxis, header.colNames.length, lit.key);
+    const row = key === null ? -1 : this.shown.indexOf(key - (header?.keys[0] ?? 0));
+    return row < 0 ? null : row;
+  }
+
   /** @returns {import("./mode.js").Table} */
   table() {
     return {
@@ -242,10 +257,13 @@ export class NeuronMode extends Mode {
 
   /** @param {CanvasRenderingContext2D} ctx */
   drawOver(ctx) {
+    const row = this._litRow();
     if (this.hovered) drawNeuronOver(ctx, this, this.hovered);
+    else if (row !== null) drawNeuronOver(ctx, this, { row, part: null, index: -1 });
   }
 
   destroy() {
+    super.destroy();
     clearTimeout(this.timer);
   }
 }

@@ -5,6 +5,7 @@
  * @typedef {[number, number]} Cell row and column
  * @typedef {"row" | "col"} Side
  * @typedef {{side: Side, index: number}} Token
+ * @typedef {[string, number]} AxisHeader the text (or image) along an axis, and its token at index 0
  * @typedef {{kind: "significant"} | {kind: "fixed", decimals: number, low: number}} CodecHeader
  * @typedef {Uint8Array | Uint16Array | Uint32Array | Float32Array} TypedArray
  * @typedef {{type: "u1" | "u2" | "u4" | "f4", shape: number[], at: number}} ArrayEntry
@@ -38,7 +39,7 @@
  * @typedef {{rows: Span, cols: Span}} Extent
  * @typedef {CommonHeader & {mode: "map", space: string, title: string, quantity: string, shape: Cell,
  *   base?: TileHeader, tile?: TileHeader, rowNames?: string[], colNames?: string[],
- *   rowTitle?: string, colTitle?: string, view: Extent | null, cell?: Cell | null,
+ *   rowTitle?: string, colTitle?: string, rowAxis?: AxisHeader, colAxis?: AxisHeader, view: Extent | null, cell?: Cell | null,
  *   focus: [Side, number] | null, report: boolean, twoSided?: boolean,
  *   scale?: import("./scales.js").ScaleKind}} MapHeader
  * @typedef {{header: MapHeader, arrays: {base?: Uint16Array, tile?: Uint16Array, exact?: Float32Array,
@@ -48,14 +49,16 @@
 /**
  * ../lines.py
  * @typedef {CommonHeader & {mode: "lines", title: string, heads: number[], floor: number, codec: CodecHeader,
- *   rowNames: string[], colNames: string[], token: [Side, number] | null}} LinesHeader
+ *   rowNames: string[], colNames: string[], rowAxis: AxisHeader, colAxis: AxisHeader,
+ *   token: [Side, number] | null}} LinesHeader
  * @typedef {{header: LinesHeader, arrays: {starts: Uint32Array, keys: Uint32Array, codes: Uint16Array}}} LinesPayload
  */
 
 /**
  * ../neuron.py
  * @typedef {CommonHeader & {mode: "neuron", title: string, query: number, queries: Span, keys: Span,
- *   scaling: number, weights: CodecHeader, rowNames: string[], colNames: string[]}} NeuronHeader
+ *   scaling: number, weights: CodecHeader, rowNames: string[], colNames: string[],
+ *   rowAxis: AxisHeader, colAxis: AxisHeader}} NeuronHeader
  * @typedef {{q: Float32Array, k: Float32Array, dots: Float32Array, scores: Float32Array,
  *   weightCodes: Uint16Array}} NeuronArrays
  * @typedef {{header: NeuronHeader, arrays: NeuronArrays}} NeuronPayload
@@ -65,7 +68,7 @@
  * ../strip.py
  * @typedef {"received" | "sent" | "entropy"} Measure
  * @typedef {Measure | "from" | "to"} TokenNumber
- * @typedef {{title: string, side: Side | null, names: string[], written: number | null,
+ * @typedef {{title: string, axis: string, side: Side | null, names: string[], written: number | null,
  *   queries: number | null, keys: boolean}} TextSection
  * @typedef {CommonHeader & {mode: "strip", title: string, kind: AttentionKind, sections: TextSection[],
  *   measure: Measure, focus: [Side, number] | null, helps: Record<TokenNumber, string>,

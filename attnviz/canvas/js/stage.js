@@ -168,11 +168,12 @@ export class Stage {
   /**
    * The tooltip: rows of a name, a text, and perhaps a token after it.
    * @param {number} x @param {number} y
-   * @param {TipRow[]} rows
+   * @param {TipRow[]} rows @param {HTMLElement | null} [picture] below them
    */
-  tip(x, y, rows) {
+  tip(x, y, rows, picture = null) {
     this.tipBox.replaceChildren(...rows.map(([name, text, token]) =>
       element("div", {}, [element("span", {}, [name]), element("b", {}, withToken(text, token))])));
+    if (picture) this.tipBox.append(picture);
     if (this.tipBox.hidden) {
       this.tipBox.hidden = false;
       this.tipBox.showPopover?.();

@@ -2,11 +2,12 @@
 
 import { codecOf, MASKED } from "./codecs.js";
 import { context2d, dropdown, element } from "./dom.js";
+import { tokenOn } from "./hoverlink.js";
 import { Legend } from "./legend.js";
 import { arrowKeys, Mode } from "./mode.js";
 import { rampPosition } from "./scales.js";
 import { legendTexts, stripScale } from "./stripcolors.js";
-import { CHIP_SMALL, CHIP_TEXT, drawChips, outlineChip } from "./stripdraw.js";
+import { CHIP_SMALL, CHIP_TEXT, drawChips, drawLitChips, outlineChip } from "./stripdraw.js";
 import { chipBelow, layoutChips, lineAt, lineIndexOf } from "./striplayout.js";
 import { describeChip, STRIP_MEASURES, tableOfChips } from "./stripnumbers.js";
 
@@ -87,7 +88,8 @@ export class StripMode extends Mode {
     this.written.hidden = !this.sections.some((s) => s.written !== null && s.written < s.names.length);
     this.focus = this.known = header.focus && this._chipOf(...header.focus);
     if (textsOf(before) !== textsOf(header)) {
-      this.hovered = this.widths = null;
+      this.widths = null;
+      this.setHovered(null);
       this.scaleKind = this.names.length > STRIP_LOG_FROM ? "log" : "linear";
       this.scales.value = this.scaleKind;
     }
@@ -317,6 +319,12 @@ export class StripMode extends Mode {
     return describeChip(this, chip);
   }
 
+  /** @param {number} chip */
+  tokensOf(chip) {
+    const token = tokenOn([this.sectionOf(chip).axis, 0], this.indexOf(chip));
+    return { query: token, key: token };
+  }
+
   table() {
     return tableOfChips(this);
   }
@@ -330,6 +338,7 @@ export class StripMode extends Mode {
 
   /** @param {CanvasRenderingContext2D} ctx */
   drawOver(ctx) {
+    drawLitChips(ctx, this, this.lit);
     if (this.hovered === null || this.hovered === this.focus) return;
     outlineChip(ctx, this.boxOf(this.hovered), this.stage.theme.text, 1.5);
   }

@@ -1,5 +1,6 @@
 // Drawing chips: a position, a token, a tint, a mark under generated tokens.
 
+import { placeOn } from "./hoverlink.js";
 import { cssColor, letterColor, mix } from "./theme.js";
 import { fitted } from "./text.js";
 
@@ -75,6 +76,19 @@ export function outlineChip(ctx, { x, y, w, h }, color, width) {
   ctx.strokeStyle = color;
   ctx.lineWidth = width;
   ctx.stroke();
+}
+
+/** The query and the key that are hovered elsewhere. @param {CanvasRenderingContext2D} ctx @param {import("./strip.js").StripMode} strip @param {import("./hoverlink.js").LitTokens | null} lit */
+export function drawLitChips(ctx, strip, lit) {
+  for (const chip of litChips(strip, lit)) outlineChip(ctx, strip.boxOf(chip), strip.stage.theme.selected, 2.5);
+}
+
+/** @param {import("./strip.js").StripMode} strip @param {import("./hoverlink.js").LitTokens | null} lit */
+export function litChips({ sections }, lit) {
+  return [lit?.query ?? null, lit?.key ?? null].flatMap((token) => sections.flatMap(({ axis, names, start }) => {
+    const at = placeOn([axis, 0], names.length, token);
+    return at === null ? [] : [start + at];
+  }));
 }
 
 /** @param {CanvasRenderingContext2D} ctx @param {number} x @param {number} y @param {number} w @param {number} h */

@@ -16,7 +16,13 @@ from attnviz.canvas import (
     matrix_payload,
     neuron_payload,
 )
-from attnviz.canvas.naming import layer_name, token_names, trace_id
+from attnviz.canvas.naming import (
+    col_axis,
+    layer_name,
+    row_axis,
+    token_names,
+    trace_id,
+)
 
 if TYPE_CHECKING:
     from attnviz.analysis.matrices import Matrix, Vectors
@@ -100,7 +106,9 @@ def _vectors_payload(shown: HeadView, area: Area, memo: Memo) -> Payload:
     trace, i, head, view = shown.trace, shown.layer.index, shown.head, shown.view
     rows = vectors_window(shown)
     matrix = _vectors(shown, rows, memo)
-    tokens = trace.col_tokens(i) if view in ("K", "V") else trace.row_tokens(i)
+    of_keys = view in ("K", "V")
+    tokens = trace.col_tokens(i) if of_keys else trace.row_tokens(i)
+    axis = col_axis(trace, i) if of_keys else row_axis(trace, i)
     return matrix_payload(
         matrix.values,
         token_names(tokens[rows]),
@@ -115,6 +123,7 @@ def _vectors_payload(shown: HeadView, area: Area, memo: Memo) -> Payload:
         view=area.viewport,
         focus=None if shown.query is None else shown.query - rows.start,
         report=True,
+        row_axis=replace(axis, start=axis.start + rows.start),
     )
 
 

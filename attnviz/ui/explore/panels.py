@@ -14,7 +14,7 @@ from attnviz import charts
 from attnviz.analysis import matrices, prediction_text
 from attnviz.analysis.verdict import verdict
 from attnviz.canvas import CanvasState, matrix_payload, strip_payload
-from attnviz.canvas.naming import token_names, trace_id
+from attnviz.canvas.naming import row_axis, token_names, trace_id
 from attnviz.errors import AttnVizError
 from attnviz.models.tokens import display_text
 from attnviz.ui import tracing
@@ -101,6 +101,7 @@ def stream(page: PageTrace, layer: AttentionLayer, at: Focus | None) -> None:
         row_title=matrix.row_title,
         col_title=matrix.col_title,
         value_title=matrix.value_title,
+        row_axis=row_axis(trace, layer.index) if len(rows) == len(matrix.values) else None,
         # A first token's norm is often a hundred times the others'.
         scale="percentile",
         focus=token.index if token and token.side == "row" else None,

@@ -10,6 +10,7 @@ import functools
 import json
 from typing import Any
 
+import numpy as np
 import streamlit as st
 import torch
 from tokenizers import Regex, Tokenizer
@@ -32,9 +33,11 @@ from attnviz.canvas import (
     grid_payload,
     lines_payload,
     map_payload,
+    matrix_payload,
     neuron_payload,
     strip_payload,
 )
+from attnviz.canvas.naming import row_axis
 from attnviz.trace import Trace
 from attnviz.ui.canvas import canvas, canvas_state
 
@@ -140,6 +143,31 @@ def show() -> None:
     st.code(json.dumps({"runs": st.session_state["runs"], "bytes": message, **_plain(done)}))
 
 
+def show_together() -> None:
+    """Several canvases of one trace, then one of another trace."""
+    kind, n = st.query_params.get("kind", "decoder"), int(st.query_params.get("n", "12"))
+    trace, other = shared_trace(kind, n), shared_trace("encoder", n)
+    layer = int(st.query_params.get("layer", "1"))
+    norms = np.ones((trace.layers[layer].n_q, 3))
+    names = [str(i) for i in range(len(norms))]
+    axis = row_axis(trace, layer)
+    payloads = {
+        "map": map_payload(trace, layer, 2),
+        "strip": strip_payload(trace, layer, 2),
+        "lines": lines_payload(trace, layer),
+        "neuron": neuron_payload(trace, layer, 2),
+        "norms": matrix_payload(
+            norms, names, "abc", title="t", id="i", row_axis=axis, row_title="token"
+        ),
+        "grid": grid_payload(trace),
+        "other": map_payload(other, 1, 2),
+    }
+    for key, payload in payloads.items():
+        canvas(payload, key=key, height=300)
+    st.session_state["runs"] = st.session_state.get("runs", 0) + 1
+    st.code(json.dumps({"runs": st.session_state["runs"]}))
+
+
 def _linked(view: str | None) -> Viewport | None:
     """The view in a link: first and last row, first and last column."""
     if view is None:
@@ -161,4 +189,4 @@ def _plain(state: CanvasState) -> dict[str, Any]:
 
 if __name__ == "__main__":
     st.set_page_config(page_title="canvas", layout="wide")
-    show()
+    show_together() if "together" in st.query_params else show()
