@@ -32,7 +32,7 @@ class Shared(NamedTuple):
     values: LRUCache
 
 
-@st.cache_resource
+@st.cache_resource(show_spinner=False)
 def shared() -> Shared:
     models = LRUCache(max_entries=MAX_MODELS, on_drop=memory.collect_and_trim)
     values = LRUCache(memory.budget, on_drop=memory.trim)

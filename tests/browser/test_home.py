@@ -66,6 +66,15 @@ def test_hovering_a_word_draws_its_row_of_the_chosen_head(visit: Begin) -> None:
     assert all(abs(widths[edge] - (0.5 + 5.5 * edge[2] / 1000)) < 1e-9 for edge in row)
 
 
+def test_the_model_is_loaded_behind_the_first_picture(visit: Begin) -> None:
+    """The picture is there before the page says so, and stays the same when it does."""
+    page = visit().open("/")
+    before = edges(page)
+    expect(page.get_by_text("SmolLM2 135M is loaded.")).to_be_visible()
+    assert edges(page) == before
+    expect(page.get_by_test_id("stHeaderLogo")).to_be_visible()  # it follows the picture
+
+
 def test_a_hovered_word_is_lit_in_the_layer_too(visit: Begin) -> None:
     page = visit().open("/")
     picture = "canvas => canvas.toDataURL()"
