@@ -1,7 +1,8 @@
 """Head metrics: each is one number of a head, and one registered function.
 
-    @metric("backward", title="Looks back", help="mean weight on earlier keys", unit="0 to 1",
-            rows=Tokens.own, uniform="(n - 1) / 2n in full attention")
+    @metric("backward", title="To earlier tokens", help="mean weight on all tokens before",
+            unit="0 to 1", rows=Tokens.own,
+            uniform="mean of 1 - 1 / visible keys in causal attention")
     def backward(tile: Tile) -> Tensor:
         \"""mean over i of Σ_j w[i, j] over j < p(i)\"""
         return tile.w.tril(tile.at.diagonal - 1).sum(dim=(1, 2))
@@ -21,6 +22,7 @@ The table in docs: ``python -m attnviz.analysis.metrics > docs/metrics.md``
 from __future__ import annotations
 
 import inspect
+import keyword
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -36,10 +38,12 @@ class Metric:
     """One number of a head.
 
     Attributes:
-        name: in code and files. title: on screen. help: what it says, in a few words.
+        name: in code and files, and an attribute of ``HeadMetrics``. title: on screen.
+        help: what it says, in a few words.
         unit: of the number; "0 to 1" for a share of the attention.
         measure: a tile of weights -> (h,) sums over its rows.
-        rows: how many of a layer's rows count; if none do, the metric is undefined there.
+        rows: how many of a layer's rows count, a method of ``Tokens``: ``every``, ``own``,
+            ``later`` or ``repeated``. If none do, the metric is undefined there.
         uniform: its baseline in words: the value under uniform attention over the visible keys.
             ``heads.baselines`` computes it.
     """
@@ -61,6 +65,9 @@ class Metric:
 # By name, in the order of the choices on screen.
 METRICS: dict[str, Metric] = {}
 
+# The other attributes of ``HeadMetrics``, which would hide a metric of that name.
+_RESERVED = ("layer", "head", "kind", "values")
+
 
 def metric(
     name: str,
@@ -74,12 +81,23 @@ def metric(
     """Register a function as a metric; see ``Metric`` for the arguments.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is taken, or can't be an attribute.
+        TypeError: ``rows`` is not a function.
     """
 
     def register(measure: Measure) -> Measure:
         if name in METRICS:
             raise ValueError(f"There is a metric {name!r} already.")
+        if not name.isidentifier() or keyword.iskeyword(name) or name in _RESERVED:
+            raise ValueError(
+                f"A metric can't be named {name!r}: it is read as an attribute, head.{name}. "
+                f"Use a Python name other than {', '.join(_RESERVED)}."
+            )
+        if not callable(rows):
+            raise TypeError(
+                f"Metric {name!r} has rows={rows!r}. It needs a function that counts rows, "
+                "such as Tokens.own."
+            )
         METRICS[name] = Metric(name, title, help, unit, measure, rows, uniform)
         return measure
 
@@ -192,8 +210,14 @@ class Means:
         self._sums: dict[str, Tensor] = {}
 
     def measure(self, tile: Tile) -> dict[str, Tensor]:
-        """(h,) sums over a tile's rows, by metric. Thread-safe."""
-        return {metric.name: metric.measure(tile) for metric in self._n_rows}
+        """(h,) sums over a tile's rows, by metric. Thread-safe.
+
+        Raises:
+            TypeError: a metric returned something else.
+        """
+        return {
+            metric.name: _checked(metric, metric.measure(tile), tile) for metric in self._n_rows
+        }
 
     def add(self, sums: dict[str, Tensor]) -> None:
         """Add the sums of some rows of all heads, (H,) float64 each."""
@@ -209,6 +233,17 @@ class Means:
             for values, mean in zip(heads, means, strict=True):
                 values[metric.name] = mean
         return heads
+
+
+def _checked(metric: Metric, sums: object, tile: Tile) -> Tensor:
+    """What a metric returned for a tile, if it is one number a head."""
+    if isinstance(sums, Tensor) and sums.shape == tile.w.shape[:1]:
+        return sums
+    found = f"shape {tuple(sums.shape)}" if isinstance(sums, Tensor) else type(sums).__name__
+    raise TypeError(
+        f"Metric {metric.name!r} returned {found} for weights of shape {tuple(tile.w.shape)}. "
+        f"It needs a tensor of shape ({len(tile.w)},): for each head, the sum over the tile's rows."
+    )
 
 
 def table(metrics: Iterable[Metric]) -> str:

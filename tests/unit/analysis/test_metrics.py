@@ -10,6 +10,7 @@ import csv
 import io
 import math
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -282,6 +283,43 @@ def test_a_metric_is_one_function() -> None:
         check(found[0].backward, "backward", torch.eye(2), None)
     with pytest.raises(ValueError, match="'backward'"):
         metric("backward", title="", help="", unit="", uniform="")(lambda tile: tile.w)
+
+
+@pytest.mark.parametrize("name", ["back ward", "2nd", "class", "layer", "values"])
+def test_a_metric_has_a_name_that_can_be_an_attribute(name: str) -> None:
+    with pytest.raises(ValueError, match=f"can't be named '{name}'"):
+        metric(name, title="", help="", unit="", uniform="")(lambda tile: tile.w.sum(dim=(1, 2)))
+    assert name not in METRICS
+
+
+def test_rows_of_a_metric_are_a_function() -> None:
+    with pytest.raises(TypeError, match="'wrong' has rows=5"):
+        metric("wrong", title="", help="", unit="", uniform="", rows=5)(lambda tile: tile.w)  # type: ignore[arg-type]
+    assert "wrong" not in METRICS
+
+
+@pytest.mark.parametrize(
+    ("measure", "found"),
+    [
+        (lambda tile: tile.w.sum(dim=2), "shape (4, 37)"),  # a number a row
+        (lambda tile: tile.w.sum(), "shape ()"),
+        (lambda tile: 0.5, "float"),
+    ],
+)
+def test_what_a_metric_returns_is_one_number_a_head(
+    measure: Callable[[Tile], Tensor], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(5)
+    trace = causal()
+    monkeypatch.setattr(records, "CELLS", 1 << 20)  # one tile
+    monkeypatch.setattr(layer_pass, "TILE_CELLS", 1 << 20)
+    monkeypatch.setattr(layer_pass, "STRIP_ROWS", 64)
+    metric("wrong", title="", help="", unit="", uniform="")(measure)
+    try:
+        with pytest.raises(TypeError, match=re.escape(f"'wrong' returned {found} for")):
+            heads.layer_metrics(trace, 0)
+    finally:
+        del METRICS["wrong"]
 
 
 def test_metrics_are_attributes_that_copies_keep() -> None:
