@@ -23,7 +23,7 @@ TEXT = "The capital of France is"
 
 
 def examples() -> list[str]:
-    """The Python in the guide: a metric, then a page."""
+    """The Python in the guide: a metric, a page, and the page's registration."""
     guide = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
     return re.findall(r"^```python\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
 
@@ -36,6 +36,11 @@ def name() -> Iterator[str]:
     (new,) = set(METRICS) - before
     yield new
     del METRICS[new]
+
+
+def test_the_navigation_with_a_new_page_is_the_apps() -> None:
+    registered = examples()[2].splitlines()[-1]
+    assert registered.replace(" metrics,", "") in (ROOT / "app.py").read_text(encoding="utf-8")
 
 
 def test_a_new_metric_and_a_page_that_shows_it(name: str, tmp_path: Path) -> None:
