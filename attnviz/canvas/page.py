@@ -128,7 +128,7 @@ class _Contents:
             "whole": len(text) <= TITLE_LETTERS,
             "layers": layers,
             "names": [list(names) for names in self._names],
-            "grid": self.store.add_bytes(grid.encode()),
+            "grid": self.store.add_bytes(grid.encode()) if trace.layers else None,
             "predictions": self._predictions(),
             "storage": self._told_storage(),
             "image": image_entry(list(self._names), image),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -234,9 +236,6 @@ def test_an_image_is_under_its_weights_patch_by_patch(opened: Opened) -> None:
 
 
 def test_a_refused_layer_says_why_and_the_others_are_there(opened: Opened, decoder: Trace) -> None:
-    import copy
-    from dataclasses import replace
-
     partly = copy.copy(decoder)
     refused = replace(decoder.layers[0], source="refused", reason="its layout is a secret")
     partly.layers = (refused, *decoder.layers[1:])
@@ -246,6 +245,18 @@ def test_a_refused_layer_says_why_and_the_others_are_there(opened: Opened, decod
     page.run("return view.change({ layer: 0, head: 0 });")
     page.wait("!view.parts.problem.hidden")
     assert "its layout is a secret" in page.page.locator(".problem").inner_text()
+
+
+@pytest.mark.parametrize("left", [0, 3])
+def test_a_trace_with_nothing_to_show_says_so(opened: Opened, decoder: Trace, left: int) -> None:
+    nothing = copy.copy(decoder)
+    why = "its layout is a secret"
+    nothing.layers = tuple(
+        replace(layer, source="refused", reason=why) for layer in decoder.layers[:left]
+    )
+    page = opened(nothing)
+    said = page.page.locator(".problem").inner_text()
+    assert said == (f"Layer 0 cannot be shown: {why}." if left else "This trace has no layers.")
 
 
 def test_four_panes_fit_the_window(opened: Opened, decoder: Trace) -> None:

@@ -129,7 +129,8 @@ class Opened:
         assert all(page.page.url.startswith("file:") for page in self.pages)
         for context in self._contexts:
             context.close()
-        assert not [problem for page in self.pages for problem in page.problems]
+        problems = [problem for page in self.pages for problem in page.problems]
+        assert problems == []
         for page in self.pages:
             asked = {url.split("#")[0] for url in page.outside}
             assert len([url for url in asked if not url.startswith(("data:", "blob:"))]) == 1

@@ -168,7 +168,8 @@ export class TracePage {
     const { layer, head, view } = this.state;
     const entry = this.trace.layers.find((one) => one.index === layer);
     if (!entry || entry.source === "refused") {
-      this._refuse(entry ? `${entry.title} cannot be shown: ${entry.reason}.` : "This trace has no attention layer.");
+      this._painted(turn);
+      this._refuse(entry ? `${entry.title} cannot be shown: ${entry.reason}.` : "This trace has no layers.");
       return;
     }
     const shown = await this._shown(layer, head);
@@ -188,6 +189,11 @@ export class TracePage {
     }
     this._explain(shown);
     this._mark();
+    this._painted(turn);
+  }
+
+  /** @param {number} turn */
+  _painted(turn) {
     requestAnimationFrame(() => setTimeout(() => { if (turn === this.turn) this.shownAt = performance.now(); }));
   }
 
