@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import streamlit as st
@@ -48,11 +47,11 @@ def brand() -> None:
     st.logo(IMAGES / "wordmark.svg", size="large")
 
 
-# To open an image Streamlit loads NumPy. Home does not wait for that: on a server that has not
-# loaded it, the brand comes with the run that follows the first picture.
-first_picture = page is home and "numpy" not in sys.modules
-if not first_picture:
+# To open an image Streamlit loads NumPy. Home does not wait for that: until the model is loaded,
+# the brand comes after the picture.
+brand_first = page is not home or live.is_loaded()
+if brand_first:
     brand()
 page.run()
-if first_picture and live.has_painted():
+if not brand_first and live.has_painted():
     brand()
