@@ -15,7 +15,7 @@ MAX_CHARACTERS = 80  # of one token, more than an axis or a tooltip shows
 
 def token_names(tokens: Sequence[Token]) -> tuple[str, ...]:
     """Tokens as a canvas draws them: text, never HTML."""
-    return tuple(display_text(token.text)[:MAX_CHARACTERS] for token in tokens)
+    return tuple(display_text(token.shown)[:MAX_CHARACTERS] for token in tokens)
 
 
 def layer_name(trace: Trace, layer: int) -> str:

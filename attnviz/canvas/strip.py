@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from attnviz.canvas.codecs import MASKED, FixedPoint, SignificantDigits
 from attnviz.canvas.interaction import TokenRef
 from attnviz.canvas.memo import Memo, uncached
 from attnviz.canvas.naming import (
+    MAX_CHARACTERS,
     col_axis,
     layer_name,
     row_axis,
@@ -23,12 +25,25 @@ from attnviz.canvas.naming import (
     token_names,
     trace_id,
 )
+from attnviz.models.tokens import Token, display_text
 from attnviz.trace import AttentionMap, Trace
 from attnviz.trace.structure import Kind
 
 TokenMeasure = Literal["received", "sent", "entropy"]
 
 BITS = FixedPoint(decimals=3, low=0)  # thousandths of a bit, up to 65 bits
+
+
+class OddToken(TypedDict):
+    """A token whose name is not simply its text.
+
+    at: its index. text: in the source. bytes: as hexadecimal. unknown: to the vocabulary.
+    """
+
+    at: int
+    text: str
+    bytes: str
+    unknown: bool
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,7 @@ class TextSection:
         names: its tokens. written: the first generated token, or None.
         queries: the token that is query 0, or None if its tokens aren't queries.
         keys: whether its tokens are keys.
+        ids: of its tokens. odd: those whose name is not simply their text.
     """
 
     title: str
@@ -51,6 +67,24 @@ class TextSection:
     written: int | None = None
     queries: int | None = None
     keys: bool = False
+    ids: tuple[int, ...] = ()
+    odd: tuple[OddToken, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        axis: str,
+        side: Literal["row", "col"] | None,
+        tokens: Sequence[Token],
+        written: int | None = None,
+        queries: int | None = None,
+        keys: bool = False,
+    ) -> TextSection:
+        """The section of these tokens."""
+        names, ids = token_names(tokens), tuple(token.id for token in tokens)
+        odd = tuple(_odd(i, t) for i, t in enumerate(tokens) if names[i] != t.text)
+        return cls(title, axis, side, names, written, queries, keys, ids, odd)
 
 
 @dataclass(frozen=True)
@@ -138,6 +172,16 @@ def strip_payload(
     )
 
 
+def _odd(at: int, token: Token) -> OddToken:
+    raw = token.raw or token.shown.encode("utf-8", "replace").hex(" ").upper()
+    return {
+        "at": at,
+        "text": display_text(token.text)[:MAX_CHARACTERS],
+        "bytes": "" if token.unknown else raw[:MAX_CHARACTERS],
+        "unknown": token.unknown,
+    }
+
+
 def text_sections(
     trace: Trace, layer: int, start: int | None, item: int
 ) -> tuple[TextSection, ...]:
@@ -146,24 +190,18 @@ def text_sections(
     rows, cols = trace.row_tokens(layer, item), trace.col_tokens(layer, item)
     of_rows, of_cols = row_axis(trace, layer, item).id, col_axis(trace, layer, item).id
     if shown.kind == "cross":
-        source = TextSection("Source", of_cols, "col", token_names(cols), keys=True)
-        return source, TextSection("Target", of_rows, "row", token_names(rows), start, queries=0)
+        source = TextSection.of("Source", of_cols, "col", cols, keys=True)
+        return source, TextSection.of("Target", of_rows, "row", rows, start, queries=0)
     offset = shown.n_k - shown.n_q  # of a continued text only the last tokens are queries
     if not trace.target_tokens:
-        return (
-            TextSection(
-                "Text", of_cols, "row", token_names(cols), start, queries=offset, keys=True
-            ),
-        )
+        return (TextSection.of("Text", of_cols, "row", cols, start, queries=offset, keys=True),)
     if shown.kind == "encoder":
-        source = TextSection("Source", of_cols, "row", token_names(cols), queries=offset, keys=True)
+        source = TextSection.of("Source", of_cols, "row", cols, queries=offset, keys=True)
         other = text_axis(trace, "target", item)
-        return source, TextSection("Target", other, None, token_names(trace.target_tokens), start)
-    target = TextSection(
-        "Target", of_cols, "row", token_names(cols), start, queries=offset, keys=True
-    )
+        return source, TextSection.of("Target", other, None, trace.target_tokens, start)
+    target = TextSection.of("Target", of_cols, "row", cols, start, queries=offset, keys=True)
     other = text_axis(trace, "source", item)
-    return TextSection("Source", other, None, token_names(trace.tokens)), target
+    return TextSection.of("Source", other, None, trace.tokens), target
 
 
 def _focused(

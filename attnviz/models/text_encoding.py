@@ -15,6 +15,7 @@ from attnviz.errors import AttnVizError
 from attnviz.models import graphemes
 from attnviz.models.loaded_model import LoadedModel
 from attnviz.models.token_decoding import decode_tokens
+from attnviz.models.token_pieces import with_pieces
 from attnviz.models.tokenizer_calls import spelling, tokenizer_errors, vocabulary_entry
 from attnviz.models.tokens import Token
 
@@ -66,7 +67,8 @@ def encode(
     if isinstance(source, LoadedModel):
         _check_length(len(encoding["input_ids"]), source.module, tokenizer)
     to_tokens = _tokens_by_offset if tokenizer.is_fast else _tokens_by_decoding
-    tokens = to_tokens(tokenizer, encoding, text, pair)
+    with tokenizer_errors():
+        tokens = with_pieces(tokenizer, to_tokens(tokenizer, encoding, text, pair))
     if all(token.special for token in tokens):
         raise AttnVizError("The text holds nothing that this model reads.", "Type some words.")
     names = [name for name in tokenizer.model_input_names if name in encoding]

@@ -25,6 +25,10 @@ class Token:
             second segment of a pair, counted from the beginning of that segment.
         end: where its text ends, exclusive.
         special: whether it stands for no text, as ``[CLS]`` does.
+        unknown: whether the vocabulary does not know the text; ``read`` is then ``[UNK]``.
+        read: what the model got, where that is another text: "cafe" for "Café".
+        part: which part of a character it is, and of how many: (1, 3) of the three of "天".
+        raw: the bytes of such a part, as hexadecimal.
     """
 
     text: str
@@ -32,6 +36,16 @@ class Token:
     start: int | None
     end: int | None
     special: bool = False
+    unknown: bool = False
+    read: str | None = None
+    part: tuple[int, int] | None = None
+    raw: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Its text without anything that the model did not get."""
+        text = self.text if self.read is None else self.read
+        return text if self.part is None else f"{text} {self.part[0]}/{self.part[1]}"
 
 
 def display_text(text: str) -> str:

@@ -333,3 +333,29 @@ def test_a_saved_strip_opens_offline(browser, tmp_path):
     assert page.evaluate(f"() => [{find}.modeName, {find}.mode.focus]") == ["strip", None]
     assert not problems
     context.close()
+
+
+def test_an_unknown_token_is_hatched_counted_and_named(look):
+    canvas = look("mode=strip&n=8&unknown")
+    plain = canvas.run("return mode.names.indexOf('[UNK]');")
+    assert plain == 8  # the last
+    assert canvas.run("return mode.unknown.textContent;") == "1 token unknown to the vocabulary"
+    canvas.point(*middle(canvas, plain))
+    tip = canvas.tip()
+    id = canvas_app.tokenizer().unk_token_id
+    assert tip[""] == f"unknown ([UNK], id {id})"
+    assert tip["in the text"] == "🦄"
+    colors = canvas.run(
+        """
+        const box = mode.boxOf(argument), ctx = stage.picture.getContext("2d"), dpr = stage.dpr;
+        const at = [box.x + 8, box.y + 3, box.w - 16, 3].map((px) => Math.round(px * dpr));
+        const { data } = ctx.getImageData(...at);
+        return new Set(Array.from({ length: data.length / 4 },
+            (_, i) => data.slice(4 * i, 4 * i + 3).join())).size;
+        """,
+        plain,
+    )
+    assert colors > 1  # above the text, only a hatched chip has more than its ground
+    canvas.point(*middle(canvas, 0))
+    assert canvas.tip()["id"] == "0"
+    assert canvas.tip()["bytes"].startswith("3C 69 6D 67")  # <img

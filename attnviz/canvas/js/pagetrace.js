@@ -19,6 +19,7 @@ import { HeadAttention } from "./attention.js";
  * @property {number | null} written
  * @property {number | null} queries
  * @property {boolean} keys
+ * @property {number[]} ids @property {import("./payload.js").OddToken[]} odd
  *
  * @typedef {object} LayerEntry
  * @property {number} index of the layer in the trace

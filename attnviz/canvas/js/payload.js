@@ -69,7 +69,8 @@
  * @typedef {"received" | "sent" | "entropy"} Measure
  * @typedef {Measure | "from" | "to"} TokenNumber
  * @typedef {{title: string, axis: string, side: Side | null, names: string[], written: number | null,
- *   queries: number | null, keys: boolean}} TextSection
+ *   queries: number | null, keys: boolean, ids: number[], odd: OddToken[]}} TextSection
+ * @typedef {{at: number, text: string, bytes: string, unknown: boolean}} OddToken whose name is not simply its text
  * @typedef {CommonHeader & {mode: "strip", title: string, kind: AttentionKind, sections: TextSection[],
  *   measure: Measure, focus: [Side, number] | null, helps: Record<TokenNumber, string>,
  *   weights: CodecHeader, bits: CodecHeader}} StripHeader

@@ -60,7 +60,10 @@ export class StripMode extends Mode {
       this.scaleKind, (kind) => { this.scaleKind = kind; this._tint(); });
     this.legend = new Legend();
     this.written = element("span", { class: "legend written" }, [element("i"), "written by the model"]);
-    this.setTools([this.measures, this.scales, this.legend.element, this.written]);
+    /** @type {Set<number>} */
+    this.unknowns = new Set(); // chips
+    this.unknown = element("span", { class: "legend" });
+    this.setTools([this.measures, this.scales, this.legend.element, this.written, this.unknown]);
     this.keyActions = {
       ...arrowKeys((dx, dy) => this._step(dx, dy)),
       Home: () => this._goTo(0),
@@ -84,6 +87,10 @@ export class StripMode extends Mode {
       start = numbered.stop;
       return numbered;
     });
+    this.unknowns = new Set(this.sections.flatMap(({ odd, start: from }) =>
+      odd.filter((one) => one.unknown).map((one) => from + one.at)));
+    const unknown = this.unknowns.size;
+    this.unknown.textContent = unknown ? `${unknown} token${unknown > 1 ? "s" : ""} unknown to the vocabulary` : "";
     this.names = header.sections.flatMap((section) => section.names);
     this.written.hidden = !this.sections.some((s) => s.written !== null && s.written < s.names.length);
     this.focus = this.known = header.focus && this._chipOf(...header.focus);
@@ -113,6 +120,12 @@ export class StripMode extends Mode {
   /** @param {number} chip @returns {Section} */
   sectionOf(chip) {
     return this.sections.find((s) => chip < s.stop) ?? this.sections[this.sections.length - 1];
+  }
+
+  /** What is to be said of a chip whose name is not simply its text. @param {number} chip */
+  oddOf(chip) {
+    const at = this.indexOf(chip);
+    return this.sectionOf(chip).odd.find((one) => one.at === at) ?? null;
   }
 
   /** A chip's position in its text. @param {number} chip */

@@ -6,6 +6,7 @@ import { fitted } from "./text.js";
 
 export const CHIP_TEXT = 13; // px
 export const CHIP_SMALL = 9.5;
+const HATCH = 6; // px between the lines over an unknown token
 
 /**
  * The lines on screen.
@@ -48,6 +49,10 @@ function drawChip(ctx, strip, chip, section) {
   chipPath(ctx, x, y, w, h);
   ctx.fillStyle = ground;
   ctx.fill();
+  if (strip.unknowns.has(chip)) {
+    hatch(ctx, box, mix(ground, letters, 0.28));
+    chipPath(ctx, x, y, w, h);
+  }
   ctx.strokeStyle = color === null ? theme.border : mix(ground, theme.text, 0.14);
   ctx.lineWidth = 1;
   ctx.stroke();
@@ -76,6 +81,21 @@ export function outlineChip(ctx, { x, y, w, h }, color, width) {
   ctx.strokeStyle = color;
   ctx.lineWidth = width;
   ctx.stroke();
+}
+
+/** Slanted lines inside the path: the vocabulary does not know this text. @param {CanvasRenderingContext2D} ctx @param {{x: number, y: number, w: number, h: number}} box @param {string} color */
+function hatch(ctx, { x, y, w, h }, color) {
+  ctx.save();
+  ctx.clip();
+  ctx.strokeStyle = color;
+  ctx.lineWidth = 1.5;
+  ctx.beginPath();
+  for (let at = x - h; at < x + w; at += HATCH) {
+    ctx.moveTo(at, y + h);
+    ctx.lineTo(at + h, y);
+  }
+  ctx.stroke();
+  ctx.restore();
 }
 
 /** The query and the key that are hovered elsewhere. @param {CanvasRenderingContext2D} ctx @param {import("./strip.js").StripMode} strip @param {import("./hoverlink.js").LitTokens | null} lit */

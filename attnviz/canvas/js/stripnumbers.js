@@ -15,9 +15,21 @@ export function describeChip(strip, chip) {
   const section = strip.sectionOf(chip);
   const what = strip.sections.length > 1 ? section.title.toLowerCase() : "token";
   const rows = /** @type {import("./mode.js").TipRow[]} */ ([[what, `${strip.indexOf(chip)} · `, strip.names[chip]]]);
+  const id = section.ids[strip.indexOf(chip)];
+  const odd = strip.oddOf(chip);
+  if (odd?.unknown) rows.push(["", `unknown (${strip.names[chip]}, id ${id})`]);
+  else if (id >= 0) rows.push(["id", String(id)]);
+  if (odd && odd.text !== strip.names[chip]) rows.push(["in the text", "", odd.text]);
+  if (id >= 0 && !odd?.unknown) rows.push(["bytes", odd?.bytes ?? bytesOf(strip.names[chip])]);
   if (section.side === null) rows.push(["", "this head does not look at this text"]);
   for (const name of numbersOf(strip, section)) rows.push([headingOf(strip, name), numberText(strip, name, chip)]);
   return rows;
+}
+
+/** A name's bytes in UTF-8, as hexadecimal. @param {string} name */
+function bytesOf(name) {
+  const bytes = [...new TextEncoder().encode(name)].map((byte) => byte.toString(16).toUpperCase().padStart(2, "0"));
+  return bytes.length > 24 ? `${bytes.slice(0, 24).join(" ")} …` : bytes.join(" ");
 }
 
 /** @param {StripMode} strip @returns {import("./mode.js").Table} */

@@ -98,22 +98,22 @@ def model_of(kind: str, n: int) -> Any:
 
 
 @functools.lru_cache(8)
-def trace_of(kind: str, n: int) -> Trace:
-    """A trace of n tokens, the same in every process."""
-    model = attnviz.wrap(model_of(kind, n), tokenizer())
+def trace_of(kind: str, n: int, more: str = "") -> Trace:
+    """A trace of n tokens, and of ``more`` text, the same in every process."""
+    model = attnviz.wrap(model_of(kind, n + bool(more)), tokenizer())
     target = text_of(max(2, n // 2)) if kind == "encoder-decoder" else None
-    return model.trace(text_of(n), target=target)
+    return model.trace(text_of(n) + more, target=target)
 
 
 @st.cache_resource(max_entries=8)
-def shared_trace(kind: str, n: int) -> Trace:
-    return trace_of(kind, n)
+def shared_trace(kind: str, n: int, more: str = "") -> Trace:
+    return trace_of(kind, n, more)
 
 
 def show() -> None:
     asked = st.query_params
     mode, kind, n = asked.get("mode", "grid"), asked.get("kind", "decoder"), int(asked.get("n", 64))
-    trace = shared_trace(kind, n)
+    trace = shared_trace(kind, n, "|🦄" if "unknown" in asked else "")
     layer, head = int(asked.get("layer", 1)), int(asked.get("head", 2))
     state = canvas_state("canvas")
     payload: Any
