@@ -64,15 +64,27 @@ def _source(module: str) -> str:
     return (ASSETS / f"{module}.js").read_text(encoding="utf-8")
 
 
-def as_html(payload: Payload, title: str, height: int = 760) -> str:
+def as_html(
+    payload: Payload, title: str, height: int = 760, *, source: str = "", receipt: str = ""
+) -> str:
     """An HTML page of one canvas that opens offline in any browser and loads nothing else.
 
     It shows what is in the payload: of a long map, the overview and one tile.
+
+    Args:
+        title: the heading. height: of the canvas, px.
+        source: the model and the start of the text, see `attnviz.canvas.naming.source_line`.
+        receipt: how the numbers were checked, see `attnviz.analysis.verdict`.
     """
-    message = base64.b64encode(payload.encode(height=height, offline=True)).decode("ascii")
+    encoded = payload.encode(height=height, offline=True, source=source)
+    message = base64.b64encode(encoded).decode("ascii")
     code = script().replace("export default function", "const mount = function", 1)
+    lines = [("source", source), ("receipt", receipt)]
     return _PAGE.format(
         title=html.escape(title),
+        told="".join(
+            f'<p class="{kind}">{html.escape(text)}</p>\n' for kind, text in lines if text
+        ),
         theme=theme_style(),
         style=style(),
         root=HTML,
@@ -98,11 +110,16 @@ _PAGE = """<!doctype html>
 <title>{title}</title>
 <style>
 {theme}
-body {{ background: var(--st-background-color); margin: 16px; }}
+body {{ background: var(--st-background-color); color: var(--st-text-color); margin: 16px; }}
+body > :is(h1, p) {{ font-family: system-ui, sans-serif; margin: 0 0 6px; }}
+h1 {{ font-size: 20px; }}
+p {{ font-size: 14px; opacity: 0.8; unicode-bidi: plaintext; }}
 {style}
 </style>
 </head>
 <body>
+<h1>{title}</h1>
+{told}
 {root}
 <script type="module">
 {code}

@@ -11,6 +11,7 @@ from attnviz.models.tokens import Token, display_text
 from attnviz.trace import Trace
 
 MAX_CHARACTERS = 80  # of one token, more than an axis or a tooltip shows
+TEXT_START = 60  # characters of a text in the source of a picture
 
 
 def token_names(tokens: Sequence[Token]) -> tuple[str, ...]:
@@ -64,6 +65,20 @@ def col_axis(trace: Trace, layer: int, item: int = 0) -> TextAxis:
 def _own(axis: str, n: int, layer: int) -> str:
     """Numbers mean nothing to another layer, and an image may be cut into other patches there."""
     return {"number": f"number/{layer}", "image": f"image/{n}"}.get(axis, axis)
+
+
+def source_line(trace: Trace, model: str = "") -> str:
+    """What a picture is of: the model's name and the start of the text, or of both texts."""
+    starts = [text_start(tokens) for tokens in (trace.tokens, trace.target_tokens)]
+    return " · ".join(part for part in (model, " → ".join(filter(None, starts))) if part)
+
+
+def text_start(tokens: Sequence[Token], most: int = TEXT_START) -> str:
+    """The start of a text in quotation marks; nothing for an image."""
+    text = display_text("".join(token.text for token in tokens if not token.special)).strip()
+    if not text:
+        return ""
+    return f"“{text[:most]}…”" if len(text) > most else f"“{text}”"
 
 
 def trace_id(trace: Trace) -> str:

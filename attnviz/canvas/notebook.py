@@ -20,6 +20,7 @@ from attnviz.trace import AttentionMap, Trace
 
 HEIGHT = 760  # px
 HEAD_HEIGHT = 640
+HEADING = 80  # px of a page's heading and edges
 
 # Numbers of Q, K and V up to which a trace that is a cell's last expression shows all of itself: 8
 # MB of notebook. A longer one shows its grid, and how to see the rest.
@@ -80,4 +81,4 @@ def show(
 def show_heads(trace: Trace, *, height: int | None = None, item: int = 0) -> Frame:
     """Every head of a trace as a thumbnail, with the numbers to sort and filter them by."""
     height = height or HEIGHT
-    return Frame(as_html(grid_payload(trace, item=item), "All heads", height - 40), height)
+    return Frame(as_html(grid_payload(trace, item=item), "All heads", height - HEADING), height)

@@ -24,6 +24,7 @@ def canvas(
     key: str,
     height: int = 640,
     compact: bool = False,
+    source: str = "",
     on_change: Callable[[CanvasState, str], None] | None = None,
 ) -> CanvasState:
     """Show a payload and return the canvas's state.
@@ -35,6 +36,7 @@ def canvas(
         key: identifies the canvas across reruns. Two modes in the same place share one key.
         height: in pixels, toolbar included; a strip of few tokens takes less.
         compact: with a minimal toolbar, to stand beside other canvases.
+        source: the model and the start of the text, for saved pictures.
         on_change: called before the rerun with the state and the name of what changed in it.
     """
 
@@ -50,7 +52,8 @@ def canvas(
     mount = served_component("canvas", HTML, "component.js")
     if isinstance(payload, GridPayload):
         payload = replace(payload, have=grids.get(key, ""))
-    result = mount(key=key, data=payload.encode(height=height, compact=compact), **callbacks)
+    data = payload.encode(height=height, compact=compact, source=source)
+    result = mount(key=key, data=data, **callbacks)
     if isinstance(payload, GridPayload):
         grids[key] = payload.id
     return CanvasState.of(dict(result))

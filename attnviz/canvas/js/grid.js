@@ -302,6 +302,28 @@ export class GridMode extends Mode {
     }
   }
 
+  /** @returns {[number, number]} */
+  figureSize() {
+    const ctx = context2d(this.stage.picture);
+    ctx.font = this.stage.font(12, "600");
+    const texts = [...this.headings, ...this.marks].filter(({ align = "left" }) => align === "left");
+    const ends = texts.map(({ x, text, room = Infinity }) => x + Math.min(room, ctx.measureText(text).width));
+    return [Math.min(this.stage.width, 4 + Math.max(0, ...ends, ...this.shown.map((head) => head.x + head.w))), this.contentHeight()];
+  }
+
+  /** @returns {import("./figure.js").FigureTexts} */
+  figure() {
+    const log = this.scaleKind === "log";
+    const metric = this.content?.metrics[this.metric]?.title ?? "";
+    const order = this.order === "layers" ? "" : `Heads by ${metric}, ${this.order === "down" ? "highest" : "lowest"} first.`;
+    const faded = this.heads.some((head) => head.faded) ? `Faded: ${metric} below ${this._leastText()}.` : "";
+    return {
+      title: this.stage.title, note: [order, faded].filter(Boolean).join(" "),
+      legends: [{ kind: "ramp", title: `weight, ${this.scaleKind} scale`, ramp: this.stage.theme.sequential,
+        low: log ? `≤ ${shortNumber(LOG_LOW)}` : "0", high: "1" }],
+    };
+  }
+
   /** @param {CanvasRenderingContext2D} ctx */
   drawOver(ctx) {
     if (!this.hovered) return;

@@ -3,7 +3,7 @@
 import { codecOf, significantCode } from "./codecs.js";
 import { context2d, element, plainButton, slider } from "./dom.js";
 import { placeOn, tokenOn } from "./hoverlink.js";
-import { drawLines, linesAsSvg, outlineToken } from "./linesdraw.js";
+import { drawLines, outlineToken } from "./linesdraw.js";
 import { keepStrongest, Links, strongest } from "./links.js";
 import { arrowKeys, Mode } from "./mode.js";
 import { sampledWidths } from "./text.js";
@@ -29,7 +29,6 @@ export class LinesMode extends Mode {
   constructor(stage, send) {
     super(stage, send);
     this.label = "Attention lines";
-    this.exportsSvg = true;
     /** @type {import("./payload.js").LinesHeader | null} */
     this.header = null;
     this.codec = codecOf({ kind: "significant" });
@@ -353,7 +352,14 @@ export class LinesMode extends Mode {
     if (col !== null) outlineToken(ctx, this, "col", col);
   }
 
-  svg() {
-    return linesAsSvg(this);
+  /** @returns {import("./figure.js").FigureTexts} */
+  figure() {
+    const items = this.active().map((head) => ({ color: this.colorOf(head), text: String(head.number) }));
+    const { solo } = this;
+    const one = solo ? ` of ${solo.side === "row" ? "query" : "key"} ${solo.index} ${this._namesOf(solo.side)[solo.index]}` : "";
+    return {
+      title: `${this.stage.title}: lines${one}`, legends: [{ kind: "colors", title: "head", items }],
+      note: `Weights of ${this.threshold.toPrecision(2)} and more, from each query on the left to the keys on the right.`,
+    };
   }
 }

@@ -1,4 +1,4 @@
-// The picture of the lines view: on a canvas, and as SVG.
+// The picture of the lines view.
 
 import { mix } from "./theme.js";
 import { fitted } from "./text.js";
@@ -7,7 +7,6 @@ const STRENGTHS = 6; // opacities that lines are drawn in
 const BAR = 3; // px, for the weights between a token and the solo one
 const LONGEST_BAR = 120;
 const TEXT = 13;
-const SVG = "http://www.w3.org/2000/svg";
 
 /** @typedef {import("./lines.js").LinesMode} LinesMode */
 /** @typedef {import("./payload.js").Token} Token */
@@ -124,33 +123,4 @@ function drawBar(ctx, mode, parts, edge, y, scale) {
     ctx.fillRect(x, y, weight * scale, BAR);
     x += weight * scale;
   }
-}
-
-/** What is in view, with text as text. @param {LinesMode} mode */
-export function linesAsSvg(mode) {
-  const { width, height, theme } = mode.stage;
-  /** @param {string} tag @param {Record<string, string | number>} attributes @param {string} [text] */
-  const made = (tag, attributes, text) => {
-    const node = document.createElementNS(SVG, tag);
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
-    if (text !== undefined) node.textContent = text;
-    return node;
-  };
-  const root = made("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": theme.font, "font-size": TEXT });
-  root.append(made("rect", { width, height, fill: theme.background }));
-  const [x0, x1] = [mode._x0, mode._x1].map((x) => x.toFixed(1));
-  for (const { color, alpha, width: thick, lines } of groupsOf(mode).groups) {
-    const d = lines.map((line) => `M${x0} ${mode._y(mode.queries[line])}L${x1} ${mode._y(mode.keys[line])}`).join("");
-    root.append(made("path", { d, fill: "none", stroke: color, "stroke-opacity": alpha.toFixed(2), "stroke-width": thick }));
-  }
-  /** @param {string[]} list @param {number} x @param {string} anchor */
-  const names = (list, x, anchor) => {
-    const [first, last] = mode._window(list.length);
-    for (let i = first; i < last; i++) {
-      root.append(made("text", { x, y: mode._y(i), "text-anchor": anchor, "dominant-baseline": "middle", fill: theme.text }, list[i]));
-    }
-  };
-  names(mode.rows, mode._x0 - 10, "end");
-  names(mode.cols, mode._x1 + 10, "start");
-  return root;
 }

@@ -61,6 +61,7 @@ export class CanvasInstance {
     const { header } = payload;
     this.stage.setHeight(header.height ?? HEIGHT);
     this.stage.title = header.title ?? "All heads";
+    this.stage.source = header.source ?? "";
     let mode = this.mode;
     if (!mode || header.mode !== this.modeName) {
       mode?.destroy();

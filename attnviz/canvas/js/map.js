@@ -108,7 +108,8 @@ export class MapMode extends Mode {
     this.label = `${header.title}. ${this.shape[0]} rows (${rowTitle}), ${this.shape[1]} columns (${colTitle}). ` +
       "Arrow keys move, plus and minus zoom, 0 shows all, Enter picks a cell.";
     this.norms.hidden = base.twoSided || compact; // beside other canvases there is room for the zoom alone
-    this.scales.group.hidden = this.stage.common.hidden = compact;
+    this.scales.group.hidden = compact;
+    if (this.stage.tableButton) this.stage.tableButton.hidden = compact;
   }
 
   /** One- and two-sided maps each keep the scale chosen for them last. @param {MapHeader} header @param {MapBase} base @param {boolean} first */
@@ -307,17 +308,28 @@ export class MapMode extends Mode {
   }
 
   _status() {
-    if (!this.base) return;
-    const { side } = this.base.pyramid.tile;
-    if (side === 1) {
-      this.stage.status("");
-      return;
-    }
+    const what = this._pooled();
+    this.stage.status(what && this.requests.waiting ? `${what} Fetching what is in view…` : what);
+  }
+
+  /** What a cell of a long map is. */
+  _pooled() {
+    const side = this.base?.pyramid.tile.side ?? 1;
+    if (side === 1) return "";
     const tile = this.detail?.tile;
     const { rows, cols } = this.view.visible();
     const shown = tile && covers(tile.rows, rows) && covers(tile.cols, cols) ? tile.side : side;
-    const what = shown === 1 ? "Every cell is one weight." : `Each cell is the largest of ${shown} × ${shown} weights.`;
-    this.stage.status(this.requests.waiting ? `${what} Fetching what is in view…` : what);
+    return shown === 1 ? "Every cell is one weight." : `Each cell is the largest of ${shown} × ${shown} weights.`;
+  }
+
+  figure() {
+    const scale = `${this.header?.quantity ?? ""}, ${this.shading.kind} scale`;
+    return { title: this.stage.title, legends: this.legend.inFigure(scale), note: this._pooled() };
+  }
+
+  /** @returns {[number, number]} */
+  figureSize() {
+    return [this.left + this.view.right + 2, this.head + this.view.bottom + 2];
   }
 
   /** @param {CanvasRenderingContext2D} ctx */

@@ -24,7 +24,6 @@ export class Mode {
     this.label = ""; // for screen readers
     /** @type {HTMLElement[]} */
     this.tools = [];
-    this.exportsSvg = false;
     /** @type {Item | null} */
     this.hovered = null; // by the pointer or by the keys
     this.keyScroll = -1; // scroll offset when a key chose what is hovered; -1: the pointer did
@@ -83,9 +82,14 @@ export class Mode {
   /** What follows the pointer, on a canvas of its own. @param {CanvasRenderingContext2D} _ctx */
   drawOver(_ctx) {}
 
-  /** @returns {Element | null} */
-  svg() {
-    return null;
+  /** What is written around a saved picture. @returns {import("./figure.js").FigureTexts} */
+  figure() {
+    return { title: this.stage.title, legends: [], note: "" };
+  }
+
+  /** Px of a saved picture. @returns {[number, number]} width and height */
+  figureSize() {
+    return [this.stage.width, this.contentHeight() || this.stage.height];
   }
 
   /** After a change of size. */

@@ -262,6 +262,15 @@ export class NeuronMode extends Mode {
     else if (row !== null) drawNeuronOver(ctx, this, { row, part: null, index: -1 });
   }
 
+  /** @returns {import("./figure.js").FigureTexts} */
+  figure() {
+    const scaling = Number((this.header?.scaling ?? 1).toPrecision(4));
+    return {
+      title: `${this.stage.title}: query ${this.query} ${this.header?.rowNames[this.query] ?? ""}`,
+      legends: [], note: `score = ${scaling} × Σ q∘k, then bias and mask; the softmax of a row of scores gives its weights.`,
+    };
+  }
+
   destroy() {
     super.destroy();
     clearTimeout(this.timer);

@@ -68,6 +68,12 @@ export class TracePage {
     this.gridPayload = null;
   }
 
+  /** What saved pictures are of. */
+  get _source() {
+    const { title, text, whole } = this.index;
+    return [title, text && `“${text}${whole ? "" : "…"}”`].filter(Boolean).join(" · ");
+  }
+
   _canvases() {
     return [this.strip, this.grid, this.head];
   }
@@ -177,11 +183,13 @@ export class TracePage {
     if (turn !== this.turn) return;
     const strip = answerStrip(shown, this.trace.names, this.state.token, entry.helps);
     strip.header.height = matchMedia(NARROW_WINDOW).matches ? NARROW_STRIP : STRIP_HEIGHT;
+    strip.header.source = this._source;
     this.strip.display(strip); // first: the others have the room it leaves
     this.parts.title.textContent = `${entry.title}, head ${head}`;
     try {
       const answer = this._answer(shown, all);
       answer.header.height = this._height();
+      answer.header.source = this._source;
       this.head.display(answer);
       this._refuse("");
     } catch (error) {
@@ -249,6 +257,7 @@ export class TracePage {
     const bytes = await this.tensors.bytes(this.index.grid);
     const payload = /** @type {import("./payload.js").GridPayload} */ (readPayload(new Uint8Array(bytes)));
     payload.header.height = this._height(this.parts.gridPart);
+    payload.header.source = this._source;
     payload.header.selected = [this.state.layer, this.state.head];
     this.gridPayload = payload;
     this.grid.display(payload);

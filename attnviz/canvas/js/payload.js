@@ -16,6 +16,7 @@
  * @typedef {object} CommonHeader
  * @property {string} id changes with the content
  * @property {string} [title]
+ * @property {string} [source] the model and the start of the text, for saved pictures
  * @property {Record<string, ArrayEntry>} arrays
  * @property {number} [height] px, toolbar included
  * @property {boolean} [compact] with a minimal toolbar

@@ -1,6 +1,7 @@
 // What every mode draws on: a toolbar, a sharp canvas that scrolls, a tooltip, a table.
 
-import { context2d, element, fileName, plainButton, saveFile } from "./dom.js";
+import { context2d, element, plainButton } from "./dom.js";
+import { saveMenu } from "./savemenu.js";
 import { readTheme } from "./theme.js";
 
 /**
@@ -37,7 +38,10 @@ export class Stage {
     this.theme = readTheme(root);
     this.width = this.height = this.most = 0;
     this.dpr = 1;
-    this.title = ""; // of saved files
+    this.title = ""; // of saved pictures
+    this.source = ""; // under it: the model and the start of the text
+    /** @type {number | null} */
+    this._drawnTop = null; // where a saved picture begins
     /** @type {Mode | null} */
     this.mode = null;
     /** @type {HTMLButtonElement | null} */
@@ -56,14 +60,9 @@ export class Stage {
   show(mode) {
     this.mode = mode;
     this.tools.replaceChildren(...mode.tools);
-    const buttons = [
-      plainButton("Table", "Show the numbers in view as a table", () => this.toggleTable()),
-      plainButton("PNG", "Save the picture as PNG", () => this.savePng()),
-    ];
-    if (mode.exportsSvg) buttons.push(plainButton("SVG", "Save the picture as SVG", () => this.saveSvg()));
-    this.tableButton = buttons[0];
+    this.tableButton = plainButton("Table", "Show the numbers in view as a table", () => this.toggleTable());
     this.tableButton.setAttribute("aria-expanded", "false");
-    this.common.replaceChildren(...buttons);
+    this.common.replaceChildren(this.tableButton, saveMenu(this));
     this.tablePanel.hidden = true;
     this.scroll.scrollTop = 0;
     this.hideTip();
@@ -117,7 +116,7 @@ export class Stage {
   }
 
   get top() {
-    return this.scroll.scrollTop;
+    return this._drawnTop ?? this.scroll.scrollTop;
   }
 
   repaint() {
@@ -221,15 +220,27 @@ export class Stage {
       element("tbody", {}, body)]));
   }
 
-  savePng() {
-    this.picture.toBlob((blob) => blob && saveFile(`${fileName(this.title)}.png`, blob), "image/png");
-  }
-
-  saveSvg() {
-    const svg = this.mode?.svg();
-    if (!svg) return;
-    const text = new XMLSerializer().serializeToString(svg);
-    saveFile(`${fileName(this.title)}.svg`, new Blob([text], { type: "image/svg+xml" }));
+  /**
+   * Run something while the mode draws for a picture of its own: in other colors, all of the view.
+   * @template T
+   * @param {{theme: import("./theme.js").Theme, top: number, height: number, dpr: number}} look
+   * @param {() => T} draw @returns {T}
+   */
+  drawnAs({ top, ...look }, draw) {
+    const { theme, height, dpr, mode } = this;
+    const hovered = mode?.hovered ?? null;
+    Object.assign(this, look);
+    this._drawnTop = top;
+    if (mode) mode.hovered = null;
+    mode?.themed();
+    try {
+      return draw();
+    } finally {
+      Object.assign(this, { theme, height, dpr });
+      this._drawnTop = null;
+      if (mode) mode.hovered = hovered;
+      mode?.themed();
+    }
   }
 
   /** @param {MouseEvent} event @returns {[number, number]} on the canvas */

@@ -355,6 +355,14 @@ export class StripMode extends Mode {
     if (this.hovered === null || this.hovered === this.focus) return;
     outlineChip(ctx, this.boxOf(this.hovered), this.stage.theme.text, 1.5);
   }
+
+  figure() {
+    const help = this.header?.helps[this._tinting] ?? "";
+    const sentence = help && `${help[0].toUpperCase()}${help.slice(1)}.`;
+    const made = this.written.hidden ? "" : " Underlined tokens were written by the model.";
+    const scale = this.scale?.kind === "log" ? ", log scale" : "";
+    return { title: this.stage.title, legends: this.legend.inFigure(this._title(this.measure) + scale), note: sentence + made };
+  }
 }
 
 /** The texts, to compare. @param {StripHeader | null} header */

@@ -21,6 +21,12 @@ import { PALETTES } from "./palettes.js";
 
 const DARK_BELOW = 0.4; // luminance; as in ../../charts/palettes.py
 
+// Without a page's own theme; as in ../bundle.py.
+const PLAIN = {
+  light: { background: "#ffffff", text: "#1c2530", border: "#d8dee5", primary: "#0b6a86" },
+  dark: { background: "#10151b", text: "#e4e9ef", border: "#2f3a46", primary: "#2291b3" },
+};
+
 // For scripts that the theme's own font lacks: the browser takes the first that is installed.
 const SCRIPTS =
   "system-ui, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK SC', 'Noto Sans Arabic', 'Noto Sans Hebrew', " +
@@ -36,15 +42,27 @@ export function readTheme(host) {
   };
   const background = get("background-color", "#ffffff");
   const dark = luminance(parseColor(background)) < DARK_BELOW;
+  const plain = PLAIN[dark ? "dark" : "light"];
+  return themeOf(dark, {
+    background, text: get("text-color", plain.text), border: get("border-color", plain.border), primary: get("primary-color", plain.primary),
+  }, `${get("font", "sans-serif").replace(/,?\s*sans-serif\s*$/, "") || "sans-serif"}, ${SCRIPTS}`);
+}
+
+/** Colors for a picture that leaves the page. @param {boolean} dark @param {string} font @returns {Theme} */
+export function plainTheme(dark, font) {
+  return themeOf(dark, PLAIN[dark ? "dark" : "light"], font);
+}
+
+/** @param {boolean} dark @param {{background: string, text: string, border: string, primary: string}} colors @param {string} font @returns {Theme} */
+function themeOf(dark, { background, text, border, primary }, font) {
   const palette = dark ? PALETTES.dark : PALETTES.light;
-  const text = get("text-color", dark ? "#e4e9ef" : "#1c2530");
   return {
     text,
     faint: mix(text, background, 0.42),
     background,
-    border: opaque(get("border-color", dark ? "#2f3a46" : "#d8dee5"), background),
-    primary: get("primary-color", "#0b6a86"),
-    font: `${get("font", "sans-serif").replace(/,?\s*sans-serif\s*$/, "") || "sans-serif"}, ${SCRIPTS}`,
+    border: opaque(border, background),
+    primary,
+    font,
     dark,
     sequential: ramp(palette.sequential),
     diverging: ramp(palette.diverging),

@@ -55,6 +55,7 @@ def _grid(ref: TraceRef, layer: AttentionLayer, head: int, growing: bool) -> Non
         replace(payload, selected=(layer.index, head)),
         key="heads",
         height=HEIGHT,
+        source=ref.source,
         on_change=on_change,
     )
     with st.container(horizontal=True, vertical_alignment="center"):  # keeps its height throughout

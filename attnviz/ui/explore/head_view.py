@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from attnviz.analysis.verdict import verdict
 from attnviz.canvas import CanvasState, TokenRef, Viewport
 from attnviz.canvas.bundle import as_html
 from attnviz.canvas.naming import layer_name
@@ -87,7 +88,13 @@ def draw(shown: HeadView) -> None:
     waiting.empty()
     if data is None:
         return
-    canvas(data, key=key, height=HEIGHT, on_change=lambda state, what: _link(shown, state, what))
+    canvas(
+        data,
+        key=key,
+        height=HEIGHT,
+        source=shown.ref.source,
+        on_change=lambda state, what: _link(shown, state, what),
+    )
     if view in VECTORS and (rows := vectors_window(shown)) != slice(0, shown.n_vectors):
         of = f"{shown.n_vectors:,}, centered on the selected one."
         st.caption(f"Tokens {rows.start:,} to {rows.stop - 1:,} of {of}")
@@ -111,7 +118,7 @@ def _files(shown: HeadView, area: Area) -> None:
             "application/octet-stream", "The exact numbers on screen, for NumPy.",
         )  # fmt: skip
         _download(
-            "HTML", lambda: as_html(payload(shown, whole, memo), title), f"{name}.html",
+            "HTML", lambda: _html(shown, whole, title), f"{name}.html",
             "text/html", "This view as one HTML file that opens offline in any browser.",
         )  # fmt: skip
         _download(
@@ -122,6 +129,13 @@ def _files(shown: HeadView, area: Area) -> None:
         with st.popover("Copy as code", icon=":material/code:"):
             st.caption("Reproduces these numbers with the attnviz package.")
             st.code(shown.code, language="python")
+
+
+def _html(shown: HeadView, area: Area, title: str) -> str:
+    """This view as a page: what it is of, and how its numbers were checked."""
+    memo = trace_memo(shown.trace, no_report)
+    _, _, checked = verdict(shown.layer, shown.trace.fidelity(shown.layer.index, rows="recorded"))
+    return as_html(payload(shown, area, memo), title, source=shown.ref.source, receipt=checked)
 
 
 def _page(shown: HeadView) -> str:

@@ -54,7 +54,7 @@ def tokens(page: PageTrace, layer: AttentionLayer, head: int, at: Focus | None) 
         start=page.start,
         memo=page.memo,
     )
-    canvas(payload, key="tokens", height=STRIP_HEIGHT, on_change=on_change)
+    canvas(payload, key="tokens", height=STRIP_HEIGHT, source=ref.source, on_change=on_change)
 
 
 def receipt(page: PageTrace, layer: AttentionLayer) -> None:
@@ -106,7 +106,7 @@ def stream(page: PageTrace, layer: AttentionLayer, at: Focus | None) -> None:
         scale="percentile",
         focus=token.index if token and token.side == "row" else None,
     )
-    canvas(payload, key="stream", height=STREAM_HEIGHT)
+    canvas(payload, key="stream", height=STREAM_HEIGHT, source=page.ref.source)
     _stream_files(matrix)
 
 

@@ -59,7 +59,7 @@ def _pinned_map(ref: TraceRef, pinned: list[Pin], pin: Pin) -> None:
     key = f"pin_{layer}_{head}"
     memo = trace_memo(trace, no_report)
     payload = map_payload(trace, layer, head, canvas_state(key).view, memo=memo)
-    canvas(payload, key=key, height=HEIGHT, compact=True)
+    canvas(payload, key=key, height=HEIGHT, compact=True, source=ref.source)
 
 
 def _linked_pins(trace: Trace) -> list[Pin]:

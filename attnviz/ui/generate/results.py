@@ -7,12 +7,14 @@ result.trace
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.analysis.generation_rows import HeadRef
+from attnviz.canvas.naming import source_line
 from attnviz.errors import AttnVizError
 from attnviz.trace.lengths import check_length, check_room
 from attnviz.trace.requests import ModelChoice, Sampling, TraceRequest
@@ -62,6 +64,15 @@ class TraceRef:
         """From the cache, or made again if it was dropped."""
         trace = cached(self.key)
         return trace or trace_result(self.choice, self.request, no_report).trace
+
+    @property
+    def source(self) -> str:
+        """The model and what it read, for saved pictures and files."""
+        name = self.choice.name
+        model = Path(name).name if Path(name).is_absolute() else name
+        if self.request.image_digest:
+            return f"{model} · an image"
+        return source_line(self.trace, model)
 
 
 @st.cache_resource

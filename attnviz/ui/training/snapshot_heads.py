@@ -10,7 +10,7 @@ import streamlit as st
 from attnviz import charts
 from attnviz.analysis import matrices
 from attnviz.canvas import grid_payload
-from attnviz.canvas.naming import layer_name
+from attnviz.canvas.naming import layer_name, source_line
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 from attnviz.train import snapshots
@@ -82,7 +82,7 @@ def _draw_heads(trace: Trace) -> None:
     selected = canvas_state("train_grid").selected or (len(trace.layers) - 1, 0)
     memo = trace_memo(trace, no_report)
     grid = replace(memo(("grid",), lambda: grid_payload(trace)), selected=selected)
-    canvas(grid, key="train_grid", height=_grid_height(trace))
+    canvas(grid, key="train_grid", height=_grid_height(trace), source=source_line(trace))
     head_map(trace, *selected, key="train_head")
 
 

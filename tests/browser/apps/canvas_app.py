@@ -37,7 +37,7 @@ from attnviz.canvas import (
     neuron_payload,
     strip_payload,
 )
-from attnviz.canvas.naming import row_axis
+from attnviz.canvas.naming import row_axis, source_line, token_names
 from attnviz.trace import Trace
 from attnviz.ui.canvas import canvas, canvas_state
 
@@ -135,11 +135,28 @@ def show() -> None:
         payload = strip_payload(trace, layer, head, focus=state.token, start=start)
     elif mode == "lines":
         payload = lines_payload(trace, layer)
+    elif mode == "matrix":
+        payload = matrix_payload(
+            trace.attention(layer, head).k.numpy(),
+            token_names(trace.col_tokens(layer)),
+            [str(i) for i in range(trace.attention(layer, head).k.shape[1])],
+            title="Keys <of> a head",
+            id="keys",
+            col_title="dimension",
+            value_title="K",
+            two_sided=True,
+        )
     else:
         payload = neuron_payload(trace, layer, head, state.query)
     message = len(payload.encode())
     st.session_state["runs"] = st.session_state.get("runs", 0) + 1
-    done = canvas(payload, key="canvas", height=int(asked.get("height", 640)))
+    done = canvas(
+        payload,
+        key="canvas",
+        height=int(asked.get("height", 640)),
+        compact="compact" in asked,
+        source=source_line(trace, "tiny"),
+    )
     st.code(json.dumps({"runs": st.session_state["runs"], "bytes": message, **_plain(done)}))
 
 
