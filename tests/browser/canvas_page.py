@@ -87,6 +87,13 @@ class CanvasOn:
             arg=condition,
         )
 
+    def save(self, kind: str) -> tuple[str, bytes]:
+        """The name and the content of the picture that the menu saves: "PNG, 2x", "SVG"."""
+        self.page.get_by_role("button", name="Save the picture").click()
+        with self.page.expect_download() as download:
+            self.page.get_by_role("menuitem", name=kind).click()
+        return download.value.suggested_filename, download.value.path().read_bytes()
+
     # ---- maps ----
 
     def middle(self, row: int, col: int) -> tuple[float, float]:

@@ -565,9 +565,7 @@ def test_heads_are_hidden_by_their_chips_and_svg_holds_text(look):
     assert canvas.run(heads) == [0, 1, 3]
     canvas.page.get_by_role("button", name="1", exact=True).dblclick()
     assert canvas.run(heads) == [1]
-    with canvas.page.expect_download() as waiting:
-        canvas.page.get_by_role("button", name="Save the picture as SVG").click()
-    text = waiting.value.path().read_text(encoding="utf-8")
+    text = canvas.save("SVG")[1].decode("utf-8")
     assert "&lt;img src=x onerror=alert(1)&gt;" in text and "<img" not in text
     assert "中文" in text and "שלום" in text and "👩‍🚀" in text
     assert re.search(r"<path d=\"M", text)
@@ -693,9 +691,7 @@ def test_keys_reach_it_and_it_says_what_it_is(look, mode):
     canvas.page.keyboard.press("ArrowDown")
     canvas.page.keyboard.press("ArrowDown")
     assert canvas.run("return stage.live.textContent;")
-    with canvas.page.expect_download() as waiting:
-        canvas.page.get_by_role("button", name="Save the picture as PNG").click()
-    assert waiting.value.path().read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert canvas.save("PNG, 2x")[1][:8] == b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -707,7 +703,8 @@ def test_a_saved_page_opens_offline(browser, tmp_path, mode):
         "lines": lambda: lines_payload(trace, 1),
         "neuron": lambda: neuron_payload(trace, 1, 2),
     }[mode]()
-    text = as_html(payload, "Heads <of> a model")
+    told = {"source": "tiny · “<b>The</b> cat”", "receipt": "Checked in all 20 rows."}
+    text = as_html(payload, "Heads <of> a model", **told)
     assert text.count("<script") == 1 and text.count("</script>") == 1
     file = tmp_path / "saved.html"
     file.write_text(text, encoding="utf-8")
@@ -719,7 +716,8 @@ def test_a_saved_page_opens_offline(browser, tmp_path, mode):
     page.wait_for_function(
         "() => document.querySelector('.canvas-root').attnviz?.stage.painted > 0"
     )
-    assert page.title() == "Heads <of> a model"
+    assert page.title() == page.locator("h1").inner_text() == "Heads <of> a model"
+    assert page.locator("body > p").all_inner_texts() == list(told.values())
     got = page.evaluate("() => document.querySelector('.canvas-root').attnviz.modeName")
     assert (got, problems) == (mode, [])
     context.close()

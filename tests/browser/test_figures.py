@@ -51,14 +51,6 @@ def look(visit) -> Callable[..., CanvasOn]:
     return at
 
 
-def saved(canvas: CanvasOn, kind: str) -> tuple[str, bytes]:
-    """The name and the content of the picture that the menu saves."""
-    canvas.page.get_by_role("button", name="Save the picture").click()
-    with canvas.page.expect_download() as download:
-        canvas.page.get_by_role("menuitem", name=kind).click()
-    return download.value.suggested_filename, download.value.path().read_bytes()
-
-
 def texts_of(root: ElementTree.Element) -> list[str]:
     return ["".join(node.itertext()) for node in root.iter(f"{SVG}text")]
 
@@ -70,7 +62,7 @@ def pixels(png: bytes) -> np.ndarray:
 @pytest.mark.parametrize("mode", SAYS)
 def test_an_svg_says_what_it_shows(look, mode: str):
     canvas = look(f"mode={mode}&n=20", scheme="dark")
-    name, content = saved(canvas, "SVG")
+    name, content = canvas.save("SVG")
     root = ElementTree.fromstring(content)
     title, said = SAYS[mode]
     assert name == re.sub("[^a-z0-9]+", "-", title.lower()).strip("-") + ".svg"
@@ -87,10 +79,10 @@ def test_an_svg_says_what_it_shows(look, mode: str):
 @pytest.mark.parametrize("mode", SAYS)
 def test_a_png_has_the_pixels_asked_for_and_the_svgs_size(look, mode: str):
     canvas = look(f"mode={mode}&n=20", scheme="dark")
-    root = ElementTree.fromstring(saved(canvas, "SVG")[1])
+    root = ElementTree.fromstring(canvas.save("SVG")[1])
     size = int(root.get("width")), int(root.get("height"))
     for scale in (2, 3):
-        name, content = saved(canvas, f"PNG, {scale}x")
+        name, content = canvas.save(f"PNG, {scale}x")
         assert name.endswith(f"-{scale}x.png")
         picture = pixels(content)
         assert (picture.shape[1], picture.shape[0]) == (size[0] * scale, size[1] * scale)
@@ -112,14 +104,14 @@ def test_the_cells_of_a_map_have_the_colors_of_the_backends_numbers(look):
     n = 20
     canvas = look(f"mode=map&n={n}", scheme="dark")
     w = canvas_app.trace_of("decoder", n).attention(1, 2).weights().numpy()
-    root = ElementTree.fromstring(saved(canvas, "SVG")[1])
+    root = ElementTree.fromstring(canvas.save("SVG")[1])
     (image,) = root.iter(f"{SVG}image")
     embedded = Image.open(io.BytesIO(base64.b64decode(image.get("href").split(",")[1])))
     cells = np.asarray(embedded.convert("RGBA"))
     step = cells.shape[0] // n
     assert cells.shape == (n * step, n * step, 4)
     scale = 3
-    png = pixels(saved(canvas, f"PNG, {scale}x")[1])
+    png = pixels(canvas.save(f"PNG, {scale}x")[1])
     left, top = plot_corner(image, root)
     pitch = float(image.get("width")) / n
     for row in range(n):
@@ -145,7 +137,7 @@ def test_a_picture_holds_all_of_a_view_that_scrolls(look):
     canvas.run("stage.scroll.scrollTop = 300; mode.hovered = null;")
     canvas.settle()
     painted = canvas.run("return [stage.height, stage.theme.background];")
-    texts = texts_of(ElementTree.fromstring(saved(canvas, "SVG")[1]))
+    texts = texts_of(ElementTree.fromstring(canvas.save("SVG")[1]))
     assert {str(i) for i in range(60)} <= set(texts)
     assert canvas.run("return [stage.height, stage.theme.background];") == painted
     assert canvas.run("return stage.top;") == 300
@@ -177,5 +169,5 @@ def test_a_dark_picture_is_there_for_dark_slides(look):
     canvas.page.get_by_role("button", name="Save the picture").click()
     canvas.page.get_by_label("Dark background").check()
     canvas.page.keyboard.press("Escape")
-    picture = pixels(saved(canvas, "PNG, 2x")[1])
+    picture = pixels(canvas.save("PNG, 2x")[1])
     assert tuple(picture[2, 2]) == (0x10, 0x15, 0x1B)

@@ -197,8 +197,8 @@ export class SvgContext {
     const from = /** @type {Box} */ (at.length > 4 ? at.slice(0, 4) : [0, 0, image.width, image.height]);
     const to = /** @type {Box} */ (at.slice(-4));
     const smooth = this.state.imageSmoothingEnabled;
-    const href = this.surface.embed(image, from, to, smooth);
-    this._add(`<image${boxed(...to)} preserveAspectRatio="none" ${IMAGE}="${href}"${this._opacity()}` +
+    const bytes = this.surface.embed(image, from, to, smooth);
+    this._add(`<image${boxed(...to)} preserveAspectRatio="none" ${IMAGE}="${bytes}"${this._opacity()}` +
       (smooth ? "" : ' style="image-rendering: pixelated"'));
   }
 
