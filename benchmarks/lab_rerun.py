@@ -81,7 +81,7 @@ def run() -> dict[str, float]:
         with serve(bare) as plain, serve("app.py") as app:
             pages = {
                 "bare": _opened(browser, plain, "Number", '[data-testid="stText"]'),
-                "head": _opened(browser, f"{app}/layer_lab", "Head shown", CHART),
+                "head": _opened(browser, f"{app}/layer_lab", "Head", CHART),
                 "d_model": _opened(browser, f"{app}/layer_lab", "d_model", CHART),
             }
             times: dict[str, list[float]] = {name: [] for name in pages}

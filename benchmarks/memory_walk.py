@@ -120,7 +120,7 @@ def _explore(page: Page, address: str, name: str, lengths: tuple[int, ...], told
 
 
 def _train(page: Page, address: str) -> None:
-    """A small transformer from nothing, watched until it is done."""
+    """A small transformer trained from scratch, watched until it is done."""
     page.goto(f"{address}/train")
     page.get_by_role("button", name="Start", exact=True).click()
     page.get_by_text("What it learned").wait_for()

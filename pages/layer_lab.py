@@ -36,7 +36,7 @@ program = st.expander(
     "Copy as code", icon=":material/code:", key="code", on_change="rerun", bind="query-params"
 )
 if program.open:
-    program.caption("The same numbers, with attnviz alone.")
+    program.caption("Reproduces these numbers with the attnviz package.")
     program.code(lab_code(lab, head or 0), language="python")
 with st.container(horizontal=True):
     # Each file is made when it is downloaded, not on every run.

@@ -12,7 +12,7 @@ from attnviz.ui.training.job_draft import start_button
 from attnviz.ui.training.job_list import earlier_jobs, linked_job
 from attnviz.ui.training.job_page import job_page
 
-MODES = {"nothing": "A small transformer from nothing", "model": "Fine-tune a loaded model"}
+MODES = {"nothing": "Train from scratch", "model": "Fine-tune a loaded model"}
 
 st.markdown("## Train")
 caption = st.empty()
@@ -21,9 +21,9 @@ if job := linked_job(all_jobs):
     job_page(job, caption)
     st.stop()
 
-caption.caption("Attention while it is learned, head by head.")
+caption.caption("Watch every attention head as it learns.")
 mode = linked_choice(
-    st.segmented_control, "Begin with", MODES, key="door", label_visibility="collapsed"
+    st.segmented_control, "Start from", MODES, key="door", label_visibility="collapsed"
 )
 with st.container(horizontal=True, gap="medium"):  # wraps in a narrow window
     form, start = st.container(width=600), st.container(width=360)

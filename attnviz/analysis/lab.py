@@ -50,11 +50,11 @@ def tokenize(text: str, unit: Unit) -> tuple[str, ...]:
     else:
         tokens = ["␣" if c.isspace() else c for c in regex.findall(r"\X", text.strip())]
     if not tokens:
-        raise AttnVizError("There is no text.", "Write a word or two.")
+        raise AttnVizError("The text is empty.", "Type a word or two.")
     if len(tokens) > MAX_TOKENS:
         raise AttnVizError(
             f"The text has {len(tokens):,} {unit}, and the lab shows at most {MAX_TOKENS}.",
-            "Shorten it; Explore takes longer texts.",
+            "Shorten it, or use Explore for longer texts.",
         )
     return tuple(tokens)
 
@@ -123,7 +123,7 @@ class Lab:
                 f"Choose 0 to {self.layers - 1}.",
             )
         if self.architecture == "encoder-decoder" and not self.context:
-            raise AttnVizError("The encoder has no text.", "Write a word or two.")
+            raise AttnVizError("The encoder's text is empty.", "Type a word or two.")
 
     @property
     def query_tokens(self) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ class AttentionSteps:
     def _projection_stages(self) -> Iterator[Stage]:
         stream: tuple[Axis, Axis] = ("query", "d_model")
         source = "X"
-        yield Stage("x", "Input X", "X: one row a token", self.x, *stream)
+        yield Stage("x", "Input X", "X: one row per token", self.x, *stream)
         if self.position_vectors is not None and self.embedded is not None:
             formula = f"P: {self.config.positions} positions"
             yield Stage("position_vectors", "Positions P", formula, self.position_vectors, *stream)
@@ -134,7 +134,7 @@ class AttentionSteps:
         memory = source
         if self.context is not None:
             memory = "C"
-            formula = "C: what is attended to"
+            formula = "C: the sequence attended to"
             yield Stage("context", "Context C", formula, self.context, "key", "d_model")
         plus = " + b" if self.config.bias else ""
         yield from self._vector_stages("q", f"Q = {source}·W_Q{plus}")
@@ -153,7 +153,7 @@ class AttentionSteps:
         if normed is not None:
             yield Stage(f"{name}_normed", f"{letter} normed", formula, normed, *axes)
         if self.config.positions == "rope" and self.context is None:
-            formula = f"{letter} ← {letter} turned by its position (RoPE)"
+            formula = f"{letter} ← {letter} rotated by its position (RoPE)"
         yield Stage(name, f"{title} {letter}", formula, getattr(self, name), *axes)
 
     def _weight_stages(self) -> Iterator[Stage]:
@@ -172,16 +172,16 @@ class AttentionSteps:
             }[config.positions]
             yield Stage("bias", "Position bias B", formula, self.bias, *pairs)
         if self.mask is not None:
-            formula = "M: 1 where the query may see the key"
+            formula = "M: 1 where the query can attend to the key"
             yield Stage("mask", "Mask M", formula, self.mask[:, 0], "query", "key")
         terms = "S" + (" + B" if self.bias is not None else "")
         formula = f"S ← {terms}" + (", −∞ where M is 0" if self.mask is not None else "")
         yield Stage("scores", "Scores", formula, self.scores, *pairs)
         if self.sink_weights is not None:
-            formula = "what the sink takes: e^sink / (e^sink + Σ e^S)"
+            formula = "the sink's share: e^sink / (e^sink + Σ e^S)"
             value = self.sink_weights[..., None]  # (B, H, n_q, 1)
             yield Stage("sink_weights", "Sink", formula, value, "query", "sink", "query")
-        formula = "A = softmax(S), each row" + (", the sink beside it" if config.sink else "")
+        formula = "A = softmax(S), each row" + (", sink included" if config.sink else "")
         yield Stage("weights", "Weights A", formula, self.weights, *pairs)
         if self.weights_dropped is not None:
             formula = f"A ← A without {config.dropout:.0%} of its cells, ÷ {1 - config.dropout:g}"
@@ -191,16 +191,16 @@ class AttentionSteps:
         stream: tuple[Axis, Axis] = ("query", "d_model")
         plus = " + b" if self.config.bias else ""
         yield Stage("heads", "Head outputs", "O = A·V", self.heads, "query", "d_head", "query")
-        formula = "C = the heads' O side by side"
+        formula = "C = the heads' O, concatenated"
         yield Stage("concat", "Concatenated", formula, self.concat, "query", "concat")
-        yield Stage("projected", "Mixed by W_O", f"Y = C·W_O{plus}", self.projected, *stream)
+        yield Stage("projected", "Projected by W_O", f"Y = C·W_O{plus}", self.projected, *stream)
         if self.residual_sum is not None:
             yield Stage("residual_sum", "Residual", "Y ← X + Y", self.residual_sum, *stream)
         if self.post_normed is not None:
             yield Stage("post_normed", "Norm", f"Y ← {self._norm('Y')}", self.post_normed, *stream)
         if self.feed_forward is not None:
             yield from self._feed_forward_stages(self.feed_forward)
-        yield Stage("output", "Output", "what the layer hands on", self.output, *stream)
+        yield Stage("output", "Output", "the layer's output", self.output, *stream)
 
     def _feed_forward_stages(self, steps: FeedForwardSteps) -> Iterator[Stage]:
         stream: tuple[Axis, Axis] = ("query", "d_model")
@@ -230,6 +230,6 @@ class AttentionSteps:
 
 
 def _scale_reason(config: AttentionConfig) -> str:
-    reason = {"sqrt": "1/√d_head", "none": "no scale"}.get(str(config.scale), "the given scale")
+    reason = {"sqrt": "1/√d_head", "none": "no scale"}.get(str(config.scale), "custom scale")
     cooled = "" if config.temperature == 1.0 else f" / temperature {config.temperature:g}"
     return f" ({reason}{cooled})"

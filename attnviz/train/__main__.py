@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         ):
             return _run(job) if _wait_for_device(job, device) else 0
     except Timeout:
-        print("Another process works on this job.", file=sys.stderr)
+        print("Another process is already running this job.", file=sys.stderr)
         return 1
 
 

@@ -56,10 +56,11 @@ class Estimate:
     def __str__(self) -> str:
         minutes = self.seconds / 60
         span = f"{minutes:.0f} min" if minutes >= 2 else f"{max(10, round(self.seconds, -1)):.0f} s"
+        share = 100 * self.n_trainable / self.n_parameters
         disk = format_bytes(self.disk) if self.disk >= 2**20 else "less than 1 MiB"
         return (
             f"About {span}, {format_bytes(self.memory)} of memory and {disk} of disk; "
-            f"{self.n_trainable:,} of {self.n_parameters:,} numbers learn."
+            f"{self.n_trainable:,} trainable parameters ({share:.3g}%)."
         )
 
 

@@ -66,7 +66,7 @@ def test_every_task_has_its_controls_and_an_estimate(name: str, app: AppTest) ->
     app.pills(key="task").set_value(name).run()
     assert not app.exception
     assert find(name).description in text_of(app)
-    assert "numbers learn" in text_of(app)
+    assert "trainable parameters" in text_of(app)
     for option, value in find(name).options.items():
         assert app.number_input(key=f"{name}_{option}").value == value
     assert app.query_params.get("task") == (None if name == "induction" else name)
@@ -160,19 +160,19 @@ def test_a_job_from_start_to_result(app: AppTest) -> None:
     assert not app.exception
     shown = text_of(app)
     assert "Step 6 of 6" in shown
-    assert "right on held-out data" in shown
+    assert "held-out accuracy" in shown
     assert "Jensen-Shannon" in shown
     assert app.select_slider(key="at_step").options == ["0", "3", "6"]
     app.select_slider(key="at_step").set_value(0).run()
     assert not app.exception
     assert app.select_slider(key="at_step").value == 0
     app.text_input(key="keep_name").set_value("my copier")
-    keep = next(b for b in app.button if b.label == "Keep")
+    keep = next(b for b in app.button if b.label == "Save")
     keep.click().run()
     assert "cannot be a name" in text_of(app)
     app.text_input(key="keep_name").set_value("my-copier")
-    next(b for b in app.button if b.label == "Keep").click().run()
-    assert "lists it now as my-copier" in app.success[0].value.replace("\\", "")
+    next(b for b in app.button if b.label == "Save").click().run()
+    assert 'Saved as "my-copier"' in app.success[0].value.replace("\\", "")
     assert "my-copier" in [entry.name for entry in catalog.entries()]
     assert attnviz.load("my-copier").trace("ab>").layers
     app.button(key="new").click().run()
@@ -234,7 +234,7 @@ def test_a_job_that_cannot_be_read_says_so_and_can_be_deleted(app: AppTest) -> N
 def test_a_link_to_a_job_that_is_gone(app: AppTest) -> None:
     app.query_params["job"] = "20200101-nothing"
     app.run()
-    assert "There is no job" in app.warning[0].value.replace("\\", "")
+    assert "not found" in app.warning[0].value.replace("\\", "")
     assert any(b.label == "Start" for b in app.button)
 
 
@@ -263,7 +263,7 @@ def test_fine_tuning_asks_for_data_and_names_its_mistakes(app: AppTest) -> None:
     app.session_state["door"] = "model"
     app.run()
     assert not app.exception
-    assert "There is no data yet" in text_of(app)
+    assert "No data yet" in text_of(app)
     app.text_area(key="ft_text").set_value("abcd" * 60).run()
     app.segmented_control(key="ft_method").set_value("last").run()
     app.number_input(key="ft_last").set_value(1)
@@ -272,7 +272,7 @@ def test_fine_tuning_asks_for_data_and_names_its_mistakes(app: AppTest) -> None:
     app.number_input(key="ft_length").set_value(16)
     app.number_input(key="ft_steps").set_value(3).run()
     assert not app.exception
-    assert "numbers learn" in text_of(app)
+    assert "trainable parameters" in text_of(app)
     job = start(app)
     wait_until_inactive(job)
     assert job.status.state == "finished", job.status.sentence

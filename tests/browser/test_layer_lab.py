@@ -100,7 +100,7 @@ def test_a_picked_cell_shows_a_sum_that_is_the_score(visit: Begin) -> None:
 def test_a_key_on_a_slider_changes_the_picture(visit: Begin) -> None:
     one = visit()
     page = one.open("/layer_lab")
-    for label, changed in (("Head shown", "Weights A"), ("d_model", "Input X")):
+    for label, changed in (("Head", "Weights A"), ("d_model", "Input X")):
         place = chart(page, changed)
         before, size = picture(place), place.bounding_box()
         page.locator(f'input[type=range][aria-label="{label}"]').focus()
@@ -117,7 +117,7 @@ def test_a_key_on_a_slider_changes_the_picture(visit: Begin) -> None:
 def test_a_cold_link_holds_the_whole_view(visit: Begin) -> None:
     link = (
         "/layer_lab?d_model=32&n_heads=2&head_lab=1&positions=ALiBi&mask=Sliding+window&window=3"
-        "&norm=Before&seed=4&text_lab=one+two+three&temperature=2.0&code=true"
+        "&norm=Pre&seed=4&text_lab=one+two+three&temperature=2.0&code=true"
     )
     page = visit().open(link)
     program = page.locator('[data-testid="stCode"] code').first.inner_text()

@@ -100,12 +100,12 @@ def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
 
 def test_a_job_is_started_watched_cancelled_resumed_and_opened(page: Page) -> None:
     # another model is open already, and Explore has to show the trained one all the same
-    page.get_by_text("Only language models are fine-tuned").wait_for()
-    page.get_by_text("A small transformer from nothing").click()
+    page.get_by_text("Fine-tuning supports language models only").wait_for()
+    page.get_by_text("Train from scratch").click()
     page.get_by_text("Copy", exact=True).click()
     page.wait_for_url(re.compile(r"\?(.*&)?task=copy"))
-    expect(page.get_by_text("numbers learn")).to_be_visible(timeout=TIMEOUT_MS)
-    page.get_by_text("The training", exact=True).click()
+    expect(page.get_by_text("trainable parameters")).to_be_visible(timeout=TIMEOUT_MS)
+    page.get_by_text("Training settings", exact=True).click()
     number(page, "Steps", "3000")
     expect(page.get_by_role("button", name="Start")).to_be_enabled(timeout=TIMEOUT_MS)
     page.get_by_role("button", name="Start").click()
@@ -119,12 +119,12 @@ def test_a_job_is_started_watched_cancelled_resumed_and_opened(page: Page) -> No
     page.wait_for_function("(text) => !document.body.innerText.includes(text)", arg=text)
     page.get_by_test_id("stVegaLiteChart").first.wait_for()
     until(lambda: len(job.snapshots()) >= 2)
-    slider = page.get_by_test_id("stSlider").filter(has_text="Attention of every head")
+    slider = page.get_by_test_id("stSlider").filter(has_text="Every head at step")
     slider.wait_for()
     before = slider.inner_text()
     page.wait_for_function(
         """(before) => [...document.querySelectorAll('[data-testid="stSlider"]')]
-            .some((s) => s.innerText.includes('every head') && s.innerText !== before)""",
+            .some((s) => s.innerText.includes('Every head') && s.innerText !== before)""",
         arg=before,
     )
 

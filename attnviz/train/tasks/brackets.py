@@ -104,7 +104,7 @@ def missing_brackets(ids: list[int], kinds: int) -> list[int]:
 BRACKETS = Task(
     name="brackets",
     title="Balanced brackets",
-    description="Closes the brackets that are open: ([{}=]).",
+    description="Closes open brackets: ([{}=]).",
     goal=0.99,
     measure="exact",
     options={"kinds": 2, "length": 10},

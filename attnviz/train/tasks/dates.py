@@ -106,7 +106,7 @@ def _encode(texts: list[str]) -> Tensor:
 DATES = Task(
     name="dates",
     title="Date formats",
-    description="Writes a date the other way: 5 March 2024 as 2024-03-05, and back.",
+    description="Converts dates between formats: 5 March 2024 to 2024-03-05, and back.",
     goal=0.99,
     measure="exact",
     options={"first_year": 1900, "last_year": 2099},

@@ -132,7 +132,7 @@ def _vision_transformer(options: dict[str, Any], patch: int) -> ViTForImageClass
 DIGITS = Task(
     name="digits",
     title="Handwritten digits",
-    description="Reads handwritten digits of 8 by 8 pixels, a small vision transformer.",
+    description="Classifies 8×8 handwritten digits with a small vision transformer.",
     goal=0.95,
     measure="accuracy",
     options={"patch": 2},

@@ -58,7 +58,8 @@ def _all_sums(p: int) -> Tensor:
 MODULAR = Task(
     name="modular",
     title="Modular addition",
-    description="Adds modulo a prime: 17 + 50 = 8 (mod 59). Right on unseen sums late, at once.",
+    description="Adds modulo a prime: 17 + 50 = 8 (mod 59). Memorizes first, then suddenly "
+    "generalizes (grokking).",
     goal=0.99,
     measure="exact",
     options={"modulus": 59, "trained": 0.5},

@@ -79,7 +79,7 @@ def _check(text: str, length: int, train_end: int) -> None:
 TEXT = Task(
     name="text",
     title="Your own text",
-    description="Continues a pasted text, character by character.",
+    description="Learns a pasted text, character by character.",
     goal=None,
     measure="accuracy",
     options={"text": DEFAULT, "length": 64},

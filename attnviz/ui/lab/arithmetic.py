@@ -30,7 +30,7 @@ def arithmetic(cell: CellSteps, lab: Lab, query: int, key: int) -> None:
         draw_chart(
             _contributions_chart(cell, lab),
             "chart_sum",
-            f"What each key gives to query {query}, and the sum",
+            f"Each key's contribution to query {query}, and their sum",
         )
 
 
@@ -42,7 +42,7 @@ def _weights_chart(cell: CellSteps, lab: Lab, query: int, key: int) -> Chart:
         value_title="weight",
         domain=(0.0, 1.0),
         pitch=_pitch(cell),
-        title=f"How {lab.query_tokens[query]} shares its attention",
+        title=f"Attention weights of {lab.query_tokens[query]}",
         picked=key,
     )
 
@@ -83,8 +83,8 @@ def formulas(cell: CellSteps) -> str:
         biased = _number(before_bias + cell.bias)
         lines.append(rf"S &\leftarrow {_number(before_bias)} + {_signed(cell.bias)} = {biased}")
     if not cell.visible:
-        lines.append(r"S &\leftarrow -\infty \quad\text{(hidden by the mask)}")
-    lines.append(_softmax(cell) if cell.total else r"A &= 0 \quad\text{(this query sees no key)}")
+        lines.append(r"S &\leftarrow -\infty \quad\text{(masked)}")
+    lines.append(_softmax(cell) if cell.total else r"A &= 0 \quad\text{(every key is masked)}")
     return r"\begin{aligned}" + r" \\ ".join(lines) + r"\end{aligned}"
 
 

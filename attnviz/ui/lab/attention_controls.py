@@ -17,7 +17,7 @@ LINKED: Final[dict[str, Any]] = {"bind": "query-params"}
 
 # The link holds what a choice is called on screen, so names are short.
 _MASKS: Final[dict[Mask | Literal["own"], str]] = {
-    "own": "The architecture's own",
+    "own": "Default for the architecture",
     "none": "None",
     "causal": "Causal",
     "sliding": "Sliding window",
@@ -32,7 +32,7 @@ _POSITIONS: Final[dict[Positions, str]] = {
     "t5": "T5 relative",
 }
 _SCALES: Final = {"sqrt": "1/√d_head", "none": "None", "value": "Value"}
-_NORMS: Final[dict[Norm, str]] = {"post": "After", "pre": "Before", "none": "None"}
+_NORMS: Final[dict[Norm, str]] = {"post": "Post", "pre": "Pre", "none": "None"}
 _NORM_KINDS: Final[dict[NormKind, str]] = {"layer": "LayerNorm", "rms": "RMSNorm"}
 
 
@@ -44,19 +44,32 @@ def mask_controls(architecture: str) -> dict[str, Any]:
         list(_MASKS),
         key="mask",
         format_func=_MASKS.__getitem__,
-        help="Which keys a query may see; hidden cells are hatched. A decoder's own mask is "
-        "causal: itself and earlier tokens. An encoder has none. A sliding window is causal and "
-        "reaches a few tokens back. A prefix is seen by all, the rest is causal.",
+        help="Which keys each query can attend to; masked cells are hatched. Decoders default to "
+        "causal (the token itself and earlier ones), encoders to no mask. A sliding window is "
+        "causal and limited to the last few tokens. A prefix is visible to every query; the rest "
+        "is causal.",
         **LINKED,
     )
     layer: dict[str, Any] = {"mask": own if chosen == "own" else chosen}
     if chosen == "sliding":
         layer["window"] = st.slider(
-            "Window", 1, 16, 4, key="window", help="Itself and those before it.", **LINKED
+            "Window",
+            1,
+            16,
+            4,
+            key="window",
+            help="Number of tokens each query can attend to, including itself.",
+            **LINKED,
         )
     if chosen == "prefix":
         layer["prefix"] = st.slider(
-            "Prefix", 0, 16, 3, key="prefix", help="Tokens that everybody sees.", **LINKED
+            "Prefix",
+            0,
+            16,
+            3,
+            key="prefix",
+            help="Leading tokens that every query can attend to.",
+            **LINKED,
         )
     return layer
 
@@ -69,7 +82,7 @@ def padding_control() -> int:
         8,
         0,
         key="padding",
-        help="Empty tokens after the text, as in a batch of texts of unequal length.",
+        help="Padding tokens after the text, as in a batch of texts of different lengths.",
         **LINKED,
     )
 
@@ -81,9 +94,8 @@ def positions_control() -> Positions:
         list(_POSITIONS),
         key="positions",
         format_func=_POSITIONS.__getitem__,
-        help="Without positions attention cannot tell one order of the tokens from another. "
-        "Sinusoidal and learned ones are added to X, RoPE turns Q and K, ALiBi and T5 bias the "
-        "scores.",
+        help="Without positions, attention ignores the order of the tokens. Sinusoidal and learned "
+        "embeddings are added to X, RoPE rotates Q and K, ALiBi and T5 add a bias to the scores.",
         **LINKED,
     )
     return positions
@@ -99,7 +111,7 @@ def score_controls() -> dict[str, Any]:
         1.0,
         0.1,
         key="temperature",
-        help="Divides the scores: below 1 sharpens the weights, above 1 flattens them.",
+        help="Divides the scores: below 1 sharpens the softmax, above 1 flattens it.",
         **LINKED,
     )
     softcap = st.number_input(
@@ -110,16 +122,16 @@ def score_controls() -> dict[str, Any]:
         0.5,
         key="softcap",
         placeholder="off",
-        help="Bends the scores so that none exceeds this (Gemma 2).",
+        help="Caps the scores smoothly with tanh so that none exceeds this value (Gemma 2).",
         **LINKED,
     )
     qk_norm = st.toggle(
-        "QK-norm", key="qk_norm", help="RMSNorm on every query and key (Qwen 3).", **LINKED
+        "QK-norm", key="qk_norm", help="Applies RMSNorm to every query and key (Qwen 3).", **LINKED
     )
     sink = st.toggle(
         "Attention sink",
         key="sink",
-        help="One more score a head that takes weight and gives nothing (gpt-oss).",
+        help="An extra learned logit per head that absorbs attention and adds nothing (gpt-oss).",
         **LINKED,
     )
     return {
@@ -139,18 +151,22 @@ def _scale() -> str | float:
         required=True,
         key="scale",
         format_func=_SCALES.__getitem__,
-        help="What the dot products are multiplied by: 1/√d_head keeps their spread at 1.",
+        help="Factor applied to the dot products: 1/√d_head keeps their variance near 1.",
         **LINKED,
     )
     if scale == "value":
-        scale = st.slider("Scale's value", 0.05, 2.0, 0.5, 0.05, key="scale_value", **LINKED)
+        scale = st.slider("Scale value", 0.05, 2.0, 0.5, 0.05, key="scale_value", **LINKED)
     return scale
 
 
 def residual_controls() -> dict[str, Any]:
     """Residual, norm and feed-forward."""
     residual = st.toggle(
-        "Residual", True, key="residual", help="Adds the input back to the output.", **LINKED
+        "Residual",
+        True,
+        key="residual",
+        help="Residual (skip) connection: adds the layer's input to its output.",
+        **LINKED,
     )
     choose = partial(st.segmented_control, required=True, **LINKED)
     norm = choose(
@@ -159,16 +175,16 @@ def residual_controls() -> dict[str, Any]:
         default="post",
         key="norm",
         format_func=_NORMS.__getitem__,
-        help="Before the layer (GPT-2, Llama), after the sum (BERT), or nowhere.",
+        help="Pre-norm (GPT-2, Llama), post-norm (BERT), or none.",
     )
     kind = choose(
-        "Kind of norm",
+        "Norm type",
         list(_NORM_KINDS),
         default="layer",
         key="norm_kind",
         format_func=_NORM_KINDS.__getitem__,
         disabled=norm == "none",
-        help="RMSNorm neither subtracts the mean nor adds a bias.",
+        help="RMSNorm doesn't subtract the mean or add a bias.",
     )
     return {"residual": residual, "norm": norm, "norm_kind": kind, **_feed_forward()}
 
@@ -177,7 +193,7 @@ def _feed_forward() -> dict[str, Any]:
     feed_forward = st.toggle(
         "Feed-forward",
         key="feed_forward",
-        help="Two linear maps after the attention, each token alone.",
+        help="A position-wise MLP after the attention.",
         **LINKED,
     )
     activation = "gelu"
@@ -186,7 +202,7 @@ def _feed_forward() -> dict[str, Any]:
             "Activation",
             list(get_args(Activation)),
             key="activation",
-            help="Between the two maps; swiglu has a third as a gate.",
+            help="Nonlinearity of the MLP; swiglu adds a gate projection.",
             **LINKED,
         )
     return {"feed_forward": feed_forward, "activation": activation}
@@ -195,10 +211,10 @@ def _feed_forward() -> dict[str, Any]:
 def weight_controls() -> dict[str, Any]:
     """Seed, bias and dropout."""
     seed = linked_integer(
-        st, "Seed", 0, 9999, key="seed", help="Decides all weights and token vectors."
+        st, "Seed", 0, 9999, key="seed", help="Seeds all weights and token vectors."
     )
     bias = st.toggle(
-        "Bias", key="bias", help="Every linear map adds a vector, random here.", **LINKED
+        "Bias", key="bias", help="Adds a bias (random here) to every linear layer.", **LINKED
     )
     dropout = st.slider(
         "Dropout",
@@ -207,7 +223,7 @@ def weight_controls() -> dict[str, Any]:
         0.0,
         0.1,
         key="dropout",
-        help="Chance that a weight is dropped, as in training.",
+        help="Probability of dropping each attention weight, as in training.",
         **LINKED,
     )
     return {"seed": seed, "bias": bias, "dropout": dropout}

@@ -88,7 +88,13 @@ def _shape() -> dict[str, Any]:
         "d_model", 4, 64, 16, 4, key="d_model", help="Width of the residual stream.", **LINKED
     )
     n_heads = st.slider(
-        "Heads", 1, 16, 4, key="n_heads", help="How many patterns attend side by side.", **LINKED
+        "Heads",
+        1,
+        16,
+        4,
+        key="n_heads",
+        help="Number of attention heads, each with its own pattern.",
+        **LINKED,
     )
     left, right = st.columns(2)
     kv_heads = linked_integer(
@@ -99,8 +105,8 @@ def _shape() -> dict[str, Any]:
         key="n_kv_heads",
         empty=True,
         placeholder="heads",
-        help="Heads of keys and values, as many as heads if empty. Fewer is grouped-query "
-        "attention, and 1 is multi-query attention.",
+        help="Number of key/value heads; empty means one per head. Fewer is grouped-query "
+        "attention (GQA), 1 is multi-query attention (MQA).",
     )
     d_head = linked_integer(
         right,
@@ -110,21 +116,21 @@ def _shape() -> dict[str, Any]:
         key="d_head",
         empty=True,
         placeholder="auto",
-        help="Width of one head, d_model / heads if empty.",
+        help="Width of each head; empty means d_model / heads.",
     )
     return {"d_model": d_model, "n_heads": n_heads, "n_kv_heads": kv_heads, "d_head": d_head}
 
 
 def _head(n_heads: int) -> int | None:
     together = st.toggle(
-        "All heads side by side", key="together", help="Instead of one head at a time.", **LINKED
+        "All heads side by side", key="together", help="Shows every head instead of one.", **LINKED
     )
     last = n_heads - 1
     head = 0
     if last:
         clamp("head_lab", last)
         head = st.slider(
-            "Head shown", 0, last, key="head_lab", disabled=together, help="From 0.", **LINKED
+            "Head", 0, last, key="head_lab", disabled=together, help="Counted from 0.", **LINKED
         )
     return None if together else head
 
@@ -135,29 +141,27 @@ def _stack() -> dict[str, Any]:
         list(_ARCHITECTURES),
         key="architecture",
         format_func=_ARCHITECTURES.__getitem__,
-        help="A decoder is causal at first and an encoder sees everything; the mask below can "
-        "say otherwise. A decoder beside an encoder also attends to what that has read.",
+        help="Decoders default to a causal mask, encoders to none; the mask below overrides "
+        "this. In an encoder-decoder, the decoder also cross-attends to the encoder's output.",
         **LINKED,
     )
     stack: dict[str, Any] = {"architecture": architecture}
     if architecture == "encoder-decoder":
         stack["part"] = st.segmented_control(
-            "Attention shown",
+            "Attention",
             list(_PARTS),
             default="cross",
             required=True,
             key="part",
             format_func=_PARTS.__getitem__,
-            help="Cross-attention takes its queries from the decoder, keys and values from the "
-            "encoder. Mask and relative positions do not reach it.",
+            help="Cross-attention takes queries from the decoder and keys and values from the "
+            "encoder. The mask and relative positions don't apply to it.",
             **LINKED,
         )
     left, right = st.columns(2)
-    layers = linked_integer(
-        left, "Layers", 1, 12, key="layers", help="How many layers are stacked."
-    )
+    layers = linked_integer(left, "Layers", 1, 12, key="layers", help="Number of stacked layers.")
     clamp("layer_lab", layers - 1)
     shown = linked_integer(
-        right, "Layer shown", 0, layers - 1, key="layer_lab", help="From 0, nearest the text."
+        right, "Layer", 0, layers - 1, key="layer_lab", help="Counted from 0, closest to the input."
     )
     return stack | {"layers": layers, "layer": shown}

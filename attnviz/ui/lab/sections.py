@@ -51,28 +51,28 @@ def _before_weights(config: AttentionConfig, crossing: bool) -> tuple[Section, .
     return (
         Section(
             "Input",
-            "One row for each token.",
+            "One row per token.",
             entering,
             ("x", "position_vectors", "embedded", "normed", "context"),
         ),
         Section(
             "Queries, keys, values",
-            "Each head asks, offers and gives.",
+            "What each token looks for (Q), offers (K) and passes on (V).",
             rf"{{Q = {queries_from}W_Q{bias}}} \quad {{K = {keys_from}W_K{bias}}} \quad "
             rf"{{V = {keys_from}W_V{bias}}}",
             ("q_projected", "q_normed", "q", "k_projected", "k_normed", "k", "v"),
         ),
         Section(
             "Scores",
-            "Every query against every key.",
+            "Dot product of every query with every key.",
             f"{{S = {_scores(config, crossing)}}}",
             # The dot products alone would be the same picture as the scaled ones.
             ("scores_scaled", "scores_capped", "bias"),
         ),
         Section(
             "Mask",
-            "What a query may not see becomes −∞.",
-            r"{S_{ij} \leftarrow -\infty \text{ where hidden}}",
+            "Scores of keys a query can't attend to become −∞.",
+            r"{S_{ij} \leftarrow -\infty \text{ where masked}}",
             ("mask", "scores"),
         ),
     )
@@ -82,32 +82,32 @@ def _from_weights(config: AttentionConfig) -> tuple[Section, ...]:
     return (
         Section(
             "Weights",
-            "Softmax makes each row positive with a sum of 1: how a query shares its attention.",
+            "Softmax turns each row of scores into weights that sum to 1.",
             r"{A_{ij} = \frac{e^{S_{ij}}}{\sum_k e^{S_{ik}}"
             + (" + e^{s}}}" if config.sink else "}}"),
             ("sink_weights", "weights_dropped", "weights"),
         ),
         Section(
             "Head outputs",
-            "Each query's mixture of the values.",
+            "Each query's weighted sum of values.",
             "{O = AV}",
             ("heads",),
         ),
         Section(
-            "Heads together",
-            "The heads' outputs side by side, mixed by one more linear map.",
+            "Output projection",
+            "The heads' outputs, concatenated and multiplied by W_O.",
             rf"{{Y = [O_0; \dots; O_{{{config.n_heads - 1}}}]\,W_O{_bias(config)}}}",
             ("concat", "projected"),
         ),
         Section(
             "Residual and norm",
-            "What the attention found is added to what was there.",
+            "Adds the attention output to the residual stream.",
             rf"{{Z = {_leaving(config)}}}",
             ("residual_sum", "post_normed"),
         ),
         Section(
             "Feed-forward",
-            "Two linear maps, each token alone.",
+            "A position-wise MLP.",
             r"{F = \operatorname{act}(Z W_{up})\,W_{down}}",
             tuple(
                 f"feed_forward.{name}"

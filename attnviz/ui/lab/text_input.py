@@ -39,8 +39,8 @@ def text_input(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, .
             required=True,
             key="unit",
             format_func=_UNITS.__getitem__,
-            help="What one row of X is: a word, a character, or just a random vector. A word's "
-            "vector is drawn from the seed and the word, so the same word has the same one.",
+            help="What each row of X is: a word, a character, or just a random vector. A word's "
+            "vector depends only on the seed and the word, so repeated words share one.",
             bind="query-params",
         )
         if unit == "random":
@@ -50,14 +50,14 @@ def text_input(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, .
                 MAX_TOKENS,
                 8,
                 key="vectors",
-                help="Rows of X.",
+                help="Number of rows of X.",
                 bind="query-params",
             )
     if unit == "random":
         labels = tuple(f"x{i}" for i in range(n))
         return lambda: (labels, tuple(f"c{i}" for i in range(n)) if paired else ())
-    box = partial(linked_text, height=68, help=f"At most {MAX_TOKENS} tokens.")
+    box = partial(linked_text, height=68, help=f"Up to {MAX_TOKENS} tokens.")
     with st.container(horizontal=True):
-        text = box("Text of the decoder" if paired else "Text", key="text_lab", default=TEXT)
-        context = box("Text of the encoder", key="context_lab", default=CONTEXT) if paired else ""
+        text = box("Decoder text" if paired else "Text", key="text_lab", default=TEXT)
+        context = box("Encoder text", key="context_lab", default=CONTEXT) if paired else ""
     return lambda: (tokenize(text, unit), tokenize(context, unit) if paired else ())

@@ -50,7 +50,7 @@ def weights_section(
 def _choose_cell(lab: Lab, head: int | None) -> tuple[int, int, int] | None:
     """The picked (head, query, key), by keyboard or by a click; None before either."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.markdown("Click a cell to see where its number comes from, or choose:")
+        st.markdown("Click a cell to see how its weight is computed, or choose:")
         query = _choose("Query", "query_lab", _numbered(lab.query_tokens))
         key = _choose("Key", "key_lab", _numbered(lab.key_tokens))
         if head is None:

@@ -19,7 +19,7 @@ def training_curves(events: tuple[Event, ...]) -> None:
     """Loss over steps, and below it the accuracy on held-out data."""
     steps, evaluations = of_kind(events, "step"), of_kind(events, "evaluation")
     if not steps:
-        st.caption("The loss appears with the first steps.")
+        st.caption("The loss curve appears after the first steps.")
         return
     _loss(steps, evaluations)
     if evaluations:
@@ -32,9 +32,9 @@ def _loss(steps: tuple[Event, ...], evaluations: tuple[Event, ...]) -> None:
     held_out = np.full(len(x), np.nan)
     for e in evaluations:
         held_out[np.searchsorted(x, e["step"]).clip(max=len(x) - 1)] = _or_nan(e.get("loss"))
-    series = {"training": training, "held out": held_out}
-    alt = f"Loss over steps; the newest is {training[-1]:.4g}"
-    _draw(series, x, "loss, in nats", height=300, key="loss", alt=alt)
+    series = {"training": training, "held-out": held_out}
+    alt = f"Loss by step; latest {training[-1]:.4g}"
+    _draw(series, x, "loss (nats)", height=300, key="loss", alt=alt)
 
 
 def _accuracy(evaluations: tuple[Event, ...]) -> None:
@@ -42,12 +42,12 @@ def _accuracy(evaluations: tuple[Event, ...]) -> None:
     if all(e["exact"] == e["accuracy"] for e in evaluations):  # one label for each example
         series = {"answers": accuracy}
     elif any(e["exact"] for e in evaluations):
-        series = {"tokens": accuracy, "whole answers": [e["exact"] for e in evaluations]}
+        series = {"tokens": accuracy, "full answers": [e["exact"] for e in evaluations]}
     else:  # running text: no example is right as a whole
         series = {"tokens": accuracy}
     x = np.array([e["step"] for e in evaluations])
-    alt = f"Right on held-out data; the newest is {accuracy[-1]:.1%}"
-    _draw(series, x, "right, held out", (0.0, 1.0), height=260, key="accuracy", alt=alt)
+    alt = f"Held-out accuracy by step; latest {accuracy[-1]:.1%}"
+    _draw(series, x, "held-out accuracy", (0.0, 1.0), height=260, key="accuracy", alt=alt)
 
 
 def _or_nan(value: float | None) -> float:

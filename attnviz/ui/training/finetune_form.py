@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from attnviz.trace.model import Model
 
 OBJECTIVES = {
-    "causal": "Continue text",
-    "masked": "Guess masked words",
-    "classify": "Classify texts",
-    "seq2seq": "Source to target",
+    "causal": "Next token",
+    "masked": "Masked tokens",
+    "classify": "Text classification",
+    "seq2seq": "Sequence to sequence",
 }
 METHODS = {"lora": "LoRA", "last": "Last layers", "full": "All weights"}
 PLACEHOLDERS = ("pasted.txt", "rows.csv")  # names of data without an uploaded file
@@ -59,7 +59,7 @@ def draft(caption: DeltaGenerator, form: DeltaGenerator, errors: DeltaGenerator)
     choice, _, model_errors = sidebar.model_controls()
     report = queue_status(caption, "Loading")
     model = attempt(lambda: model_loading.load(choice, report), model_errors) if choice else None
-    caption.caption("Training starts from a copy: nobody's open model changes.")
+    caption.caption("Trains a copy; the loaded model is not modified.")
     if choice is None or model is None:
         return None
     with form:
@@ -74,7 +74,7 @@ def _form(model: Model, name: str) -> FinetuneRequest | None:
     """The controls; None for a model that cannot be fine-tuned."""
     possible = supported_objectives(model)
     if not possible:
-        st.info("Only language models are fine-tuned here: choose one in the sidebar.")
+        st.info("Fine-tuning supports language models only. Choose one in the sidebar.")
         return None
     objective = st.segmented_control(
         "Objective",
@@ -114,7 +114,7 @@ def _checked(model: Model, request: FinetuneRequest) -> JobDraft:
     """
     work, data = request.work, request.data
     if not data and work.data in PLACEHOLDERS:
-        raise AttnVizError("There is no data yet.", "Upload a file, or paste a text.")
+        raise AttnVizError("No data yet.", "Upload a file or paste text.")
     n = check(work, data)
     if work.objective in ("causal", "masked"):
         n = len(data) // (BYTES_PER_TOKEN * work.length)
@@ -132,7 +132,7 @@ def _data(objective: str) -> tuple[bytes, str]:
     if upload is not None:
         return upload.getvalue(), upload.name
     if is_text:
-        text = st.text_area("or a text", key="ft_text", height=120)
+        text = st.text_area("Or paste text", key="ft_text", height=120)
         return text.encode(errors="replace"), PLACEHOLDERS[0]
     return b"", PLACEHOLDERS[1]
 
@@ -145,7 +145,7 @@ def _columns(objective: str, file_name: str) -> dict[str, Any]:
     }.get(objective, () if file_name.endswith(".txt") else (("text_column", "text"),))
     columns = {}
     for box, (field, default) in zip(st.columns(2), wanted, strict=False):
-        label = f"Column of the {default}"
+        label = f"{default.capitalize()} column"
         columns[field] = box.text_input(label, default, key=f"ft_{field}").strip() or default
     return columns
 
@@ -153,14 +153,14 @@ def _columns(objective: str, file_name: str) -> dict[str, Any]:
 def _method() -> tuple[Any, dict[str, Any]]:
     """The method, and its options for `FinetuneWork`."""
     method = st.segmented_control(
-        "What learns",
+        "Trainable weights",
         list(METHODS),
         default="lora",
         required=True,
         key="ft_method",
         format_func=METHODS.__getitem__,
-        help="LoRA trains two thin matrices beside each linear map of the attention "
-        "(Hu et al. 2021), and leaves the model's own weights alone.",
+        help="LoRA trains a low-rank update to each linear layer of the attention "
+        "(Hu et al. 2021) and freezes the model's own weights.",
     )
     if method == "lora":
         left, right = st.columns(2)
@@ -171,7 +171,7 @@ def _method() -> tuple[Any, dict[str, Any]]:
             1024.0,
             16.0,
             key="ft_alpha",
-            help="The matrices' product counts alpha / rank times.",
+            help="The update is scaled by alpha / rank.",
         )
         return method, {"rank": rank, "alpha": alpha}
     if method == "last":
@@ -182,32 +182,32 @@ def _method() -> tuple[Any, dict[str, Any]]:
 def _example_controls() -> tuple[int, float]:
     """The longest example in tokens, and the share that is held out."""
     left, right = st.columns(2)
-    length = left.number_input("Longest example, in tokens", 4, 8192, 64, key="ft_length")
+    length = left.number_input("Maximum example length (tokens)", 4, 8192, 64, key="ft_length")
     held_out = right.number_input(
-        "Share held out",
+        "Held-out fraction",
         0.0,
         0.5,
         0.1,
         0.05,
         key="ft_held_out",
-        help="Of the data: never trained on, for an honest loss beside the training's.",
+        help="Fraction of the data kept out of training and used for evaluation.",
     )
     return length, held_out
 
 
 def _probe(objective: str) -> tuple[str, str]:
     """The probe's text, and the decoder's text for an encoder-decoder."""
-    with st.expander("The example", icon=":material/visibility:"):
+    with st.expander("Probe example", icon=":material/visibility:"):
         probe = st.text_input(
             "Text",
             key="ft_probe",
             max_chars=2000,
-            placeholder="from the held-out data",
-            help="Its attention is kept while the model learns.",
+            placeholder="taken from the held-out data",
+            help="Its attention is recorded during training.",
         )
         if objective != "seq2seq":
             return probe.strip(), ""
-        target = st.text_input("Its target", key="ft_probe_target", max_chars=2000)
+        target = st.text_input("Target", key="ft_probe_target", max_chars=2000)
         if probe.strip() and not target.strip():
-            raise AttnVizError("The example has no target.", "Give the decoder something to read.")
+            raise AttnVizError("The probe example has no target.", "Type the decoder's input.")
     return probe.strip(), target.strip()

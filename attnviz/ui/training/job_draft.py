@@ -31,7 +31,9 @@ def start_button(draft: JobDraft | None) -> None:
     if draft is not None:
         st.info(escape_markdown(str(draft.estimate)), icon=":material/schedule:")
         if not draft.estimate.fits:
-            st.warning("That is more memory than is free: choose smaller batches or examples.")
+            st.warning(
+                "This needs more memory than is free. Use smaller batches or shorter examples."
+            )
     start = st.button("Start", icon=":material/play_arrow:", type="primary", disabled=draft is None)
     if start and draft is not None:
         job = attempt(lambda: jobs.submit(draft.settings, draft.data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections.abc import Sequence
 
@@ -23,7 +24,7 @@ def linked_job(found: Sequence[Job]) -> Job | None:
     for job in found:
         if job.name == name:
             return job
-    st.warning(escape_markdown(f"There is no job {name[:80]}; it may have been deleted."))
+    st.warning(escape_markdown(f"Job {name[:80]} not found; it may have been deleted."))
     query_params.write("job", None)
     return None
 
@@ -38,7 +39,7 @@ def earlier_jobs(found: Sequence[Job]) -> None:
     """A list of the newest jobs; a click opens one."""
     if not found:
         return
-    st.caption("Earlier trainings")
+    st.caption("Earlier runs")
     with st.container(gap=None):
         for job in found[:MAX_LISTED]:
             if st.button(_label(job), key=f"open_{job.name}", type="tertiary"):
@@ -48,7 +49,9 @@ def earlier_jobs(found: Sequence[Job]) -> None:
 def _label(job: Job) -> str:
     """Title, date and state."""
     found = re.match(r"\d{4}(\d\d)(\d\d)-(\d\d)(\d\d)", job.name)
-    date = f"{found[2]}.{found[1]}. {found[3]}:{found[4]}" if found else job.name
+    date = job.name
+    if found:
+        date = f"{calendar.month_abbr[int(found[1])]} {int(found[2])}, {found[3]}:{found[4]}"
     try:
         return escape_markdown(f"{job.settings.title} · {date} · {job.status.state}")
     except (AttnVizError, OSError):  # damaged; the job's own page says how

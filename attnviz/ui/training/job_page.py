@@ -39,7 +39,7 @@ def job_page(job: Job, caption: DeltaGenerator) -> None:
     status = attempt(lambda: job.status)
     caption.caption(escape_markdown(job.settings.title if status else job.name))
     with st.container(horizontal=True, horizontal_alignment="distribute"):
-        if st.button("New training", icon=":material/add:", key="new"):
+        if st.button("New run", icon=":material/add:", key="new"):
             open_job(None)
         is_active = status.is_active if status else job.is_alive
         delete = not is_active and st.button("Delete", icon=":material/delete:", key="delete")
@@ -90,8 +90,8 @@ def _summary(status: Status, events: tuple[Event, ...]) -> str:
     if status.state == "queued":
         if not status.jobs_ahead:
             return "Starting …"
-        others = "1 job is" if status.jobs_ahead == 1 else f"{status.jobs_ahead} jobs are"
-        return f"{others} before it on this device."
+        others = "1 job" if status.jobs_ahead == 1 else f"{status.jobs_ahead} jobs"
+        return f"Queued: {others} ahead on this device."
     parts = [f"Step {status.step:,} of {status.steps:,}"]
     if steps := of_kind(events, "step"):
         last = steps[-1]
@@ -103,7 +103,7 @@ def _summary(status: Status, events: tuple[Event, ...]) -> str:
         if (memory := last.get("memory")) is not None:
             parts.append(f"{memory / 2**20:,.0f} MB")
     if evaluations := of_kind(events, "evaluation"):
-        parts.append(f"{evaluations[-1]['accuracy']:.1%} right on held-out data")
+        parts.append(f"held-out accuracy {evaluations[-1]['accuracy']:.1%}")
     return " · ".join(parts)
 
 
@@ -117,7 +117,7 @@ def _controls(job: Job, status: Status) -> None:
         elif status.can_resume:
             resume = st.button("Resume", icon=":material/play_arrow:", key="resume", type="primary")
             unlimited = status.state == "stopped" and st.checkbox(
-                "without limits", True, key="resume_unlimited"
+                "Ignore the limits", True, key="resume_unlimited"
             )
             limits = Limits(None, None) if unlimited else None
             if resume and _succeeds(lambda: job.resume(limits)):

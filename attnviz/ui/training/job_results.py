@@ -29,10 +29,10 @@ MAP_PX = 280  # a map's side, so that two fit side by side
 N_PREDICTIONS = 5
 MAX_LINK_CHARACTERS = 1000  # of the probe, in the link to Explore
 _EXPECTATIONS = {
-    "causal": "What the model expects after the example",
-    "masked": "What the model expects in the example's hidden place",
-    "classify": "What the model takes the example for",
-    "seq2seq": "What the model expects after the example's target",
+    "causal": "Predictions after the probe example",
+    "masked": "Predictions for the probe example's masked token",
+    "classify": "Predicted class of the probe example",
+    "seq2seq": "Predictions after the probe example's target",
 }
 
 
@@ -85,11 +85,15 @@ def _zip_bytes(job: Job, form: ExportForm) -> bytes:
 def _add_to_catalog(job: Job) -> None:
     with st.form("keep", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
         default = re.sub(r"^\d+-\d+-", "", job.name)
-        name = st.text_input("Name in the list of models", default, key="keep_name", width=280)
-        if st.form_submit_button("Keep", icon=":material/bookmark_add:"):
+        name = st.text_input("Model name", default, key="keep_name", width=280)
+        if st.form_submit_button("Save", icon=":material/bookmark_add:"):
             folder = attempt(lambda: add_to_catalog(job, name.strip()))
             if folder is not None:
-                st.success(escape_markdown(f"Every page lists it now as {folder.name}."))
+                st.success(
+                    escape_markdown(
+                        f'Saved as "{folder.name}". It now appears in every model list.'
+                    )
+                )
 
 
 def _cached_change(job: Job, last_snapshot: float) -> AttentionChange:
@@ -113,7 +117,7 @@ def _compare_predictions(job: Job, change: AttentionChange) -> None:
         return
     objective = _objective(job)
     label = "class" if objective == "classify" else "token"
-    st.caption(f"{_EXPECTATIONS[objective]}, before the training and after it.")
+    st.caption(f"{_EXPECTATIONS[objective]}, before and after training.")
     left, right = st.columns(2, gap="large")
     with left:
         _draw_predictions("Before", before, label)
@@ -140,14 +144,14 @@ def _draw_predictions(title: str, predictions: tuple[Prediction, ...], label: st
         domain=(0.0, 1.0),
     )
     chart = chart.properties(height=150, autosize={"type": "fit", "contains": "padding"})
-    alt = f"{title} the training: {shown[0].token} is likeliest"
+    alt = f"{title} training, {shown[0].token} is most likely"
     draw_chart(chart, title, alt, width="stretch")
 
 
 def _draw_divergences(change: AttentionChange) -> None:
     st.caption(
-        "How far each head's weights on the example are from what they were: the Jensen-Shannon "
-        "divergence in bits, 0 for the same and 1 for nothing in common."
+        "How much each head's attention on the probe example changed: Jensen-Shannon "
+        "divergence in bits, from 0 (identical) to 1 (disjoint)."
     )
     n_layers, n_heads = change.divergence.shape
     chart = charts.heatmap(
@@ -159,7 +163,7 @@ def _draw_divergences(change: AttentionChange) -> None:
         value_title="bits",
         palette="sequential",
     )
-    draw_chart(chart, "change", "Change of each layer and head")
+    draw_chart(chart, "change", "Change by layer and head")
 
 
 def _draw_most_changed(change: AttentionChange) -> None:

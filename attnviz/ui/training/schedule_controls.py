@@ -19,7 +19,7 @@ def schedule_controls(defaults: Schedule, key: str) -> Schedule:
     Args:
         key: prefix of the widgets' keys, so that every task has its own values.
     """
-    with st.expander("The training", icon=":material/tune:"):
+    with st.expander("Training settings", icon=":material/tune:"):
         values = {
             **_step_controls(defaults, key),
             **_warmup_controls(defaults, key),
@@ -33,7 +33,12 @@ def _step_controls(defaults: Schedule, key: str) -> dict[str, Any]:
     return {
         "steps": left.number_input("Steps", 1, 1_000_000, defaults.steps, key=f"{key}_steps"),
         "batch_size": middle.number_input(
-            "Batch", 1, 4096, defaults.batch_size, key=f"{key}_batch", help="Examples at once."
+            "Batch size",
+            1,
+            4096,
+            defaults.batch_size,
+            key=f"{key}_batch",
+            help="Examples per batch.",
         ),
         "learning_rate": right.number_input(
             "Learning rate",
@@ -43,7 +48,7 @@ def _step_controls(defaults: Schedule, key: str) -> dict[str, Any]:
             step=defaults.learning_rate / 10,
             format="%.2e",
             key=f"{key}_rate",
-            help="At its highest, after the warm-up.",
+            help="Peak learning rate, after warm-up.",
         ),
     }
 
@@ -55,12 +60,12 @@ def _warmup_controls(defaults: Schedule, key: str) -> dict[str, Any]:
             "Warm-up steps", 0, 100_000, defaults.warmup, key=f"{key}_warmup"
         ),
         "accumulation": middle.number_input(
-            "Accumulation",
+            "Accumulation steps",
             1,
             1024,
             defaults.accumulation,
             key=f"{key}_accumulation",
-            help="Batches whose gradients make one step.",
+            help="Batches accumulated per optimizer step.",
         ),
         "seed": right.number_input("Seed", 0, 2**31 - 1, defaults.seed, key=f"{key}_seed"),
     }
@@ -75,7 +80,7 @@ def _decay_controls(defaults: Schedule, key: str) -> dict[str, Any]:
             decays,
             decays.index(defaults.decay),
             key=f"{key}_decay",
-            help="How the learning rate falls after the warm-up.",
+            help="Learning-rate schedule after warm-up.",
         ),
         "weight_decay": middle.number_input(
             "Weight decay", 0.0, 10.0, defaults.weight_decay, key=f"{key}_weight_decay"
@@ -86,7 +91,7 @@ def _decay_controls(defaults: Schedule, key: str) -> dict[str, Any]:
             500,
             defaults.snapshots,
             key=f"{key}_snapshots",
-            help="How often the attention of the example is kept.",
+            help="Steps between recordings of the probe example's attention.",
         ),
     }
 
@@ -96,7 +101,7 @@ def limit_controls() -> Limits:
     with st.expander("Limits", icon=":material/timer:"):
         left, right = st.columns(2)
         minutes = left.number_input(
-            "Minutes", 0.1, 10_000.0, None, key="limit_minutes", placeholder="none"
+            "Time (minutes)", 0.1, 10_000.0, None, key="limit_minutes", placeholder="none"
         )
-        disk = right.number_input("Disk, MB", 10.0, 1e6, 4096.0, key="limit_disk")
+        disk = right.number_input("Disk (MB)", 10.0, 1e6, 4096.0, key="limit_disk")
     return Limits(minutes=minutes, disk_mb=disk)

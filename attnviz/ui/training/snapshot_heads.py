@@ -32,7 +32,7 @@ def heads_over_time(job: Job) -> None:
     """A slider over the snapshots, and the heads at the chosen one."""
     paths = job.snapshots()
     if not paths:
-        st.caption("The heads appear with the first snapshot.")
+        st.caption("Heads appear with the first snapshot.")
         return
     steps = [snapshots.step_of(path) for path in paths]
     path = paths[steps.index(_choose_step(steps))]
@@ -62,18 +62,18 @@ def _cached_snapshot(path: Path) -> snapshots.Snapshot:
 def _choose_step(steps: list[int]) -> int:
     """A slider over the snapshots; at its end it follows the newest one."""
     if len(steps) == 1:
-        st.caption(f"Step {steps[0]}, before the training")
+        st.caption(f"Step {steps[0]}, before training")
         return steps[0]
     if st.session_state.get("train_follow", True) or st.session_state.get("at_step") not in steps:
         st.session_state["at_step"] = steps[-1]
     step: int = st.select_slider(
-        "Attention of every head at step",
+        "Every head at step",
         steps,
         key="at_step",
         on_change=lambda: st.session_state.update(
             train_follow=st.session_state["at_step"] == steps[-1]
         ),
-        help="At the end it follows the training.",
+        help="At the right end it follows the latest snapshot.",
     )
     return step
 

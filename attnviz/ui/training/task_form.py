@@ -23,23 +23,26 @@ if TYPE_CHECKING:
     from attnviz.analysis.lab import Lab
 
 LAB_KEY = "_lab"  # of the session state, where the Layer lab stores its layer
-_SOURCES = {"task": "The task's own", "lab": "The Layer lab's"}
+_SOURCES = {"task": "Task default", "lab": "From the Layer lab"}
 _IMAGE_PX = 112  # a digit's side, enlarged
 _IMAGE_PIXELS = 8  # a digit's own side
 
 # Label and help of each of the tasks' options.
 _OPTIONS = {
-    "symbols": ("Alphabet", "How many different letters there are."),
-    "shortest": ("Shortest", "Letters in the shortest string."),
-    "longest": ("Longest", "Letters in the longest string."),
-    "kinds": ("Kinds", "Of brackets: 1 to 4 of ( [ { <."),
-    "brackets_length": ("Brackets given", "How many stand before those that the model writes."),
-    "text_length": ("Characters a piece", "How far back the model can look while it learns."),
-    "modulus": ("Modulus", "p in a + b modulo p."),
-    "trained": ("Share trained on", "Of all p times p sums; the rest is held out."),
+    "symbols": ("Alphabet size", "Number of distinct letters."),
+    "shortest": ("Minimum length", "Letters in the shortest string."),
+    "longest": ("Maximum length", "Letters in the longest string."),
+    "kinds": ("Bracket types", "1 to 4 of ( [ { <."),
+    "brackets_length": ("Prompt length", "Brackets in the prompt, before the model's answer."),
+    "text_length": ("Context length (characters)", "How far back the model can look in training."),
+    "modulus": ("Modulus", "p in (a + b) mod p."),
+    "trained": ("Training fraction", "Fraction of all p² sums; the rest is held out."),
     "first_year": ("First year", ""),
     "last_year": ("Last year", ""),
-    "patch": ("Patch, in pixels", "The side of the squares that are its tokens: 1, 2 or 4."),
+    "patch": (
+        "Patch size (pixels)",
+        "Side of the square patches that are the model's tokens: 1, 2 or 4.",
+    ),
 }
 
 
@@ -78,7 +81,7 @@ def _form() -> JobSettings:
 def _preview(settings: JobSettings) -> Estimate:
     """Draws the probe example; returns what the job takes."""
     cost, probe = _checked(settings.to_json())
-    st.caption("The example whose attention is kept while the model learns")
+    st.caption("Probe example: its attention is recorded during training")
     if probe.image is not None:
         st.image(probe.image.resize((_IMAGE_PX, _IMAGE_PX), resample=0))
     else:
@@ -110,7 +113,7 @@ def _data_options(task: Task) -> dict[str, Any]:
             "Text", str(task.options["text"]), key="train_text", height=140
         )
     numbers = {name: value for name, value in task.options.items() if name != "text"}
-    with st.expander("The task's data", icon=":material/dataset:"):
+    with st.expander("Data", icon=":material/dataset:"):
         columns = st.columns(max(2, len(numbers)))
         for column, (name, value) in zip(columns, numbers.items(), strict=False):
             label, help = _OPTIONS.get(f"{task.name}_{name}") or _OPTIONS[name]
@@ -122,15 +125,15 @@ def _data_options(task: Task) -> dict[str, Any]:
 
 def _probe_setting(task: Task) -> str:
     """`JobSettings.probe`; "" for the task's default."""
-    with st.expander("The example", icon=":material/visibility:"):
+    with st.expander("Probe example", icon=":material/visibility:"):
         if task.name == "digits":
-            return str(st.slider("Which of the held-out pictures", 0, HELD_OUT - 1, key="picture"))
+            return str(st.slider("Held-out image", 0, HELD_OUT - 1, key="picture"))
         return st.text_input(
             "Text",
             key=f"{task.name}_probe",
             max_chars=2000,
-            placeholder="one that is held out",
-            help="Its attention is kept while the model learns. For a date its answer is added.",
+            placeholder="a held-out example",
+            help="Its attention is recorded during training. For dates, the answer is appended.",
         ).strip()
 
 
@@ -138,12 +141,12 @@ def _model_options(task: Task) -> dict[str, Any]:
     """Options of the task's own transformer, or of the Layer lab's layer in a stack."""
     lab: Lab | None = st.session_state.get(LAB_KEY)
     is_vision = task.name == "digits"
-    with st.expander("The transformer", icon=":material/account_tree:"):
+    with st.expander("Architecture", icon=":material/account_tree:"):
         if lab is not None and not is_vision and _choose_source() == "lab":
             st.caption(_describe(lab))
             return model_options_from_layer(lab.config, lab.layers)
         if lab is None and not is_vision:
-            st.caption("The layer that you shape in the Layer lab can be trained here as well.")
+            st.caption("You can also train the layer you set up in the Layer lab.")
         options = _size_options(task)
         if not is_vision:
             options |= _layer_options(task)
@@ -158,7 +161,7 @@ def _choose_source() -> str:
         required=True,
         key="train_source",
         format_func=_SOURCES.__getitem__,
-        help="The layer that the Layer lab shows, in a stack of as many layers.",
+        help="The Layer lab's current layer, stacked as many times as there.",
     )
     return source
 
@@ -169,7 +172,7 @@ def _describe(lab: Lab) -> str:
     return (
         f"{lab.layers} {'layer' if lab.layers == 1 else 'layers'} of {config.n_heads} "
         f"heads, d_model {config.d_model}, positions {config.positions}, mask "
-        f"{config.mask if is_masked else 'causal, since without one the answer is seen'}."
+        f"{config.mask if is_masked else 'causal (with none, the model would see the answer)'}."
     )
 
 
@@ -202,6 +205,6 @@ def _layer_options(task: Task) -> dict[str, Any]:
         "Feed-forward",
         task.model.get("feed_forward", True),
         key=f"{task.name}_feed_forward",
-        help="Without it there is attention alone.",
+        help="Off gives an attention-only model.",
     )
     return options

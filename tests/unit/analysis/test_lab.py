@@ -90,7 +90,7 @@ def test_tokens_are_words_or_graphemes(text: str, words: list[str], characters: 
 
 @pytest.mark.parametrize("text", ["", "  \n "])
 def test_an_empty_text_is_an_error(text: str) -> None:
-    with pytest.raises(AttnVizError, match="There is no text"):
+    with pytest.raises(AttnVizError, match="The text is empty"):
         tokenize(text, "words")
 
 
