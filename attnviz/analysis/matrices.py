@@ -197,8 +197,8 @@ def residual_norms(trace: Trace, layer: int) -> Matrix:
     lengths = {len(norm) for norm in norms}
     if len(lengths) > 1:
         raise AttnVizError(
-            "The stream's positions become fewer on the way, so its blocks share no rows.",
-            "Take trace.residual(i) block by block.",
+            "The number of positions shrinks from block to block, so there is no single matrix.",
+            "Use trace.residual(i) for each block.",
         )
     tokens = trace.row_tokens(layer)
     if len(tokens) not in lengths:  # a layer that works on windows of the stream

@@ -107,7 +107,7 @@ def metric(
 @metric(
     "entropy",
     title="Entropy",
-    help="0 looks at one key, more spreads out",
+    help="How spread out the weights are: 0 means one key, more means many",
     unit="bits",
     uniform="mean of log2 of the number of visible keys",
 )
@@ -119,7 +119,7 @@ def entropy(tile: Tile) -> Tensor:
 @metric(
     "distance",
     title="Distance",
-    help="between a query and what it looks at",
+    help="Mean distance between a query and the keys it attends to",
     unit="tokens",
     rows=Tokens.own,
     uniform="mean distance to the visible keys",
@@ -131,8 +131,8 @@ def distance(tile: Tile) -> Tensor:
 
 @metric(
     "first",
-    title="To the first token",
-    help="mean weight on key 0",
+    title="First token",
+    help="Mean weight on the first token",
     unit="0 to 1",
     uniform="mean of 1 / visible keys over the rows that see key 0",
 )
@@ -143,8 +143,8 @@ def first(tile: Tile) -> Tensor:
 
 @metric(
     "itself",
-    title="To itself",
-    help="mean weight on the query's own position",
+    title="Current token",
+    help="Mean weight on the query's own position",
     unit="0 to 1",
     rows=Tokens.own,
     uniform="mean of 1 / visible keys",
@@ -156,8 +156,8 @@ def itself(tile: Tile) -> Tensor:
 
 @metric(
     "previous",
-    title="To the previous token",
-    help="mean weight on the position before",
+    title="Previous token",
+    help="Mean weight on the token before the query",
     unit="0 to 1",
     rows=Tokens.later,
     uniform="mean of 1 / visible keys over these rows",
@@ -169,8 +169,8 @@ def previous(tile: Tile) -> Tensor:
 
 @metric(
     "max_weight",
-    title="Largest weight",
-    help="mean over rows of the row's largest weight",
+    title="Max weight",
+    help="Mean over queries of the largest weight",
     unit="0 to 1",
     uniform="mean of 1 / visible keys",
 )
@@ -182,7 +182,7 @@ def max_weight(tile: Tile) -> Tensor:
 @metric(
     "induction",
     title="Induction",
-    help="mean weight on what followed the same token before",
+    help="Mean weight on the token that followed an earlier copy of the query's token",
     unit="0 to 1",
     rows=Tokens.repeated,
     uniform="mean share of such keys among the visible keys",

@@ -26,13 +26,13 @@ def missing(
     mask_id = getattr(tokenizer, "mask_token_id", None)
     if trace.task == "fill" and position is None and all(t.id != mask_id for t in tokens):
         mask = getattr(tokenizer, "mask_token", None)
-        action = f"Write {mask} in the text, or click a token," if mask else "Click a token"
-        return f"{action} to see what it expects."
+        action = f"Type {mask} in the text, or click a token," if mask else "Click a token"
+        return f"{action} to see the model's predictions there."
     if trace.task == "label" and position is None:
         return "Click a token to see its label."
     n_kept = 0 if trace.logits is None else len(trace.logits)
     if trace.task == "next" and n_kept == 1 and position not in (None, len(tokens) - 1):
-        return "Of a text this long only the last position's prediction is kept."
+        return "For a text this long, only the last position's prediction is kept."
     return None
 
 

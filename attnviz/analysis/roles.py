@@ -43,20 +43,20 @@ ROLES = (
     Role(
         "induction head",
         "induction",
-        "what followed the same token before",
+        "the token after an earlier copy of the query's token",
         "It continues repeated sequences: A B … A is followed by B (Olsson et al. 2022).",
     ),
     Role(
         "previous-token head",
         "previous",
         "the token before",
-        "It brings each token's predecessor along, which induction heads build on.",
+        "It copies information from each token's predecessor, which induction heads rely on.",
     ),
     Role(
         "attention sink",
         "first",
         "the first token",
-        "A head that has nothing to add rests on the first token, whose value is often small "
+        "A head with nothing to add puts its weight on the first token, whose value is often small "
         "(Xiao et al. 2023).",
     ),
     Role("current-token head", "itself", "the query's own position", ""),
@@ -100,7 +100,7 @@ def describe(metrics: HeadMetrics, baseline: HeadMetrics) -> HeadDescription:
         sentence = f"{how} attends to {role.attends} {_numbers(evidence)}."
         if len(named) > 1:
             other, more = named[1]
-            sentence += f" Also to {other.attends} {_numbers(more)}."
+            sentence += f" Also attends to {other.attends} {_numbers(more)}."
         return HeadDescription(role, sentence, tuple(found for _, found in named))
     entropy, even = metrics.values.get("entropy"), baseline.values.get("entropy")
     top, level = metrics.values.get("max_weight"), baseline.values.get("max_weight")

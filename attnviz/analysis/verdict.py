@@ -27,30 +27,39 @@ def verdict(
         return (
             "dense",
             "orange",
-            f"These are the module's own weights: {layer.reason}. In {rows} they give the layer's "
-            f"output to within {check.error:.1e}.",
+            f"The weights come from the module itself: {layer.reason}. They reproduce the layer's "
+            f"output to within {check.error:.1e} in {rows}.",
         )
     return (
         "exact",
         "green",
-        f"Recomputed from Q, K and V, in {rows}: at most {check.error:.1e} from the layer's own "
-        f"output and {check.weights_error or 0.0:.1e} from its own weights "
-        f"(up to {check.tolerance:.1e} is rounding).",
+        f"Verified: recomputing this layer gives the model's own output to within "
+        f"{_short(check.error)} and its weights to within {_short(check.weights_error or 0.0)} "
+        f"in {rows} (float rounding ≤ {_short(check.tolerance)}).",
     )
 
 
 def _failure(check: Fidelity) -> str:
     """Why a check failed."""
     if check.weights_error is None and check.error <= check.tolerance:
-        return "This layer's weights could not be checked against its own. Do not trust its map."
+        return "This layer's weights could not be compared with the model's. Don't trust this map."
     if math.isnan(check.error):
-        return "There is nothing to check this layer's map against. Do not trust it."
+        return "Nothing is available to verify this layer's map against. Don't trust it."
     if check.error <= check.tolerance:
         return (
-            f"The weights shown differ from the layer's own by {check.weights_error:.1e}; up to "
-            f"{check.weights_tolerance:.1e} would be rounding. Do not trust its map."
+            f"The weights shown differ from the layer's own by {check.weights_error:.1e} (float "
+            f"rounding ≤ {_short(check.weights_tolerance)}). Don't trust this map."
         )
     return (
-        f"Recomputed, this layer differs from its own output by {check.error:.1e}; up to "
-        f"{check.tolerance:.1e} would be rounding. Do not trust its map."
+        f"Recomputing this layer differs from the model's own output by {check.error:.1e} (float "
+        f"rounding ≤ {_short(check.tolerance)}). Don't trust this map."
     )
+
+
+def _short(number: float) -> str:
+    """``6e-08`` as ``6e-8``: one digit, rounded up so that it is still a bound."""
+    if not 0 < number < math.inf:
+        return f"{number:g}"
+    exponent = math.floor(math.log10(number))
+    digit = math.ceil(number / 10.0**exponent * (1 - 1e-9))
+    return f"1e{exponent + 1}" if digit == 10 else f"{digit}e{exponent}"

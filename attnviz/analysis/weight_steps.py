@@ -67,8 +67,8 @@ def weight_steps(
     modifiers = record.modifiers
     if modifiers is None:
         raise AttnVizError(
-            "How this layer's scores come about stays inside its module.",
-            "Look at its weights: they are the module's own.",
+            "This layer's scores are computed inside its module and are not available.",
+            "Look at its weights, which the module returns.",
         )
     rows, heads = slice(query, query + 1), slice(head, head + 1)
     q, k = upcast(a.q[query]).double(), upcast(a.k[key]).double()

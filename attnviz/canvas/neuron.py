@@ -97,7 +97,7 @@ def neuron_payload(
     q, k = a.q, a.k
     if a.scaling is None:
         a.scores(slice(0, 1))  # raises with the reason
-        raise AttnVizError("This layer keeps its Q and K to itself.", "Look at its weights.")
+        raise AttnVizError("This layer's Q and K are not available.", "Use the Map view.")
     n_bytes = (a.n_q + a.n_k) * q.shape[1] * 4 + a.n_q * a.n_k * 10
     rows = slice(0, a.n_q) if n_bytes <= BYTES else slice(query, query + 1)
     first = min(max(0, query + a.n_k - a.n_q + KEYS // 8 - KEYS), max(0, a.n_k - KEYS))

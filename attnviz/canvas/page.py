@@ -207,9 +207,9 @@ class _Contents:
             else f"{error.rows:,} of {error.total_rows:,} rows"
         )
         return (
-            "Numbers have 16 bits, with a scale for each channel. That moves weights by at most "
-            f"{error.weights:.1e} and outputs by {error.output:.1e} of the largest, measured in "
-            f"{rows} when this page was written."
+            "Numbers are stored in 16 bits with a scale per channel. This changes weights by at "
+            f"most {error.weights:.1e} and outputs by {error.output:.1e} of the largest, measured "
+            f"in {rows} when this page was written."
         )
 
     def _start(

@@ -287,16 +287,16 @@ def token_helps(mask_known: bool = True, own_keys: bool = True) -> dict[str, str
     Args:
         mask_known: whether the layer's mask is. own_keys: whether queries are among the keys.
     """
-    among = "the queries that may look at it" if mask_known else "all queries"
-    sent = "No query of cross-attention is among its keys: focus a source token to see who looks."
+    among = "the queries that can attend to it" if mask_known else "all queries"
+    sent = "In cross-attention, click a source token to see which queries attend to it."
     if own_keys:
-        sent = "what a query gives to other tokens than itself: Σ w[i, j] over j ≠ i"
+        sent = "Total weight a query puts on other tokens: Σ w[i, j] over j ≠ i"
     return {
-        "from": "weight that the focused token's query puts on each token",
-        "to": "weight that each token's query puts on the focused token",
-        "received": f"mean weight on a key, of {among}",
+        "from": "Weight that the selected token's query puts on each token",
+        "to": "Weight that each token's query puts on the selected token",
+        "received": f"Mean weight on each key, over {among}",
         "sent": sent,
-        "entropy": "-Σ w log2 w of a query's row, in bits: 0 looks at one token",
+        "entropy": "Entropy of a query's weights: -Σ w log2 w, in bits; 0 is one token",
     }
 
 

@@ -164,14 +164,14 @@ def _no_model(path: Path) -> AttnVizError:
     if pickles := [name for name in names if name.endswith(PICKLE_SUFFIXES)]:
         return _only_pickles(path, pickles[0])
     return AttnVizError(
-        f"There is no model in the folder {path}: it has no config.json.",
+        f"The folder {path} is not a model: it has no config.json.",
         "Choose a folder made by save_pretrained, or a .gguf file.",
     )
 
 
 def _only_pickles(path: Path, name: str) -> AttnVizError:
     return AttnVizError(
-        f"The weights in {path} are only there as a pickle file ({name}), which can run code "
+        f"The weights in {path} come only as a pickle file ({name}), which can run code "
         "when it is opened, so it was not opened.",
         "Use the model's safetensors, or convert it where you trust the file.",
     )
@@ -229,8 +229,8 @@ def _check_type(config: dict[str, Any]) -> tuple[str, ...]:
     if quantization:
         method = quantization.get("quant_method") if isinstance(quantization, dict) else None
         raise AttnVizError(
-            f"The weights are quantised ({str(method or 'unknown method')[:30]}), which attnviz "
-            "does not open.",
+            f"The weights are quantized ({str(method or 'unknown method')[:30]}), which attnviz "
+            "cannot load.",
             "Use the model's full-precision safetensors, or a GGUF.",
         )
     if has_own_code:
@@ -256,7 +256,7 @@ def _main_dtype(tensors: list[StoredTensor]) -> torch.dtype:
         if tensor.dtype.is_floating_point:
             elements[tensor.dtype] += tensor.n_elements
     if not elements:
-        raise AttnVizError("The weight files hold no weights.", "Download them again.")
+        raise AttnVizError("The weight files contain no weights.", "Download them again.")
     return elements.most_common(1)[0][0]
 
 

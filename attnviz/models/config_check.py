@@ -87,7 +87,7 @@ def check_image_processor(settings: dict[str, Any]) -> None:
 
 def _impossible(what: str, subject: str = "config.json") -> AttnVizError:
     return AttnVizError(
-        f"{subject} {what}, which cannot be right for these weights.",
+        f"{subject} {what}, which does not match these weights.",
         "Download it again, or choose another model.",
     )
 

@@ -63,7 +63,7 @@ def resolve_dtype(
         return stored if device.type == "cuda" else torch.float32
     if choice not in DTYPES:
         raise AttnVizError(
-            f"'{choice}' is not a number format that attnviz knows.",
+            f"'{choice}' is not a supported precision.",
             f"Choose one of auto, {', '.join(DTYPES)}.",
         )
     if choice == "float64" and device.type == "mps":

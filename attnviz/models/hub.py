@@ -64,12 +64,12 @@ def fetch(name: str, revision: str | None = None) -> ModelFiles:
         info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=TIMEOUT)
     except GatedRepoError:
         raise AttnVizError(
-            f"The model '{name}' is only given to people who accepted its terms.",
+            f"The model '{name}' is gated: it requires accepting its terms.",
             "Accept them on its page at huggingface.co, then log in here with 'hf auth login'.",
         ) from None
     except RevisionNotFoundError:
         raise AttnVizError(
-            f"The model '{name}' has no revision '{revision}'.", "Leave it out for the newest."
+            f"The model '{name}' has no revision '{revision}'.", "Omit it for the latest."
         ) from None
     except RepositoryNotFoundError:
         raise AttnVizError(
@@ -124,8 +124,8 @@ def _download(name: str, revision: str | None, info: ModelInfo) -> ModelFiles:
         )
     except Exception as error:
         raise AttnVizError(
-            f"The download of '{name}' broke off ({type(error).__name__}).",
-            "Try again: what has arrived is kept.",
+            f"The download of '{name}' was interrupted ({type(error).__name__}).",
+            "Try again; it resumes where it stopped.",
         ) from error
     finally:
         if not bars_were_off:

@@ -77,7 +77,7 @@ def _check_size(width: int, height: int) -> None:
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise AttnVizError(
-            f"The image is {width:,} × {height:,} pixels, too narrow a strip to be looked at.",
+            f"The image is {width:,} × {height:,} pixels, too narrow to show.",
             "Crop it.",
         )
 

@@ -111,9 +111,9 @@ def _resident(pid: int) -> int:
 def _failure(subject: str, returncode: int, log: Path) -> AttnVizError:
     """What the last line of the log says, or the signal that ended the process."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    reason = lines[-1].strip()[:300] if lines else "the reader ended without a word"
+    reason = lines[-1].strip()[:300] if lines else "the reader exited unexpectedly"
     if returncode < 0:
-        reason = f"the reader was ended by signal {-returncode}"
+        reason = f"the reader was killed by signal {-returncode}"
     return AttnVizError(
         f"{subject} could not be read: {reason.rstrip('.')}.",
         "Download it again, or choose another model.",

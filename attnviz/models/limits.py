@@ -62,7 +62,7 @@ def require_memory(needed: int, subject: str, device: torch.device | None = None
         raise AttnVizError(
             f"{subject} needs about {format_bytes(total)} of {where}, "
             f"and {format_bytes(free)} is free.",
-            "Choose a smaller model or a smaller number format, or close other programs.",
+            "Choose a smaller model or a lower precision, or close other programs.",
         )
 
 

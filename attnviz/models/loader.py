@@ -47,7 +47,7 @@ def load(
         ) from error
     except (RecursionError, OverflowError) as error:
         raise AttnVizError(
-            f"The files of '{name[:200]}' hold what cannot be: {first_line(error)}.",
+            f"The files of '{name[:200]}' contain invalid data: {first_line(error)}.",
             "Download them again, or choose another model.",
         ) from error
 

@@ -21,7 +21,7 @@ def locate(name: str, revision: str | None = None) -> ModelFiles:
         AttnVizError: no such model, or one that cannot be opened or downloaded.
     """
     if not name:
-        raise AttnVizError("No model was named.", "Choose one of the list, or type a name.")
+        raise AttnVizError("No model name given.", "Choose one from the list or type a name.")
     for entry in catalog.entries():
         if entry.name == name:
             return ModelFiles(entry.source, name)

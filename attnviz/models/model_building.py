@@ -49,7 +49,7 @@ def build(
     classes = candidate_classes(config, folder.config.get("architectures"))
     if not classes:
         raise AttnVizError(
-            f"transformers builds no model that attnviz can show from the type "
+            f"transformers has no attention model that attnviz can show for the type "
             f"'{config.model_type}'."
         )
     first_missing: list[str] = []
@@ -166,6 +166,6 @@ def _notes(
     if missing:
         notes.append(
             f"The checkpoint lacks {', '.join(missing[:3])}: no attention depends on it, and "
-            "what it gives is not shown."
+            "its outputs are not shown."
         )
     return tuple(notes)

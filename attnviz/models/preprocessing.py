@@ -24,7 +24,7 @@ TOKENIZER_FILES = (
 )
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
-NO_TOKENIZER = "The checkpoint brings no tokenizer that can be read, so it takes no text."
+NO_TOKENIZER = "The checkpoint has no readable tokenizer, so it cannot read text."
 
 
 def load_tokenizer(

@@ -105,20 +105,20 @@ def _stored_tensor(path: Path, name: str, entry: Any) -> tuple[StoredTensor, int
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise AttnVizError(
-            f"{path.name} describes its tensor '{name[:80]}' in a way that makes no sense.",
+            f"{path.name} has an invalid description of its tensor '{name[:80]}'.",
             "Download it again.",
         ) from None
     if dtype not in DTYPES:
         raise AttnVizError(
             f"{path.name} stores '{name[:80]}' in the format {str(dtype)[:20]}, which is a "
-            "quantised or unknown one.",
+            "quantized or unknown one.",
             "Use the model's full-precision safetensors, or a GGUF.",
         )
     n_elements = math.prod(shape)
     if end - begin != n_elements * DTYPES[dtype].itemsize:
         raise AttnVizError(
-            f"{path.name} gives its tensor '{name[:80]}' another number of bytes than its shape "
-            "needs.",
+            f"{path.name} stores its tensor '{name[:80]}' in a number of bytes that does not match "
+            "its shape.",
             "Download it again.",
         )
     return StoredTensor(name, DTYPES[dtype], n_elements), end

@@ -54,7 +54,7 @@ def encode(
     """
     tokenizer = source.tokenizer if isinstance(source, LoadedModel) else source
     if tokenizer is None:
-        raise AttnVizError("This model has no tokenizer, so it takes no text.")
+        raise AttnVizError("This model has no tokenizer, so it cannot read text.")
     _check_texts(text, pair)
     with tokenizer_errors():
         encoding = tokenizer(
@@ -70,7 +70,7 @@ def encode(
     with tokenizer_errors():
         tokens = with_pieces(tokenizer, to_tokens(tokenizer, encoding, text, pair))
     if all(token.special for token in tokens):
-        raise AttnVizError("The text holds nothing that this model reads.", "Type some words.")
+        raise AttnVizError("The text contains nothing this model can read.", "Type some words.")
     names = [name for name in tokenizer.model_input_names if name in encoding]
     device = source.device if isinstance(source, LoadedModel) else None
     return {name: torch.tensor([encoding[name]], device=device) for name in names}, tokens
@@ -116,7 +116,7 @@ def _check_text(text: str) -> None:
         raise AttnVizError("The text is empty.", "Type some words.")
     if len(text) > MAX_CHARACTERS:
         raise AttnVizError(
-            f"The text has {len(text):,} characters, and at most {MAX_CHARACTERS:,} are read.",
+            f"The text has {len(text):,} characters; the limit is {MAX_CHARACTERS:,}.",
             "Shorten it.",
         )
     try:
@@ -131,8 +131,8 @@ def _check_length(n: int, module: PreTrainedModel, tokenizer: PreTrainedTokenize
     limit = longest_input(module, tokenizer)
     if limit is not None and n > limit:
         raise AttnVizError(
-            f"The text is {n:,} tokens long, and this model reads at most {limit:,}.",
-            "Shorten it, or choose a model that reads more.",
+            f"The text is {n:,} tokens long, and this model's maximum is {limit:,}.",
+            "Shorten it, or choose a model with a longer context.",
         )
 
 

@@ -159,7 +159,7 @@ class AttentionConfig:
     def _check_positions(self) -> None:
         if self.positions == "rope" and self.head_dim % 2:
             raise AttnVizError(
-                f"RoPE turns pairs of numbers, and d_head = {self.head_dim} is odd.",
+                f"RoPE rotates pairs of dimensions, and d_head = {self.head_dim} is odd.",
                 "Choose an even d_head, another number of heads, or other positions.",
             )
         if self.positions == "sinusoidal" and self.d_model % 2:

@@ -155,7 +155,7 @@ class TransformerForSequenceClassification(_StackWithHead):
     def __init__(self, config: TransformerConfig) -> None:
         if config.is_encoder_decoder:
             raise AttnVizError(
-                "An encoder-decoder does not classify texts.", "Take an encoder or a decoder."
+                "An encoder-decoder does not classify texts.", "Use an encoder or a decoder."
             )
         super().__init__(config)
         self.model = TransformerModel(config)
@@ -206,7 +206,7 @@ class TransformerForSeq2SeqLM(TransformerPreTrainedModel, GenerationMixin):
         padding = self.config.pad_token_id
         if start is None:
             raise AttnVizError(
-                "The decoder's first token is not known.",
+                "The decoder's start token is not known.",
                 "Set decoder_start_token_id in the configuration, or pass decoder_input_ids.",
             )
         shifted = F.pad(labels[:, :-1], (1, 0), value=start)

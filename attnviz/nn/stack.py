@@ -112,7 +112,7 @@ class TransformerModel(TransformerPreTrainedModel):
         super().__init__(config)
         if part is None and config.is_encoder_decoder:
             raise AttnVizError(
-                "An encoder-decoder has two stacks.", "Take TransformerForSeq2SeqLM for both."
+                "An encoder-decoder has two stacks.", "Use TransformerForSeq2SeqLM for both."
             )
         self.part: Part = part or ("encoder" if config.architecture == "encoder" else "decoder")
         cross = self.part == "decoder" and config.is_encoder_decoder
@@ -156,7 +156,7 @@ class TransformerModel(TransformerPreTrainedModel):
             AttnVizError: the inputs do not fit together, or the mask does not allow a cache.
         """
         if (input_ids is None) == (inputs_embeds is None):
-            raise AttnVizError("One of input_ids and inputs_embeds is needed.", "Give just one.")
+            raise AttnVizError("One of input_ids and inputs_embeds is needed.", "Pass exactly one.")
         x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         use_cache = self.config.use_cache if use_cache is None else use_cache
         if use_cache and past_key_values is None and self.part == "decoder":

@@ -172,8 +172,8 @@ class AttentionMap(Displayable):
     def _operand(self, t: Tensor | None, what: str, heads: slice) -> Tensor:
         if t is None:
             raise AttnVizError(
-                f"The {what} of this layer stay inside its module.",
-                "Look at its weights: they are the module's own.",
+                f"The {what} of this layer are computed inside its module and are not available.",
+                "Look at its weights, which the module returns.",
             )
         return t[self.item, heads][0]
 
@@ -187,5 +187,7 @@ def _within(rows: slice, n_k: int) -> list[slice]:
 def _bounds(s: slice, n: int) -> slice:
     start, stop, step = s.indices(n)
     if step != 1:
-        raise AttnVizError("A tile's rows and columns are ranges.", "Use a slice without a step.")
+        raise AttnVizError(
+            "A tile's rows and columns must be ranges.", "Use a slice without a step."
+        )
     return slice(start, max(start, stop))

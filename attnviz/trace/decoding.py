@@ -91,8 +91,8 @@ def logits_processors(
     valid = temperature == 0 or _MIN_TEMPERATURE <= temperature < math.inf  # NaN is neither
     if not valid or (top_k or 0) < 0 or not 0 < (1.0 if top_p is None else top_p) <= 1:
         raise AttnVizError(
-            "These settings draw no tokens.",
-            f"temperature is 0 or at least {_MIN_TEMPERATURE:g}, top_k is 0 or more, top_p is "
+            "These sampling settings are invalid.",
+            f"temperature must be 0 or at least {_MIN_TEMPERATURE:g}, top_k is 0 or more, top_p is "
             "above 0 and at most 1.",
         )
     processors = LogitsProcessorList()

@@ -95,7 +95,7 @@ class EditedRecord:
         """
         if self._patterned(heads):
             raise AttnVizError(
-                "This head's weights were set by hand: no scores lead to them.",
+                "This head's weights were set by an edit, so there are no scores.",
                 "Look at its weights.",
             )
         return self._scores(item, heads, rows, cols)

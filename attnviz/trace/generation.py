@@ -169,8 +169,8 @@ def generate(
     given = tensors.get("decoder_input_ids" if encdec else "input_ids")
     if earlier and (given is None or state.ids[: state.n_prompt] != given[0].tolist()):
         raise AttnVizError(
-            f"{model.name} changes what it is given, so it cannot go on after what was written.",
-            "Let it write all at once.",
+            f"{model.name} rewrites its input, so generation cannot be continued.",
+            "Generate all tokens at once.",
         )
     start = state.n_prompt - len(earlier)
     ids = [*state.ids, *unread]
@@ -194,25 +194,28 @@ def _prepare(
     module = model.module
     if not module.can_generate():
         raise AttnVizError(
-            f"{model.name} does not write text.", "Choose a causal or encoder-decoder model."
+            f"{model.name} cannot generate text.", "Choose a causal or encoder-decoder model."
         )
     if max_new_tokens < 0:
-        raise AttnVizError("A model writes 0 tokens or more.", "Raise max_new_tokens.")
+        raise AttnVizError(
+            "The number of tokens to generate cannot be negative.", "Raise max_new_tokens."
+        )
     prepared = model_inputs.prepare(model.loaded, text, None, None, None, inputs)
     if prepared.batch != 1:
         raise AttnVizError(
-            f"There are {prepared.batch} texts, and one is written at a time.",
-            "Give one text, or generate for each.",
+            f"There are {prepared.batch} texts, and generation takes one at a time.",
+            "Pass one text, or call generate for each.",
         )
     if prepared.tensors.get("past_key_values") is not None:
         raise AttnVizError(
-            "A text is read from its start, not from a cache.", "Leave past_key_values out."
+            "Tracing starts from the beginning of a text, not from a cache.",
+            "Omit past_key_values.",
         )
     config = module.generation_config
     starts = (config.decoder_start_token_id, config.bos_token_id)  # type: ignore[union-attr]
     if _is_encoder_decoder(module) and starts == (None, None):
         raise AttnVizError(
-            f"{model.name} names no token that its decoder begins with.",
+            f"{model.name} has no decoder start token.",
             "Set decoder_start_token_id in its generation_config.json.",
         )
     return prepared
@@ -272,7 +275,7 @@ def _read_at_once(
     is_complete = state.ids == list(read) and recorder.covers(read)
     if not is_complete or not recorder.agrees(generation):
         raise AttnVizError(
-            f"As it writes, {model.name} reads a text otherwise than as a whole: no trace is both.",
+            f"{model.name} reads a text differently while generating: no trace can show both.",
             "Trace the finished text instead.",
         )
     return recorder

@@ -21,7 +21,7 @@ def check_length(model: Model, request: TraceRequest, limit: int | None = None) 
     if request.image or model.tokenizer is None:
         return 0
     if not request.text:
-        raise AttnVizError("The text is empty.", "Type or paste something.")
+        raise AttnVizError("The text is empty.", "Type or paste some text.")
     n = count(model.tokenizer, request.text, request.pair or None)
     if request.target:
         n = max(n, count(model.tokenizer, request.target))
@@ -44,7 +44,7 @@ def check_room(model: Model, n: int, sampling: Sampling, limit: int | None) -> N
     longest = min((bound for bound in bounds if bound is not None), default=None)
     if longest is not None and before + sampling.tokens > longest:
         raise AttnVizError(
-            f"With {sampling.tokens:,} tokens written the text would have "
-            f"{before + sampling.tokens:,}, and the most is {longest:,}.",
-            "Write fewer, shorten the text, or raise the limit in the sidebar.",
+            f"With {sampling.tokens:,} generated tokens the text would have "
+            f"{before + sampling.tokens:,}; the maximum is {longest:,}.",
+            "Generate fewer, shorten the text, or raise the limit in the sidebar.",
         )

@@ -56,14 +56,15 @@ def prepare(
         return _ready(loaded, inputs)
     if image is not None:
         if pair is not None:
-            raise AttnVizError("A second segment goes with a text alone.", "Leave pair out.")
+            raise AttnVizError("A second segment works with text only.", "Omit pair.")
         return _image(loaded, image, text, target)
     if text is None:
-        raise AttnVizError("There is nothing to trace.", "Give a text, an image or inputs.")
+        raise AttnVizError("There is nothing to trace.", "Pass a text, an image or inputs.")
     if loaded.tokenizer is None:
         raise AttnVizError(
             f"{loaded.name} has no tokenizer, so it cannot read text.",
-            "Pass ready tensors as inputs, or a tokenizer to attnviz.wrap.",
+            "Add the tokenizer files to the folder (tokenizer.json) and try again, or pass tensors "
+            "as inputs.",
         )
     tensors, tokens = encode(loaded, text, pair)
     target_tokens: tuple[Token, ...] = ()
@@ -118,7 +119,7 @@ def _ready(loaded: LoadedModel, inputs: dict[str, Tensor]) -> PreparedInputs:
     tensors = {k: v.to(loaded.device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
     for name in _TEXTS:
         if isinstance(tensors.get(name), Tensor) and not tensors[name].numel():
-            raise AttnVizError(f"The {name} hold no token.", "Give at least one.")
+            raise AttnVizError(f"The {name} contain no tokens.", "Pass at least one.")
     ids, target_ids = (_ids(loaded, tensors, name) for name in _TEXTS)
     tokens, target = (
         () if rows is None else tokens_of(loaded, rows[0].tolist()) for rows in (ids, target_ids)
@@ -132,7 +133,9 @@ def _batch(loaded: LoadedModel, tensors: dict[str, Tensor], ids: Tensor | None) 
         return len(ids)
     given = {k: v for k, v in tensors.items() if isinstance(v, Tensor) and v.ndim}
     if not given:
-        raise AttnVizError("The inputs hold no tensor.", 'Give some, such as {"input_ids": ids}.')
+        raise AttnVizError(
+            "The inputs contain no tensor.", 'Give some, such as {"input_ids": ids}.'
+        )
     named = ("input_ids", "inputs_embeds", "attention_mask", "decoder_input_ids", "pixel_values")
     name = next((n for n in named if n in given), next(iter(given)))
     return max(1, len(given[name]) // _codebooks(loaded, name))
@@ -174,7 +177,7 @@ def _has_decoder(loaded: LoadedModel) -> bool:
 def _no_decoder(loaded: LoadedModel) -> AttnVizError:
     return AttnVizError(
         f"{loaded.name} has no decoder that takes a target text.",
-        "Leave target out, or choose an encoder-decoder model.",
+        "Omit target, or choose an encoder-decoder model.",
     )
 
 
@@ -205,16 +208,17 @@ def _image(loaded: LoadedModel, image: Any, text: str | None, target: str | None
     processor, name = loaded.processor, loaded.name
     if processor is None:
         raise AttnVizError(
-            f"{name} has no image processor, so it cannot see an image.",
-            "Pass ready tensors as inputs, or a processor to attnviz.wrap.",
+            f"{name} has no image processor, so it cannot read images.",
+            "Add its files to the folder (preprocessor_config.json) and try again, or pass tensors "
+            "as inputs.",
         )
     images = [as_rgb(one) for one in (image if isinstance(image, list | tuple) else [image])]
     given: dict[str, Any] = {"images": images, "return_tensors": "pt"}
     if text is not None:
         if not isinstance(processor, ProcessorMixin):
             raise AttnVizError(
-                f"{name} has a processor of images alone, so it reads no text beside one.",
-                "Leave the text out, or pass a processor of both to attnviz.wrap.",
+                f"{name} has an image processor only, so it cannot read text with an image.",
+                "Omit the text, or pass a processor for both to attnviz.wrap.",
             )
         given["text"] = [text]
     accepted = inspect.signature(loaded.module.forward).parameters

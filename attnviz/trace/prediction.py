@@ -67,7 +67,7 @@ class PredictionHead:
             raise AttnVizError("This model predicts no tokens.", self.reason)
         if self.task == "value":
             values = ", ".join(f"{float(x):.4g}" for x in logits.reshape(-1)[:8])
-            raise AttnVizError(f"This model gives numbers, not choices: {values}.")
+            raise AttnVizError(f"This is a regression model; it predicts {values}.")
         row = logits if logits.ndim == 1 else logits[self._row(len(logits), tokens, position)]
         row = row.float()
         probabilities = torch.sigmoid(row) if self.independent else torch.softmax(row, dim=-1)
@@ -80,7 +80,7 @@ class PredictionHead:
     def _row(self, n: int, tokens: Sequence[Token], position: int | None) -> int:
         """The index of a position among n rows of logits."""
         if position is None and self.task == "label":
-            raise AttnVizError("This model labels each token.", "Name a position.")
+            raise AttnVizError("This model labels each token.", "Pass a position.")
         if position is None and self.task == "fill":
             masked = (i for i, t in enumerate(tokens) if t.id == self.mask_token_id)
             position = next(masked, None)
@@ -124,7 +124,7 @@ def prediction_head(
         logits = getattr(output, "prediction_logits", None)  # BERT's pretraining
     if not isinstance(logits, Tensor):
         if getattr(output, "start_logits", None) is not None:
-            return PredictionHead(reason="It marks where an answer begins and ends."), None
+            return PredictionHead(reason="It predicts where an answer starts and ends."), None
         return PredictionHead(), None
     first = logits[0] if logits.ndim > 1 else logits
     if _CLASS.search(name) or _LABEL.search(name):
@@ -145,7 +145,7 @@ def prediction_head(
     n_labels = getattr(config, "num_labels", None)
     if logits.ndim == 2 and logits.shape[-1] == n_labels and not _FILL.search(name):
         return PredictionHead("class", dict(config.id2label or {})), first
-    return PredictionHead(reason="What it gives are neither tokens nor classes."), first
+    return PredictionHead(reason="Its outputs are neither tokens nor classes."), first
 
 
 def _is_over_vocabulary(module: PreTrainedModel, logits: Tensor) -> bool:

@@ -36,7 +36,7 @@ def record_to_parts(record: LayerRecord) -> dict[str, Any]:
             "v": record.v,
         }
     if not isinstance(record, QKVRecord):
-        raise AttnVizError("An edited trace is not kept as a snapshot.", "Trace without edits.")
+        raise AttnVizError("An edited trace cannot be saved as a snapshot.", "Trace without edits.")
     modifiers = record.modifiers
     return {
         "form": "products",

@@ -184,8 +184,8 @@ class WeightsRecord:
         """(h, r, c): the module's own scores."""
         if self.raw_scores is None:
             raise AttnVizError(
-                "The scores of this layer stay inside its module.",
-                "Look at its weights: they are the module's own.",
+                "The scores of this layer are computed inside its module and are not available.",
+                "Look at its weights, which the module returns.",
             )
         return upcast(self.raw_scores[item, heads, rows, cols])
 
@@ -313,8 +313,8 @@ def _operands(layer: LayerRecord, item: int, heads: slice, rows: slice) -> tuple
     """(h, r, c) weights and (h_kv, c, d_v) values of the keys that these rows may see."""
     if layer.v is None:
         raise AttnVizError(
-            "The values of this layer stay inside its module.",
-            "Look at its weights: they are the module's own.",
+            "The values of this layer are computed inside its module and are not available.",
+            "Look at its weights, which the module returns.",
         )
     lo, hi = layer.key_range(item, rows)
     w = layer.weights(item, heads, rows, lo, hi)

@@ -33,8 +33,8 @@ def recording(
     # torch.compile(part) wraps the part as its _orig_mod, part.compile() works in place
     if any("_orig_mod" in m._modules or m._compiled_call_impl for m in module.modules()):
         raise AttnVizError(
-            "This model was compiled, and what runs inside compiled code cannot be seen.",
-            "Trace it before torch.compile, or load it once more.",
+            "This model was compiled, and compiled code cannot be traced.",
+            "Trace it before torch.compile, or load it again.",
         )
     with (
         torch.no_grad(),

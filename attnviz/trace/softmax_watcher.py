@@ -57,7 +57,7 @@ _MAX_PENDING = 4
 _PARTS = (nn.Softmax, nn.Dropout, nn.Identity)
 
 _DENSE = "this module computes its attention itself, outside transformers' interface"
-_NOT_OUTPUT = "what its softmax is multiplied into is not what the module hands on"
+_NOT_OUTPUT = "the product of its softmax is not what the module returns"
 
 
 class _Pending:
@@ -271,7 +271,9 @@ class SoftmaxWatcher(TorchFunctionMode):
         windows = output.shape[2] if output.ndim == 5 else 1
         q, k, v, own = (windows_first(t) for t in (*(given[name] for name in names[:3]), output))
         if q is None or k is None or v is None or own is None:
-            self._recorder.add(module, None, None, "refused", "its Q, K and V are laid out oddly")
+            self._recorder.add(
+                module, None, None, "refused", "its Q, K and V have an unsupported layout"
+            )
             return output
         mask = given.get("attn_mask")
         if isinstance(mask, Tensor) and windows > 1:

@@ -81,7 +81,7 @@ class _OneHotReader:
             raise _Unreadable(f"sparse layouts are read up to {MAX_KEYS} keys, and it has {n}")
         own = self._run_probe(None)
         if not _same_output(own.output, output):
-            raise _Unreadable("run again, its block gives something else")
+            raise _Unreadable("running its block again gives a different result")
         if not own.values or own.projected is None:
             raise _Unreadable
         values = [self._by_head(t) for t in own.values]  # (B, H, n or others, d) each
@@ -89,7 +89,7 @@ class _OneHotReader:
         lengths = [n, *(t.shape[2] for t in values[1:] if t.shape[2] != n)]
         own_output = self._by_head(own.projected)  # (B, H, n, d)
         if values[0].shape[2] != n or own_output.shape != values[0].shape:
-            raise _Unreadable("its positions are not its block's")
+            raise _Unreadable("its positions differ from its block's")
         weights = self._weights(values[0], lengths)
         random, probed = self._check_random(weights, values[0].shape[3], lengths)
         rounding = Rounding.of(weights.dtype, eager=True)
@@ -124,7 +124,7 @@ class _OneHotReader:
         if not (weights.min() >= -1e-6 and weights.sum(-1).max() <= 1 + 1e-3):
             raise _Unreadable("what it makes of one-hot values is no softmax's weights")
         if not weights.any():  # some need a kernel that is missing, and return nothing
-            raise _Unreadable("it makes nothing of its values")
+            raise _Unreadable("its output does not depend on its values")
         return weights
 
     def _check_random(self, weights: Tensor, d: int, lengths: list[int]) -> tuple[Tensor, Check]:
@@ -160,7 +160,7 @@ class _OneHotReader:
 
     def _batch_axis(self, t: Tensor) -> int:
         if t.ndim != 3 or self._batch not in t.shape[:2] or t.shape[2] % self._H:
-            raise _Unreadable("its values are laid out oddly")
+            raise _Unreadable("its values have an unsupported layout")
         return 0 if t.shape[0] == self._batch else 1
 
     def _by_head(self, t: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from attnviz.trace.call import Source
 from attnviz.trace.fidelity import UNCHECKED, Checks, Rounding, all_rows, compare
 from attnviz.trace.records import WeightsRecord
 
-_REASON = "torch.nn.MultiheadAttention keeps its Q, K and V to itself"
+_REASON = "torch.nn.MultiheadAttention does not expose its Q, K and V"
 
 
 def read_multihead(
@@ -46,13 +46,13 @@ def read_multihead(
     own = own.unflatten(-1, (H, -1))
     layer = WeightsRecord(weights, v=_values(given, weights.shape[-1]))
     if layer.v is None:
-        return None, None, "refused", "its keys and values are given from outside", UNCHECKED
+        return None, None, "refused", "its keys and values come from outside", UNCHECKED
     if has_dropout:
         return layer, own, "dense", f"{_REASON}; shown without its dropout", UNCHECKED
     rounding = Rounding.of(own.dtype)
     projected = F.linear(merged, given["out_proj_weight"], given["out_proj_bias"])
     if not torch.allclose(projected, result, rtol=0, atol=_tolerance(result, rounding)):
-        reason = "its heads' outputs, projected, are not its output"
+        reason = "its heads' projected outputs differ from its output"
         return None, None, "refused", reason, UNCHECKED
     checks = Checks(compare(layer, own, all_rows(layer), rounding), None, rounding)
     return layer, own, "dense", _REASON, checks

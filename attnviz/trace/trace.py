@@ -139,7 +139,7 @@ class Trace(Displayable):
         if record is None:
             raise AttnVizError(
                 f"Layer {layer} ({found.name}) cannot be shown: {found.reason}.",
-                "Look at another layer.",
+                "Choose another layer.",
             )
         if not 0 <= item < found.n_items:
             raise AttnVizError(
@@ -224,7 +224,7 @@ class Trace(Displayable):
                 reason = f"This model's residual stream cannot be shown: {found.reason}."
                 raise AttnVizError(reason, "")
             raise AttnVizError(
-                "This trace holds no residual stream.",
+                "This trace has no residual stream.",
                 'Trace with keep=("qkv", "residual"); some architectures have none.',
             )
         points = found.points

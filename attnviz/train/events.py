@@ -74,7 +74,7 @@ def read(folder: Path) -> tuple[Event, ...]:
     except OSError as error:
         raise AttnVizError(
             f"What happened in the job {folder.name} cannot be read ({error.strerror}).",
-            "Delete the job, or mend its folder.",
+            "Delete the job, or repair its folder.",
         ) from error
     found: list[Event] = []
     for line in lines:

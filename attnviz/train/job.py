@@ -104,7 +104,7 @@ class Job:
             if abs(time.time() - last["time"]) > STARTUP_SECONDS or state == "running":
                 state = "interrupted"
                 sentence = (
-                    "The process ended without a word: it was killed, or the machine ran out of "
+                    "The process exited unexpectedly: it was killed, or the machine ran out of "
                     "memory. Resume goes on from the last checkpoint."
                 )
         elif state == "queued":

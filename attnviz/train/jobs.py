@@ -67,7 +67,7 @@ def _new_folder(title: str) -> Path:
         except OSError as error:
             raise AttnVizError(
                 f"The jobs folder {root} cannot be written ({error.strerror}).",
-                "Point ATTNVIZ_JOBS at a folder of yours.",
+                "Point ATTNVIZ_JOBS at a folder you can write to.",
             ) from error
     return path
 
@@ -86,7 +86,7 @@ def all() -> tuple[Job, ...]:
     except OSError as error:
         raise AttnVizError(
             f"The jobs folder {root} cannot be read ({error.strerror}).",
-            "Point ATTNVIZ_JOBS at a folder of yours.",
+            "Point ATTNVIZ_JOBS at a folder you can write to.",
         ) from error
     return tuple(Job(path) for path in sorted(found, reverse=True))
 
@@ -110,7 +110,7 @@ def delete(job: Job) -> None:
         AttnVizError: the job is active, or its files cannot be removed.
     """
     if job.is_alive:
-        raise AttnVizError("The job is at work.", "Cancel it first.")
+        raise AttnVizError("The job is running.", "Cancel it first.")
     try:
         if job.folder.is_symlink():  # what it points to belongs to someone else
             job.folder.unlink()

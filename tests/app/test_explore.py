@@ -74,7 +74,7 @@ def shows_a_head(app: AppTest, pins: int = 0) -> None:
     assert not app.error
     assert [canvas["mode"] for canvas, _ in canvases(app)][:2] == ["strip", "grid"]
     assert len(canvases(app)) == 4 + pins  # and the head itself, and the stream
-    assert "Recomputed from Q, K and V" in captions(app)
+    assert "Verified: recomputing this layer" in captions(app)
 
 
 def canvases(app: AppTest) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
@@ -217,7 +217,7 @@ def test_a_text_too_long_for_a_link_says_so() -> None:
 def test_a_model_without_predictions_says_so() -> None:
     app = choose(opened(), "minilm-l6")
     assert not app.error
-    assert "Recomputed from Q, K and V" in captions(app)
+    assert "Verified: recomputing this layer" in captions(app)
     assert "predicts no tokens" in captions(app)
     app.text_area(key="pair").set_value("A second sentence.").run()
     assert not app.exception
@@ -372,12 +372,12 @@ def test_the_limit_is_of_both_sentences_together() -> None:
 def test_of_a_long_text_the_receipt_is_there_at_once_and_complete_on_request() -> None:
     app = opened(text=" ".join(["A quick fox"] * 60))
     said = captions(app)
-    assert "Recomputed from Q, K and V, in 32 of 180 rows" in said
+    assert "in 32 of 180 rows" in said
     app.button(key="check_all_rows").click().run()
     assert not app.exception
-    assert "Recomputed from Q, K and V, in all" in captions(app)
+    assert "in all 180 rows" in captions(app)
     app.slider(key="head").set_value(3).run()  # another head of the layer: its rows stay checked
-    assert "Recomputed from Q, K and V, in all" in captions(app)
+    assert "in all 180 rows" in captions(app)
     assert not [one for one in app.button if one.key == "check_all_rows"]
 
 

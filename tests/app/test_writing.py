@@ -175,7 +175,7 @@ def test_generating_more_than_fits_is_one_sentence(tmp_path: Path) -> None:
     app = opened(model=str(folder), text="the cat sat", draw_tokens="40")
     press(app, "Generate")
     (error,) = app.error
-    assert "would have 43, and the most is 32" in error.value
+    assert "would have 43; the maximum is 32" in error.value
 
 
 def test_an_encoder_decoder_generates_its_target_and_continues(

@@ -274,7 +274,7 @@ def test_color_scales_and_norms_are_the_browsers_own_work(look):
     }
     for (scale, norm), share in expected.items():
         canvas.page.get_by_role("button", name=scale).click()
-        canvas.page.get_by_label("Normalise").select_option(norm) if scale != "Percentile" else None
+        canvas.page.get_by_label("Normalize").select_option(norm) if scale != "Percentile" else None
         canvas.settle()
         for row, col in cells:
             assert place(row, col) == pytest.approx(255 * np.clip(share(row, col), 0, 1), abs=1.5)
@@ -303,7 +303,7 @@ def test_the_grid_names_sorts_filters_and_selects(look):
     metrics = head_metrics(canvas_app.trace_of("decoder", 64))
     assert canvas.run("return mode.shown.length;") == len(metrics) == 12
     titles = {"Entropy": "entropy", "Distance": "distance", "Induction": "induction"}
-    titles |= {"To the previous token": "previous", "Largest weight": "max_weight"}
+    titles |= {"Previous token": "previous", "Max weight": "max_weight"}
     for title, name in titles.items():
         canvas.page.get_by_label("Metric").select_option(label=title)
         for order, sign in (("Highest first", -1), ("Lowest first", 1)):
@@ -312,7 +312,7 @@ def test_the_grid_names_sorts_filters_and_selects(look):
             best = sorted(metrics, key=lambda m: sign * np.float32(getattr(m, name)))
             assert got == [[m.layer, m.head] for m in best], (title, order)
     canvas.page.get_by_label("Metric").select_option(label="Entropy")
-    canvas.page.get_by_label("At least").fill("50")
+    canvas.page.get_by_label("Hide heads below").fill("50")
     values = [m.entropy for m in metrics]
     least = (min(values) + max(values)) / 2
     assert canvas.run("return mode.shown.length;") == sum(v >= least for v in values)
@@ -638,7 +638,7 @@ MODES = ("grid", "map", "lines", "neuron")
 def test_odd_tokens_show_as_themselves_and_never_as_markup(look, mode):
     canvas = look(f"mode={mode}&n=40")
     canvas.page.on("dialog", lambda dialog: pytest.fail(f"a token ran as script: {dialog.message}"))
-    canvas.page.get_by_role("button", name="Show the numbers in view as a table").click()
+    canvas.page.get_by_role("button", name="Show the numbers on screen as a table").click()
     assert canvas.run("return root.querySelectorAll('img, script').length;") == 0
     table = canvas.run("return root.querySelector('table').innerText;")
     if mode == "grid":

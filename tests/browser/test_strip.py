@@ -71,8 +71,8 @@ def expected(w: np.ndarray, i: int) -> dict[str, str]:
     n = len(w)
     entropy = -(w[i] * np.log2(np.where(w[i] > 0, w[i], 1))).sum()
     return {
-        "received": as_shown(w[:, i].sum() / (n - i)),
-        "sent": as_shown(w[i].sum() - w[i, i]),
+        "attention received": as_shown(w[:, i].sum() / (n - i)),
+        "attention given": as_shown(w[i].sum() - w[i, i]),
         "entropy": f"{entropy:.3f} bits",
     }
 
@@ -103,7 +103,7 @@ def test_the_tooltip_is_the_backends_number_and_asks_nobody(look, n, chips):
 def test_the_tint_follows_the_numbers(look, scale):
     n = 64
     canvas, w = look(f"n={n}"), weights_of(n)
-    canvas.page.get_by_label("Colour scale").select_option(scale)
+    canvas.page.get_by_label("Color scale").select_option(scale)
     runs = canvas.said()["runs"]
     numbers = {
         "received": w.sum(axis=0) / np.arange(n, 0, -1),
@@ -115,7 +115,7 @@ def test_the_tint_follows_the_numbers(look, scale):
         dark = np.array(canvas.run(DARKNESS, list(range(n))))
         assert (np.diff(dark[np.argsort(values)]) >= -0.5).all(), measure
         assert len(np.unique(dark)) > n / 4, measure  # most can be told apart
-        assert canvas.page.get_by_label("Colour scale").is_enabled() == (measure == "received")
+        assert canvas.page.get_by_label("Color scale").is_enabled() == (measure == "received")
     assert canvas.said()["runs"] == runs
 
 
@@ -130,17 +130,17 @@ def test_a_click_focuses_a_token_and_another_lets_go(look):
     )
     canvas.settle()
     title = canvas.run("return mode.measures.selectedOptions[0].textContent;")
-    assert title == f"Received from {at} · w4"
+    assert title == f"What “w4” ({at}) attends to"
     dark = canvas.run(DARKNESS, list(range(n)))
     assert dark[at + 1 :] == [None] * (n - at - 1)  # masked
     shown = np.array(dark[: at + 1])
     assert (np.diff(shown[np.argsort(w[at, : at + 1])]) >= -0.5).all()
     canvas.point(*middle(canvas, 12))
     tip = canvas.tip()
-    assert tip[f"received from {at}"] == as_shown(float(np.float32(w[at, 12])))
-    assert tip[f"sent to {at}"] == "masked"
+    assert tip[f"attention from {at}"] == as_shown(float(np.float32(w[at, 12])))
+    assert tip[f"attention to {at}"] == "masked"
     canvas.point(*middle(canvas, 50))
-    assert canvas.tip()[f"sent to {at}"] == as_shown(float(np.float32(w[50, at])))
+    assert canvas.tip()[f"attention to {at}"] == as_shown(float(np.float32(w[50, at])))
     choose(canvas, "sent")
     dark = canvas.run(DARKNESS, list(range(n)))
     assert dark[:at] == [None] * at and None not in dark[at:]
@@ -206,7 +206,7 @@ def test_cross_attention_has_two_texts(look):
     dark = canvas.run(DARKNESS, list(range(n_k + n_q)))
     assert None not in dark[:n_k] and dark[n_k:] == [None] * n_q
     choose(canvas, "sent")
-    assert "No query" in canvas.run("return stage.note.textContent;")
+    assert "which queries attend to it" in canvas.run("return stage.note.textContent;")
     click(canvas, 4)  # of the source: who looks at it?
     canvas.wait_for("said.token !== null")
     assert canvas.said()["token"] == ["col", 4]
@@ -222,7 +222,7 @@ def test_cross_attention_has_two_texts(look):
     )
     assert canvas.run("return mode.measure;") == "received"
     canvas.point(*middle(canvas, 7))
-    assert canvas.tip()["received from 3"] == as_shown(float(np.float32(w[3, 7])))
+    assert canvas.tip()["attention from 3"] == as_shown(float(np.float32(w[3, 7])))
 
 
 def test_a_text_the_head_does_not_look_at_cannot_be_focused(look):
@@ -230,7 +230,7 @@ def test_a_text_the_head_does_not_look_at_cannot_be_focused(look):
     runs = canvas.said()["runs"]
     target = canvas.run("return mode.sections[1].start;")
     click(canvas, target + 2)
-    assert canvas.tip()[""] == "this head does not look at this text"
+    assert canvas.tip()[""] == "this head does not attend to this text"
     # nothing was said: what is said next is the first
     click(canvas, 2)
     canvas.wait_for("said.token !== null")
@@ -267,7 +267,7 @@ def test_it_takes_the_height_it_needs_and_wraps_anew(look):
 
 def test_written_tokens_are_marked_and_explained(look):
     canvas = look("n=40&start=36")
-    assert canvas.page.get_by_text("written by the model").is_visible()
+    assert canvas.page.get_by_text("generated", exact=True).is_visible()
     color = """
         const box = mode.boxOf(argument), ctx = stage.picture.getContext("2d");
         const [x, y] = [box.x + box.w / 2, box.y + box.h + 3].map((v) => Math.round(v * stage.dpr));
@@ -275,14 +275,14 @@ def test_written_tokens_are_marked_and_explained(look):
     """
     marks = [canvas.run(color, chip) for chip in (34, 35, 36, 39)]
     assert marks[0] == marks[1] != marks[2] == marks[3]
-    assert not look("n=40").page.get_by_text("written by the model").is_visible()
+    assert not look("n=40").page.get_by_text("generated", exact=True).is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_odd_tokens_show_as_themselves(look, scheme):
     canvas = look("n=40", scheme=scheme)
     canvas.page.on("dialog", lambda dialog: pytest.fail(f"a token ran as script: {dialog.message}"))
-    canvas.page.get_by_role("button", name="Show the numbers in view as a table").click()
+    canvas.page.get_by_role("button", name="Show the numbers on screen as a table").click()
     assert canvas.run("return root.querySelectorAll('img, script').length;") == 0
     table = canvas.run("return root.querySelector('table').innerText;")
     drawn = canvas.run("""

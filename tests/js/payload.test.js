@@ -54,5 +54,5 @@ test("arrays are copies: the message may be reused", () => {
 test("other bytes are refused", () => {
   const bytes = message({}, {});
   bytes[3] = "2".charCodeAt(0);
-  assert.throws(() => readPayload(bytes), /no canvas message/);
+  assert.throws(() => readPayload(bytes), /not a canvas message/);
 });

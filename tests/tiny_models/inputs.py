@@ -38,7 +38,7 @@ def text_inputs(module: PreTrainedModel, generator: torch.Generator) -> Inputs:
 
 
 def image_inputs(module: PreTrainedModel, generator: torch.Generator) -> Inputs:
-    """Pixels drawn from a normal distribution, as an image processor's normalising leaves them."""
+    """Pixels drawn from a normal distribution, as an image processor's normalizing leaves them."""
     size = getattr(module.config, "image_size", IMAGE)
     side = size if isinstance(size, int) else IMAGE
     channels = getattr(module.config, "num_channels", 3)
@@ -57,7 +57,7 @@ def _codebooks(module: PreTrainedModel, generator: torch.Generator) -> Inputs:
 
 
 def _pixel_tokens(module: PreTrainedModel, generator: torch.Generator) -> Inputs:
-    """An image as a row of colour ids."""
+    """An image as a row of color ids."""
     return {"input_ids": _words(generator, TOKENS)}
 
 

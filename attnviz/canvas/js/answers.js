@@ -120,7 +120,7 @@ export function answerVectors(shown, which, at) {
   const names = ofKeys ? colNames : rowNames;
   const marked = (ofKeys ? at?.key : at?.query) ?? null;
   const values = vectorsOf(reading, which);
-  if (!values) throw new Error(`This layer's ${which} stays inside its module. Look at its weights.`);
+  if (!values) throw new Error(`This layer's ${which} is computed inside its module and is not available. Use the Map view.`);
   const [R, C] = [names.length, values.length / names.length];
   const codec = fixedHeaderOf(values);
   const codes = Uint16Array.from(values, (value) => fixedCodeOf(value, codec));
@@ -163,7 +163,7 @@ export function answerNeuron(shown, query) {
   const { layer, head, reading, rowNames, colNames } = shown;
   const { q, k, d, nK } = reading.head.parts;
   const { scores, weights, masked } = reading.row(query);
-  if (!q || !k || !scores || layer.scaling === null) throw new Error("This layer keeps its Q and K to itself. Look at its weights.");
+  if (!q || !k || !scores || layer.scaling === null) throw new Error("This layer's Q and K are not available. Use the Map view.");
   const at = (/** @type {number} */ j) => masked?.[j] === 1;
   return {
     header: {

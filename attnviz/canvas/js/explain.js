@@ -68,7 +68,7 @@ export function explainCell({ layer, reading, rowNames, colNames }, query, key) 
   if (!steps) {
     const w = reading.row(query).weights[key];
     return element("section", {}, [title, element("p", {}, [
-      `Weight ${shown(w)}. How this layer's scores come about stays inside its module.`])]);
+      `Weight ${shown(w)}. This layer's scores are computed inside its module and are not available.`])]);
   }
   const rows = /** @type {[string, string][]} */ ([
     ["q · k", shown(steps.dot)],

@@ -42,7 +42,7 @@ export class GridMode extends Mode {
     this.bottom = 0; // px, the height of all
     /** @type {[number, number] | null} */
     this.selected = null; // layer and head
-    this.filter = slider("At least", { min: 0, max: 100, step: 1, value: 0 },
+    this.filter = slider("Hide heads below", { min: 0, max: 100, step: 1, value: 0 },
       () => this._leastText(), (value) => { this.least = value / 100; this._arrange(); });
     this.keyActions = {
       ...arrowKeys((dx, dy) => this._step(dx, dy)),
@@ -87,7 +87,7 @@ export class GridMode extends Mode {
     const order = dropdown("Order",
       [["layers", "By layer"], ["down", "Highest first"], ["up", "Lowest first"]],
       this.order, (value) => { this.order = value; this._arrange(); });
-    const scale = dropdown("Colour scale", [["log", "Log colours"], ["linear", "Linear colours"]],
+    const scale = dropdown("Color scale", [["log", "Color: log"], ["linear", "Color: linear"]],
       this.scaleKind, (kind) => { this.scaleKind = kind; this.themed(); });
     this.setTools([order, metric, this.filter.group, scale]);
   }
@@ -102,7 +102,7 @@ export class GridMode extends Mode {
 
   _leastText() {
     const least = this._leastValue();
-    return Number.isFinite(least) ? shortNumber(least) : "any";
+    return Number.isFinite(least) ? shortNumber(least) : "off";
   }
 
   // ---- layout --------------------------------------------------------------------------------

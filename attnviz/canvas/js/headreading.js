@@ -79,7 +79,7 @@ export class HeadReading {
     for (let i = rows[0]; i < rows[1]; i++) {
       const row = this.row(i);
       const numbers = quantity === "weights" ? row.weights : row.scores;
-      if (!numbers) throw new Error("The scores of this layer stay inside its module. Look at its weights.");
+      if (!numbers) throw new Error("This layer's scores are computed inside its module and are not available. Use the Map view.");
       const from = Math.floor((i - rows[0]) / side) * width;
       for (let j = cols[0]; j < cols[1]; j++) {
         const hidden = row.masked !== null && row.masked[j] === 1;

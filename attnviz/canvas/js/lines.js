@@ -86,7 +86,7 @@ export class LinesMode extends Mode {
     this.queries = this.links.queries;
     if (this.focus && this.focus.index >= this._namesOf(this.focus.side).length) this.focus = null;
     this.label = `${header.title}: lines from ${n} queries on the left to ${this.cols.length} keys on the right. ` +
-      "Arrow keys walk through the tokens, Enter holds one, Escape lets go.";
+      "Arrow keys move between tokens, Enter selects one, Escape clears.";
     this._build(header.floor);
     this.stage.resize();
   }
@@ -96,10 +96,10 @@ export class LinesMode extends Mode {
     this.threshold = Math.max(this.threshold, floor);
     const toValue = (/** @type {number} */ t) => floor * (1 / floor) ** (t / 100); // even steps of the logarithm
     const at = Math.round((100 * Math.log(this.threshold / floor)) / Math.log(1 / floor) || 0);
-    const threshold = slider("At least", { min: 0, max: 100, step: 1, value: at },
+    const threshold = slider("Hide lines below", { min: 0, max: 100, step: 1, value: at },
       (t) => toValue(t).toPrecision(2), (t) => { this.threshold = toValue(t); this.stage.repaint(); });
     this.chips = this.heads.map((head) =>
-      element("button", { type: "button", class: "chip", title: `Head ${head.number}: click to show or hide, double click for it alone`,
+      element("button", { type: "button", class: "chip", title: `Head ${head.number}: click to show or hide, double-click to isolate`,
         "aria-pressed": "true", click: () => this._toggle(head.number), dblclick: () => this._only(head.number) },
       [element("i"), String(head.number)]));
     const all = plainButton("All", "Show all heads", () => { this.hidden.clear(); this._updateChips(); });
@@ -323,7 +323,7 @@ export class LinesMode extends Mode {
     const token = this.solo;
     const lines = token ? this._linesOf(token, LINES_IN_TABLE) : strongest(this.visibleLines(), this.codes, LINES_IN_TABLE);
     return {
-      caption: `${this.header?.title}: the strongest lines ${token ? "of one token" : "in view"}`,
+      caption: `${this.header?.title}: strongest lines ${token ? "of one token" : "on screen"}`,
       columns: ["query", "key", "head", "weight"],
       rows: lines.map(([line, head]) => [
         [`${this.queries[line]} `, this.rows[this.queries[line]]], [`${this.keys[line]} `, this.cols[this.keys[line]]],
@@ -337,9 +337,9 @@ export class LinesMode extends Mode {
   draw(ctx) {
     const drawn = drawLines(ctx, this);
     const lines = `${drawn.toLocaleString("en")} lines`;
-    const cut = this.leftOut ? `; ${this.leftOut.toLocaleString("en")} weaker ones are left out` : "";
-    const meaning = this.solo ? "Bars under tokens add up its weights over the heads."
-      : "A line's colour is its head; the stronger it is, the larger the weight.";
+    const cut = this.leftOut ? `; ${this.leftOut.toLocaleString("en")} weaker lines hidden` : "";
+    const meaning = this.solo ? "Bars: total weight on each token, summed over heads."
+      : "Color = head, opacity = weight.";
     this.stage.status(`${lines}${cut}. ${meaning}`);
   }
 

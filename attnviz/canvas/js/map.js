@@ -60,14 +60,14 @@ export class MapMode extends Mode {
     this.left = this.head = this.wide = 0; // px, see _measure
     this.requests = new ViewRequests((view) => send("view", view), () => this._status());
     this.keyActions = mapKeys(this);
-    this.scales = segments("Colour scale",
+    this.scales = segments("Color scale",
       [["linear", "Linear"], ["log", "Log"], ["percentile", "Percentile"]],
       this.shading.kind, (/** @type {import("./scales.js").ScaleKind} */ kind) => {
         this.kinds[this.side] = this.shading.kind = kind;
         this.norms.disabled = kind === "percentile"; // ranks are of the weights themselves
         this.themed();
       });
-    this.norms = dropdown("Normalise", [["none", "As they are"], ["row", "By row"], ["col", "By column"]],
+    this.norms = dropdown("Normalize", [["none", "Raw"], ["row", "Normalize rows"], ["col", "Normalize columns"]],
       this.shading.norm, (norm) => { this.shading.norm = norm; this.themed(); });
     this.legend = new Legend();
     const zoom = element("span", { class: "segments", role: "group", "aria-label": "Zoom" }, [
@@ -106,7 +106,7 @@ export class MapMode extends Mode {
   _describeControls(header, base) {
     const { rowTitle = "query", colTitle = "key", compact = false } = header;
     this.label = `${header.title}. ${this.shape[0]} rows (${rowTitle}), ${this.shape[1]} columns (${colTitle}). ` +
-      "Arrow keys move, plus and minus zoom, 0 shows all, Enter picks a cell.";
+      "Arrow keys move, plus and minus zoom, 0 shows the whole map, Enter selects a cell.";
     this.norms.hidden = base.twoSided || compact; // beside other canvases there is room for the zoom alone
     this.scales.group.hidden = compact;
     if (this.stage.tableButton) this.stage.tableButton.hidden = compact;
@@ -309,7 +309,7 @@ export class MapMode extends Mode {
 
   _status() {
     const what = this._pooled();
-    this.stage.status(what && this.requests.waiting ? `${what} Fetching what is in view…` : what);
+    this.stage.status(what && this.requests.waiting ? `${what} Loading this region…` : what);
   }
 
   /** What a cell of a long map is. */
@@ -319,7 +319,7 @@ export class MapMode extends Mode {
     const tile = this.detail?.tile;
     const { rows, cols } = this.view.visible();
     const shown = tile && covers(tile.rows, rows) && covers(tile.cols, cols) ? tile.side : side;
-    return shown === 1 ? "Every cell is one weight." : `Each cell is the largest of ${shown} × ${shown} weights.`;
+    return shown === 1 ? "Each cell is one weight." : `Each cell is the largest of ${shown} × ${shown} weights.`;
   }
 
   figure() {

@@ -63,7 +63,7 @@ export class NeuronMode extends Mode {
     if (!same || before?.query !== header.query) this.query = pending ?? header.query;
     if (this.query < header.queries[0] || this.query >= header.queries[1]) this.query = header.query;
     this.label = `${header.title}: one query against ${header.keys[1] - header.keys[0]} keys. ` +
-      "Left and right change the query, up and down walk through the keys.";
+      "Left and right change the query, up and down move through the keys.";
     this.vectors = rangeOf(arrays.q, arrays.k);
     this.input.max = String(header.rowNames.length - 1);
     this._arrange();
@@ -93,7 +93,7 @@ export class NeuronMode extends Mode {
     this.input.value = String(this.query);
     this.name.textContent = header.rowNames[this.query];
     const part = n < header.colNames.length ? `Keys ${start} to ${stop - 1} of ${header.colNames.length}. ` : "";
-    this.stage.status(`${part}score = ${Number(header.scaling.toPrecision(4))} × Σ q∘k, then bias and mask; the softmax of a row of scores gives its weights.`);
+    this.stage.status(`${part}score = ${Number(header.scaling.toPrecision(4))} × Σ q∘k, then bias and mask; softmax over the row gives the weights.`);
     this.stage.repaint();
     this.stage.fillTable();
   }
@@ -116,7 +116,7 @@ export class NeuronMode extends Mode {
       this._arrange();
     } else if (!header.offline) {
       this.pending = chosen; // the last picture stays until the answer is there
-      this.stage.status("Fetching this query…");
+      this.stage.status("Loading this query…");
     }
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.send("query", chosen), this.pending === chosen ? 0 : SEND_AFTER);

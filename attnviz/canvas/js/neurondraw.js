@@ -37,8 +37,8 @@ function drawHeading(ctx, mode, header) {
   ctx.fillStyle = theme.text;
   ctx.textAlign = "left";
   const whole = (/** @type {string} */ text, /** @type {string} */ otherwise) => (ctx.measureText(text).width <= strip ? text : fitted(ctx, otherwise, strip));
-  ctx.fillText(whole(`k of each key, ${mode.width} numbers`, "k of each key"), kx, 12);
-  ctx.fillText(whole("q∘k, number by number", "q∘k"), px, 12);
+  ctx.fillText(whole(`k of each key, ${mode.width} dimensions`, "k of each key"), kx, 12);
+  ctx.fillText(whole("q∘k, elementwise", "q∘k"), px, 12);
   ctx.textAlign = "right";
   ["Σ q∘k", "score", "weight"].forEach((title, i) => ctx.fillText(title, edgesOf(mode)[i][1], 12));
   drawRange(ctx, mode, kx, mode.vectors);

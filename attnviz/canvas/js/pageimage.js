@@ -69,7 +69,7 @@ export class PatchImage {
       ctx.strokeRect((at % cols) * w + 1, Math.floor(at / cols) * h + 1, w - 2, h - 2);
     }
     this.canvas.setAttribute("aria-label", `Weights of ${this.names[query]} on ${rows} × ${cols} patches, at most ${most.toPrecision(3)}`);
-    this.scale.textContent = `Query ${this.names[query]}. ${this.picture ? "Opacity" : "Color"}: weight, 0 to ${Number(most.toPrecision(3))}, one square a patch. Click a patch to make it the query.`;
+    this.scale.textContent = `Query ${this.names[query]}. ${this.picture ? "Opacity" : "Color"}: weight, 0 to ${Number(most.toPrecision(3))}, one square per patch. Click a patch to make it the query.`;
     const outside = this.names.map((_, i) => i).filter((i) => i < first || i >= first + rows * cols);
     this.others.replaceChildren(...outside.map((i) => element("button",
       { type: "button", "aria-pressed": String(i === query), click: () => this.choose(i) },

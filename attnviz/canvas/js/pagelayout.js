@@ -16,7 +16,7 @@ export function layOutPage(root, { title, text, whole, storage, grid: blob }, ch
   const headTitle = element("b");
   const problem = element("p", { class: "problem", hidden: true, role: "alert" });
   const gridPart = element("section", { class: "part grid", "aria-label": "All heads", hidden: blob === null }, [grid]);
-  const headPart = element("section", { class: "part head", "aria-label": "The chosen head" }, [
+  const headPart = element("section", { class: "part head", "aria-label": "Selected head" }, [
     element("div", { class: "heading" }, [headTitle, views.group]), problem, head]);
   const explanation = element("aside", { class: "part explain", "aria-label": "Explanation" });
   const quoted = text ? [element("q", {}, [element("bdi", {}, [text + (whole ? "" : "…")])])] : [];

@@ -90,7 +90,7 @@ const ARRAY_TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Floa
 export function readPayload(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (new TextDecoder().decode(bytes.subarray(0, 4)) !== "AVC1") {
-    throw new Error("This is no canvas message.");
+    throw new Error("This is not a canvas message.");
   }
   const length = view.getUint32(4, true);
   /** @type {Payload["header"]} */

@@ -60,7 +60,7 @@ export class Stage {
   show(mode) {
     this.mode = mode;
     this.tools.replaceChildren(...mode.tools);
-    this.tableButton = plainButton("Table", "Show the numbers in view as a table", () => this.toggleTable());
+    this.tableButton = plainButton("Table", "Show the numbers on screen as a table", () => this.toggleTable());
     this.tableButton.setAttribute("aria-expanded", "false");
     this.common.replaceChildren(this.tableButton, saveMenu(this));
     this.tablePanel.hidden = true;

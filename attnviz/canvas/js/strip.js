@@ -9,7 +9,7 @@ import { rampPosition } from "./scales.js";
 import { legendTexts, stripScale } from "./stripcolors.js";
 import { CHIP_SMALL, CHIP_TEXT, drawChips, drawLitChips, outlineChip } from "./stripdraw.js";
 import { chipBelow, layoutChips, lineAt, lineIndexOf } from "./striplayout.js";
-import { describeChip, STRIP_MEASURES, tableOfChips } from "./stripnumbers.js";
+import { describeChip, STRIP_MEASURES, STRIP_TITLES, tableOfChips } from "./stripnumbers.js";
 
 const CHIP_LONGEST = 260; // px of one token
 const STRIP_LOG_FROM = 128; // tokens: among more, the many weak ones would all look alike
@@ -56,10 +56,10 @@ export class StripMode extends Mode {
     this.clicked = { chip: -1, at: -Infinity };
     this.measures = dropdown("Measure", STRIP_MEASURES.map((m) => /** @type {[Measure, string]} */ ([m, m])),
       this.measure, (measure) => { this.measure = measure; this._tint(); });
-    this.scales = dropdown("Colour scale", [["linear", "Linear colours"], ["log", "Log colours"]],
+    this.scales = dropdown("Color scale", [["linear", "Color: linear"], ["log", "Color: log"]],
       this.scaleKind, (kind) => { this.scaleKind = kind; this._tint(); });
     this.legend = new Legend();
-    this.written = element("span", { class: "legend written" }, [element("i"), "written by the model"]);
+    this.written = element("span", { class: "legend written" }, [element("i"), "generated"]);
     /** @type {Set<number>} */
     this.unknowns = new Set(); // chips
     this.unknown = element("span", { class: "legend" });
@@ -105,8 +105,8 @@ export class StripMode extends Mode {
       // a query of cross-attention only sends and a key only receives
       this.measure = this.sectionOf(this.focus).keys ? "sent" : "received";
     }
-    this.label = `${header.title}. ${this.names.length} tokens in reading order, tinted by what this head does. ` +
-      "Arrow keys walk, Enter focuses a token, Escape lets go.";
+    this.label = `${header.title}. ${this.names.length} tokens in reading order, colored by this head's attention. ` +
+      "Arrow keys move, Enter selects a token, Escape clears.";
     this._tint();
     this.stage.resize();
   }
@@ -149,17 +149,16 @@ export class StripMode extends Mode {
     return this.measure === "entropy" ? this.bitsCodec : this.weightCodec;
   }
 
-  /** @param {string} measure */
+  /** @param {Measure} measure */
   _title(measure) {
-    const title = measure[0].toUpperCase() + measure.slice(1);
-    if (this.known === null || measure === "entropy") return title;
-    const name = [...this.names[this.known]].slice(0, 24).join("");
-    return `${title} ${measure === "received" ? "from" : "to"} ${this.indexOf(this.known)} · ${name}`;
+    if (this.known === null || measure === "entropy") return STRIP_TITLES[measure];
+    const name = `“${[...this.names[this.known]].slice(0, 24).join("").trim()}” (${this.indexOf(this.known)})`;
+    return measure === "received" ? `What ${name} attends to` : `What attends to ${name}`;
   }
 
   /** Apply the measure: its scale, its names, its legend. */
   _tint() {
-    for (const option of this.measures.options) option.textContent = this._title(option.value);
+    for (const option of this.measures.options) option.textContent = this._title(/** @type {Measure} */ (option.value));
     this.measures.value = this.measure;
     this.measures.title = this.header?.helps[this._tinting] ?? "";
     // weights of keys, rather than a number of each query
@@ -180,11 +179,11 @@ export class StripMode extends Mode {
   /** What the picture doesn't show, in words. */
   _status() {
     if (this.focus !== null) {
-      const name = `${this.indexOf(this.focus)} · ${this.names[this.focus]}`;
-      if (this.known === this.focus) this.stage.status(`${name} is focused; click it again to let go.`);
-      else this.stage.status(`Reading the weights of ${name}…`);
+      const name = `“${this.names[this.focus].trim()}” (${this.indexOf(this.focus)})`;
+      if (this.known === this.focus) this.stage.status(`Showing ${name}. Click again to clear.`);
+      else this.stage.status(`Loading the weights of ${name}…`);
     } else if (!this.scale) this.stage.status(this.header?.helps[this.measure] ?? "");
-    else this.stage.status(this.header?.offline ? "" : "Click a token to see what it gives to each token and gets from each.");
+    else this.stage.status(this.header?.offline ? "" : "Click a token to see what it attends to and what attends to it.");
   }
 
   themed() {
@@ -294,7 +293,7 @@ export class StripMode extends Mode {
     if (next === null) {
       this.known = null;
       this._tint();
-      this.stage.say("No token is focused.");
+      this.stage.say("Selection cleared.");
     } else {
       this._status();
       this.stage.say(`Focused: ${token?.index} ${this.names[next]}`);

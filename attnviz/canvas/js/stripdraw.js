@@ -23,7 +23,7 @@ export function drawChips(ctx, strip, [first, last]) {
   for (const { y, section } of headings) {
     if (y + 20 < stage.top || y > stage.top + stage.height) continue;
     const n = section.names.length;
-    const silent = section.side === null ? ", which this head does not look at" : "";
+    const silent = section.side === null ? ", not attended to by this head" : "";
     ctx.fillText(`${section.title} · ${n} token${n === 1 ? "" : "s"}${silent}`, 2, y + 10 - stage.top);
   }
   let drawn = 0;

@@ -8,6 +8,7 @@ import { MASKED } from "./codecs.js";
  */
 
 export const STRIP_MEASURES = /** @type {const} */ (["received", "sent", "entropy"]);
+export const STRIP_TITLES = { received: "Attention received", sent: "Attention given", entropy: "Entropy" };
 const CHIPS_IN_TABLE = 200;
 
 /** @param {StripMode} strip @param {number} chip */
@@ -21,7 +22,7 @@ export function describeChip(strip, chip) {
   else if (id >= 0) rows.push(["id", String(id)]);
   if (odd && odd.text !== strip.names[chip]) rows.push(["in the text", "", odd.text]);
   if (id >= 0 && !odd?.unknown) rows.push(["bytes", odd?.bytes ?? bytesOf(strip.names[chip])]);
-  if (section.side === null) rows.push(["", "this head does not look at this text"]);
+  if (section.side === null) rows.push(["", "this head does not attend to this text"]);
   for (const name of numbersOf(strip, section)) rows.push([headingOf(strip, name), numberText(strip, name, chip)]);
   return rows;
 }
@@ -70,8 +71,8 @@ function numbersOf(strip, { keys, queries, side }) {
 /** @param {StripMode} strip @param {TokenNumber} name */
 function headingOf(strip, name) {
   const index = strip.known === null ? "" : strip.indexOf(strip.known);
-  if (name === "from") return `received from ${index}`;
-  return name === "to" ? `sent to ${index}` : name;
+  if (name === "from") return `attention from ${index}`;
+  return name === "to" ? `attention to ${index}` : STRIP_TITLES[name].toLowerCase();
 }
 
 /** @param {StripMode} strip @param {TokenNumber} name @param {number} chip */

@@ -53,7 +53,7 @@ def model_for_objective(
     if work.objective == "causal":
         if not is_causal_lm(module) or module.get_output_embeddings() is None:
             raise AttnVizError(
-                f"{loaded.name} does not continue text.",
+                f"{loaded.name} does not generate text.",
                 "Choose masked words or classification for it, or a decoder.",
             )
         return module, ()
@@ -74,12 +74,12 @@ def _class_for(loaded: LoadedModel, objective: Objective) -> Any:
         mapping = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     elif _is_encoder_decoder(module) or is_causal_lm(module):
         raise AttnVizError(
-            f"{loaded.name} does not guess masked words.", "Choose an encoder such as BERT."
+            f"{loaded.name} does not predict masked tokens.", "Choose an encoder such as BERT."
         )
     if type(module.config) not in mapping:
-        purpose = "classify texts" if objective == "classify" else "guess masked words"
+        purpose = "classify texts" if objective == "classify" else "predict masked tokens"
         raise AttnVizError(
-            f"A model of the type '{module.config.model_type}' has no form that could {purpose}.",
+            f"A model of the type '{module.config.model_type}' cannot {purpose}.",
             "Choose another objective, or another model, such as BERT.",
         )
     return mapping[type(module.config)]

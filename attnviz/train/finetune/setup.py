@@ -37,7 +37,7 @@ def prepare(settings: JobSettings, folder: Path) -> TrainingSetup:
     labels = class_labels(rows, work) if work.objective == "classify" else ()
     loaded = load(work.model, device="cpu", dtype="float32")
     if loaded.tokenizer is None:
-        raise AttnVizError(f"{loaded.name} reads no text.", "Choose a language model.")
+        raise AttnVizError(f"{loaded.name} cannot read text.", "Choose a language model.")
     tokenizer = loaded.tokenizer
     torch.manual_seed(settings.schedule.seed)  # of a new head's and an adapter's initial weights
     module, new = model_for_objective(loaded, work, labels)

@@ -58,7 +58,7 @@ def lora_targets(module: PreTrainedModel) -> tuple[str, ...]:
         found += linear or _linear_layers(block.name, block.module)
     if not found:
         raise AttnVizError(
-            f"A {type(module).__name__} has no linear maps in its blocks.",
+            f"A {type(module).__name__} has no linear layers in its blocks.",
             "Train its last layers, or all of it.",
         )
     return tuple(dict.fromkeys(found))

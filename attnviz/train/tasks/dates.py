@@ -47,7 +47,7 @@ def reformat(text: str) -> str:
         return datetime.date(int(year), MONTHS.index(month) + 1, int(day)).isoformat()
     except ValueError:
         raise AttnVizError(
-            f"'{text[:80]}' is no date.", "Write it as 5 March 2024 or as 2024-03-05."
+            f"'{text[:80]}' is not a date.", "Write it as 5 March 2024 or as 2024-03-05."
         ) from None
 
 

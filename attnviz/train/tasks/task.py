@@ -141,7 +141,7 @@ def _check_probe(
                 known = " ".join(sorted(set(tokenizer.get_vocab()) - set(SPECIAL_TOKENS)))
                 raise AttnVizError(
                     f"The example has {text[start:end]!r}, which this task does not know.",
-                    f"Write it with: {known[:200]}",
+                    f"Use only: {known[:200]}",
                 )
         if longest is not None and len(ids) > longest:
             raise AttnVizError(

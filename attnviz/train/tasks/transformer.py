@@ -52,7 +52,7 @@ def build_transformer(
         raise AttnVizError(f"The transformer has no such setting: {error}.") from error
     if config.architecture != "encoder" and config.mask == "none":
         raise AttnVizError(
-            "Without a mask the decoder reads the answer it should find.",
+            "Without a mask the decoder sees the answer it should predict.",
             "Choose the mask causal, sliding or prefix.",
         )
     if config.architecture == "encoder-decoder":
@@ -60,7 +60,7 @@ def build_transformer(
     if config.architecture == "decoder":
         return TransformerForCausalLM(config)
     raise AttnVizError(
-        "An encoder alone does not write answers.", "Choose a decoder for this task."
+        "An encoder alone cannot generate answers.", "Choose a decoder for this task."
     )
 
 

@@ -69,7 +69,7 @@ def test_numbers_of_a_decoder(trace, layer, head):
     assert (section["side"], section["written"], section["queries"]) == ("row", 30, 0)
     assert section["names"][0] == "<img src=x onerror=alert(1)>" and len(section["names"]) == N
     assert header["focus"] is None and set(arrays) == {"received", "sent", "entropy"}
-    assert "may look" in header["helps"]["received"]
+    assert "can attend" in header["helps"]["received"]
 
 
 @pytest.mark.parametrize("index", [0, 7, N - 1])

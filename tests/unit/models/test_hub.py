@@ -217,7 +217,7 @@ def test_downloads_and_refusals(
     assert set(requested) == wanted
     assert "only pickle weights" in str(only_pickles["error"])
     assert "needs about 1,205,862.6 GiB of memory" in str(too_big["error"])
-    assert "accepted its terms" in str(gated["error"])
+    assert "accepting its terms" in str(gated["error"])
     assert "has no model 'owner/none'" in str(none["error"])
 
     # With the hub gone, downloaded models still load, and others fail at once.

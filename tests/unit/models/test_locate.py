@@ -13,7 +13,7 @@ from attnviz.models.loader import load
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("", "No model was named"),
+        ("", "No model name given"),
         ("/no/such/folder", "no file or folder"),
         ("./no/such/file.gguf", "no file or folder"),
         ("C:\\models\\none", "no file or folder"),

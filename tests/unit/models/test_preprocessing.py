@@ -47,7 +47,7 @@ def test_a_processor_that_would_fill_the_memory_is_left_out(tmp_path: Path, size
     path.write_text(json.dumps(json.loads(path.read_text()) | {"size": size}))
     loaded = load(str(tmp_path), device="cpu")
     assert loaded.processor is None
-    assert any("which cannot be right" in note for note in loaded.notes)
+    assert any("which does not match" in note for note in loaded.notes)
 
 
 def test_published_sizes_of_pictures_are_taken() -> None:

@@ -124,7 +124,7 @@ def test_texts_that_cannot_be_encoded(smollm: LoadedModel, text: str) -> None:
 
 
 def test_a_text_of_nothing_but_spaces(minilm: LoadedModel) -> None:
-    with pytest.raises(AttnVizError, match="holds nothing that this model reads"):
+    with pytest.raises(AttnVizError, match="contains nothing this model can read"):
         encode(minilm, "  \n ")
 
 

@@ -147,7 +147,7 @@ def test_a_tagger_labels_each_token(build: Any) -> None:
     assert trace.task == "label"
     for position in range(9):
         assert trace.predictions(position)[0].token == NAMES[likeliest(logits[position])]
-    with pytest.raises(AttnVizError, match="Name a position"):
+    with pytest.raises(AttnVizError, match="Pass a position"):
         trace.predictions()
 
 
@@ -174,7 +174,7 @@ def test_a_regression_gives_a_number_and_no_class() -> None:
         (
             lambda: hf.BertForQuestionAnswering(hf.BertConfig(**SIZES)),
             None,
-            "where an answer begins",
+            "where an answer starts",
         ),
         (lambda: hf.BertModel(hf.BertConfig(**SIZES)), None, "no language-model head"),
         # (B, n) and as many tokens as classes: whether each was replaced

@@ -174,7 +174,7 @@ def test_bad_requests_to_the_model() -> None:
         model.trace("words")
     with pytest.raises(AttnVizError, match="keep"):
         model.trace(inputs=inputs("gpt2"), keep=("everything",))
-    with pytest.raises(AttnVizError, match="does not write"):
+    with pytest.raises(AttnVizError, match="cannot generate"):
         attnviz.wrap(build("bert")).generate(inputs={"input_ids": tokens(1, 4)})
 
 

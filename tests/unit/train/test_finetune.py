@@ -222,9 +222,9 @@ def _losses(job: Job) -> dict[int, float]:
 @pytest.mark.parametrize(
     ("name", "objective", "words"),
     [
-        ("bert", "causal", "does not continue text"),
+        ("bert", "causal", "does not generate text"),
         ("llama", "seq2seq", "no encoder and decoder"),
-        ("llama", "masked", "does not guess"),
+        ("llama", "masked", "does not predict"),
     ],
 )
 def test_an_unsupported_objective_is_reported(

@@ -142,7 +142,7 @@ def test_the_digits_processor_gives_what_is_trained_on() -> None:
         ("copy", {"speed": 1}, {}, "speed"),
         ("copy", {"shortest": 9, "longest": 4}, {}, "lengths"),
         ("copy", {}, {"n_heads": 3}, "heads do not divide"),
-        ("copy", {}, {"mask": "none"}, "reads the answer"),
+        ("copy", {}, {"mask": "none"}, "sees the answer"),
         ("copy", {}, {"architecture": "encoder"}, "encoder alone"),
         ("induction", {"symbols": 8}, {}, "cannot be drawn"),
         ("text", {"text": "short"}, {}, "too few"),
@@ -188,8 +188,8 @@ def test_the_probe_can_be_chosen() -> None:
     [
         ("text", "the Hen", "'H', which this task does not know"),
         ("modular", "1 + 99", "'99', which this task does not know"),
-        ("dates", "yesterday", "'yesterday' is no date"),
-        ("dates", "31 June 2001", "no date"),
+        ("dates", "yesterday", "'yesterday' is not a date"),
+        ("dates", "31 June 2001", "not a date"),
         ("digits", "360", "Choose 0 to 359"),
     ],
 )
