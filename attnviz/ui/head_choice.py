@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
+from attnviz.glossary import term
 from attnviz.ui.query_params import linked_index
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def choose_head(trace: Trace) -> HeadChoice:
             "Attention", kinds, default=kinds[0], required=True, key="kind", bind="query-params"
         )
     layers = [layer for layer in trace.layers if layer.kind == kind]
-    layer = layers[linked_index("Layer", len(layers), key="layer")]
-    head = linked_index("Head", layer.n_heads, key="head")
+    layer = layers[linked_index("Layer", len(layers), key="layer", help=term("layer"))]
+    head = linked_index("Head", layer.n_heads, key="head", help=term("head"))
     st.session_state[_LAST] = (layer.index, head)
     return HeadChoice(layer, head)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from attnviz.glossary import term
 from attnviz.trace.requests import ModelChoice, Sampling, TraceRequest
 from attnviz.ui import query_params
 from attnviz.ui.query_params import linked_integer
@@ -72,7 +73,7 @@ def _settings() -> Sampling:
     """The controls of the sampling; other pages have a seed of their own."""
     temperature = st.slider(
         "Temperature", 0.0, 2.0, 0.0, 0.1, key="draw_temperature", bind="query-params",
-        help="0 always picks the most likely token (greedy). Higher values sample more randomly.",
+        help=term("temperature", "0 always picks the most likely token (greedy)."),
     )  # fmt: skip
     greedy = temperature == 0
     top_k = linked_integer(

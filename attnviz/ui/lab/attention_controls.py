@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, get_args
 
 import streamlit as st
 
+from attnviz.glossary import term
 from attnviz.nn.config import Activation, Mask, Norm, NormKind, Positions
 from attnviz.ui.query_params import linked_integer
 
@@ -44,10 +45,12 @@ def mask_controls(architecture: str) -> dict[str, Any]:
         list(_MASKS),
         key="mask",
         format_func=_MASKS.__getitem__,
-        help="Which keys each query can attend to; masked cells are hatched. Decoders default to "
-        "causal (the token itself and earlier ones), encoders to no mask. A sliding window is "
-        "causal and limited to the last few tokens. A prefix is visible to every query; the rest "
-        "is causal.",
+        help=term(
+            "mask",
+            "Masked cells are hatched. Decoders default to causal (the token itself and earlier "
+            "ones), encoders to no mask. A sliding window is causal and limited to the last few "
+            "tokens. A prefix is visible to every query; the rest is causal.",
+        ),
         **LINKED,
     )
     layer: dict[str, Any] = {"mask": own if chosen == "own" else chosen}
@@ -111,7 +114,7 @@ def score_controls() -> dict[str, Any]:
         1.0,
         0.1,
         key="temperature",
-        help="Divides the scores: below 1 sharpens the softmax, above 1 flattens it.",
+        help=term("temperature"),
         **LINKED,
     )
     softcap = st.number_input(
@@ -122,7 +125,7 @@ def score_controls() -> dict[str, Any]:
         0.5,
         key="softcap",
         placeholder="off",
-        help="Caps the scores smoothly with tanh so that none exceeds this value (Gemma 2).",
+        help=term("softcap", "Used by Gemma 2."),
         **LINKED,
     )
     qk_norm = st.toggle(
@@ -131,7 +134,9 @@ def score_controls() -> dict[str, Any]:
     sink = st.toggle(
         "Attention sink",
         key="sink",
-        help="An extra learned logit per head that absorbs attention and adds nothing (gpt-oss).",
+        help=term(
+            "sink", "Here: an extra learned logit per head that absorbs attention (gpt-oss)."
+        ),
         **LINKED,
     )
     return {
@@ -165,7 +170,7 @@ def residual_controls() -> dict[str, Any]:
         "Residual",
         True,
         key="residual",
-        help="Residual (skip) connection: adds the layer's input to its output.",
+        help=term("residual", "Off removes the skip connection."),
         **LINKED,
     )
     choose = partial(st.segmented_control, required=True, **LINKED)

@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.analysis.lab import Architecture, Lab, Part, tokenize
+from attnviz.glossary import term
 from attnviz.nn import AttentionConfig
 from attnviz.ui.lab.attention_controls import (
     LINKED,
@@ -85,7 +86,14 @@ def sidebar() -> LayerControls:
 
 def _shape() -> dict[str, Any]:
     d_model = st.slider(
-        "d_model", 4, 64, 16, 4, key="d_model", help="Width of the residual stream.", **LINKED
+        "d_model",
+        4,
+        64,
+        16,
+        4,
+        key="d_model",
+        help=f"Width of the residual stream. {term('residual')}",
+        **LINKED,
     )
     n_heads = st.slider(
         "Heads",
@@ -93,7 +101,7 @@ def _shape() -> dict[str, Any]:
         16,
         4,
         key="n_heads",
-        help="Number of attention heads, each with its own pattern.",
+        help=term("head"),
         **LINKED,
     )
     left, right = st.columns(2)
@@ -105,8 +113,7 @@ def _shape() -> dict[str, Any]:
         key="n_kv_heads",
         empty=True,
         placeholder="heads",
-        help="Number of key/value heads; empty means one per head. Fewer is grouped-query "
-        "attention (GQA), 1 is multi-query attention (MQA).",
+        help=term("KV head", "Empty means one per head; 1 is multi-query attention (MQA)."),
     )
     d_head = linked_integer(
         right,
@@ -154,14 +161,18 @@ def _stack() -> dict[str, Any]:
             required=True,
             key="part",
             format_func=_PARTS.__getitem__,
-            help="Cross-attention takes queries from the decoder and keys and values from the "
-            "encoder. The mask and relative positions don't apply to it.",
+            help=term("cross-attention", "The mask and relative positions don't apply to it."),
             **LINKED,
         )
     left, right = st.columns(2)
     layers = linked_integer(left, "Layers", 1, 12, key="layers", help="Number of stacked layers.")
     clamp("layer_lab", layers - 1)
     shown = linked_integer(
-        right, "Layer", 0, layers - 1, key="layer_lab", help="Counted from 0, closest to the input."
+        right,
+        "Layer",
+        0,
+        layers - 1,
+        key="layer_lab",
+        help=term("layer", "Counted from 0, closest to the input."),
     )
     return stack | {"layers": layers, "layer": shown}

@@ -9,6 +9,7 @@ import streamlit as st
 
 from attnviz.analysis.cell_steps import cell_steps
 from attnviz.analysis.lab import Lab
+from attnviz.glossary import term
 from attnviz.nn import AttentionSteps
 from attnviz.ui.lab.arithmetic import arithmetic
 from attnviz.ui.lab.sections import Section, heading
@@ -51,14 +52,15 @@ def _choose_cell(lab: Lab, head: int | None) -> tuple[int, int, int] | None:
     """The picked (head, query, key), by keyboard or by a click; None before either."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.markdown("Click a cell to see how its weight is computed, or choose:")
-        query = _choose("Query", "query_lab", _numbered(lab.query_tokens))
-        key = _choose("Key", "key_lab", _numbered(lab.key_tokens))
+        query = _choose("Query", "query_lab", _numbered(lab.query_tokens), term("query"))
+        key = _choose("Key", "key_lab", _numbered(lab.key_tokens), term("key"))
         if head is None:
-            head = _choose("Head", "cell_head", [f"{h}" for h in range(lab.config.n_heads)])
+            heads = [f"{h}" for h in range(lab.config.n_heads)]
+            head = _choose("Head", "cell_head", heads, term("head"))
     return None if query is None or key is None else (head or 0, query, key)
 
 
-def _choose(label: str, key: str, options: list[str]) -> int | None:
+def _choose(label: str, key: str, options: list[str], help: str) -> int | None:
     if st.session_state.get(key) not in (None, *options):
         st.session_state[key] = options[-1]  # a shorter text, or fewer heads
     chosen = st.selectbox(
@@ -67,6 +69,7 @@ def _choose(label: str, key: str, options: list[str]) -> int | None:
         None,
         key=key,
         placeholder="any",
+        help=help,
         on_change=_on_choice,
         bind="query-params",
         width=130,
