@@ -359,7 +359,7 @@ def test_what_at_least_says_is_what_is_filtered(look):
     values = [m.entropy for m in head_metrics(canvas_app.trace_of("decoder", 64))]
     canvas.page.get_by_label("Metric").select_option(label="Entropy")
     for share in (50, 20):
-        canvas.page.get_by_label("At least").fill(str(share))
+        canvas.page.get_by_label("Hide heads below").fill(str(share))
         said = float(canvas.run("return mode.filter.shown.textContent;"))
         least = min(values) + share / 100 * (max(values) - min(values))
         assert said == pytest.approx(least, rel=0.01), share
