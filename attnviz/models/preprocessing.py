@@ -24,7 +24,7 @@ TOKENIZER_FILES = (
 )
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
-NO_TOKENIZER = "The checkpoint has no readable tokenizer, so it cannot read text."
+NO_TOKENIZER = "The checkpoint has no tokenizer that attnviz can read, so it cannot be given text."
 
 
 def load_tokenizer(

@@ -226,7 +226,7 @@ def test_a_model_without_predictions_says_so() -> None:
 
 def test_a_masked_word_is_guessed(tiny: Path) -> None:
     app = choose(opened(text="the cat sat"), tiny / "masked")
-    assert "Write [MASK] in the text" in captions(app)
+    assert "Type [MASK] in the text" in captions(app)
     app.text_area(key="text").set_value("the [MASK] sat").run()
     shows_a_head(app)
     assert "At the mask" in captions(app)

@@ -37,7 +37,7 @@ def test_a_sound_folder(gpt2_folder: Path) -> None:
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(AttnVizError, match=r"no model in the folder.*config\.json"):
+    with pytest.raises(AttnVizError, match=r"is not a model.*config\.json"):
         load(str(tmp_path), device="cpu")
 
 
@@ -263,7 +263,7 @@ def test_a_header_of_huge_integers_is_refused_at_once(gpt2_folder: Path, shape: 
     write_safetensors(gpt2_folder / "model.safetensors", raw, 4)
     began = time.thread_time()
     with pytest.raises(
-        AttnVizError, match=r"not the JSON|no sense|number of bytes|not a safetensors"
+        AttnVizError, match=r"not the JSON|invalid description|number of bytes|not a safetensors"
     ):
         load(str(gpt2_folder), device="cpu")
     assert time.thread_time() - began < 2

@@ -129,14 +129,14 @@ def test_a_text_of_nothing_but_spaces(minilm: LoadedModel) -> None:
 
 
 def test_a_text_too_long_names_both_numbers(minilm: LoadedModel) -> None:
-    with pytest.raises(AttnVizError, match="602 tokens long, and this model reads at most 512"):
+    with pytest.raises(AttnVizError, match="602 tokens long, and this model's maximum is 512"):
         encode(minilm, "word " * 600)
     tensors, _ = encode(minilm, "word " * 510)
     assert minilm.module(**tensors).last_hidden_state.shape[1] == 512
 
 
 def test_a_text_of_millions_of_characters_is_not_tokenized(smollm: LoadedModel) -> None:
-    with pytest.raises(AttnVizError, match="4,000,001 characters, and at most 4,000,000"):
+    with pytest.raises(AttnVizError, match="4,000,001 characters; the limit is 4,000,000"):
         encode(smollm, "x" * (MAX_CHARACTERS + 1))
 
 
