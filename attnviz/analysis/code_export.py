@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING
 
 from attnviz.analysis.lab import PADDING, Lab, Part
+from attnviz.models import catalog
 from attnviz.nn import AttentionConfig
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ def trace_code(
     if request.image_digest:
         lines = ["from PIL import Image", "", *lines]
     lines += [
-        f"model = attnviz.load({choice.name!r}, device={choice.device!r}, dtype={choice.dtype!r})",
+        f"model = attnviz.load({_from_anywhere(choice.name)!r}, device={choice.device!r}, "
+        f"dtype={choice.dtype!r})",
         *_trace_lines(request),
         f"a = trace.attention(layer={layer.index}, head={head})",
         "",
@@ -53,6 +56,13 @@ def trace_code(
         "",
     ]
     return "\n".join(lines)
+
+
+def _from_anywhere(name: str) -> str:
+    """A model's name as it is; a path so that it is found from any folder."""
+    known = any(entry.name == name for entry in catalog.entries())
+    path = Path(name)
+    return name if known or not path.exists() else str(path.resolve())
 
 
 def _trace_lines(request: TraceRequest) -> list[str]:

@@ -49,10 +49,14 @@ class Matrix:
     side: int = 1
 
     def csv(self) -> str:
-        """The matrix with its labels; nine digits are exact for float32."""
-        corner = f"{self.row_title} \\ {self.col_title}"
-        if self.side > 1:
-            corner += f" (largest {self.value_title} of {self.side} x {self.side})"
+        """The labeled matrix, what it holds in its corner; nine digits are all of a float32."""
+        pooled = self.side > 1
+        what = (
+            f"largest {self.value_title} of {self.side} x {self.side}"
+            if pooled
+            else self.value_title
+        )
+        corner = f"{what}: {self.row_title} \\ {self.col_title}"
         rows = zip(self.rows, self.values, strict=True)
         return csv_text(
             [corner, *self.cols],

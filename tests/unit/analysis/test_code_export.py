@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,3 +77,15 @@ def test_a_pair_and_an_image_are_passed_on(model: Model) -> None:
     assert "from PIL import Image" in image
     assert "model.trace(image=image)" in image
     compile(image, "program", "exec")
+
+
+def test_a_folder_is_found_from_anywhere(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    layer = model.trace("x").layers[0]
+    code = trace_code(ModelChoice("mine"), TraceRequest(text="a"), layer, 0, "Map")
+    assert f"attnviz.load({str(tmp_path / 'mine')!r}," in code
+    hub = trace_code(ModelChoice("openai/gpt"), TraceRequest(text="a"), layer, 0, "Map")
+    assert "attnviz.load('openai/gpt'," in hub

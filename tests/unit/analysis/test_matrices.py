@@ -34,7 +34,8 @@ def test_weights_and_scores_survive_both_files(trace: Trace) -> None:
     for quantity, exact in (("weights", a.weights()), ("scores", a.scores())):
         m = matrices.attention(trace, 5, 3, quantity)  # type: ignore[arg-type]
         header, rows = read(m.csv())
-        assert header[:3] == ["query \\ key", "0 The", "1  cat"]
+        what = quantity.removesuffix("s")
+        assert header[:3] == [f"{what}: query \\ key", "0 The", "1  cat"]
         # nine digits are all of a float32
         written = np.array([row[1:] for row in rows], dtype=np.float32)
         np.testing.assert_array_equal(written, exact.numpy())
