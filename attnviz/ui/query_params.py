@@ -64,7 +64,8 @@ def linked_text(
         _follow_widget(key, text if fits and text != default else None)
         if not fits:
             st.caption(
-                ":material/link_off: Too long for a link, which carries the rest of the view."
+                ":material/link_off: This text is too long for a link; the link restores "
+                "everything else."
             )
     return text
 
