@@ -35,6 +35,7 @@ class LinesPayload:
         starts: (heads, n_q + 1) uint32, where each row's lines begin in ``keys`` and ``codes``.
         keys: (lines,) uint32. codes: (lines,) uint16.
         token: ("row" | "col", index) whose lines are shown alone.
+        front: the head whose lines lie in front.
     """
 
     id: str
@@ -49,6 +50,7 @@ class LinesPayload:
     row_axis: TextAxis
     col_axis: TextAxis
     token: tuple[str, int] | None
+    front: int | None = None
 
     def encode(self, **display: object) -> bytes:
         """The message for the browser. display: how it is shown, such as ``height``."""
@@ -64,6 +66,7 @@ class LinesPayload:
             "rowAxis": self.row_axis.header(),
             "colAxis": self.col_axis.header(),
             "token": self.token,
+            "front": self.front,
         }
         arrays = {"starts": self.starts, "keys": self.keys, "codes": self.codes}
         return wire.pack({**header, **display}, arrays)
@@ -77,6 +80,7 @@ def lines_payload(
     floor: float = FLOOR,
     max_lines: int = MAX_LINES,
     token: tuple[str, int] | None = None,
+    front: int | None = None,
     item: int = 0,
     memo: Memo = uncached,
 ) -> LinesPayload:
@@ -87,6 +91,7 @@ def lines_payload(
         floor: the least weight that is drawn. max_lines: the floor rises until at most so many are
             left; the payload has the floor that was reached.
         token: ("row" | "col", index) whose lines are shown alone at first.
+        front: the head whose lines lie in front.
         item: which text of a batch.
         memo: caches the lines.
 
@@ -116,6 +121,7 @@ def lines_payload(
         row_axis=row_axis(trace, layer, item),
         col_axis=col_axis(trace, layer, item),
         token=token,
+        front=front,
     )
 
 

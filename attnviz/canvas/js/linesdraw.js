@@ -3,7 +3,10 @@
 import { mix } from "./theme.js";
 import { fitted } from "./text.js";
 
-const STRENGTHS = 6; // opacities that lines are drawn in
+const STRENGTHS = 12; // widths that lines are drawn in
+const THINNEST = 0.5; // px of a line of hardly any weight
+const THICKEST = 6; // px of a line of weight 1
+const FAN = 0.6; // of a token's height, over which its heads' lines end
 const BAR = 3; // px, for the weights between a token and the solo one
 const LONGEST_BAR = 120;
 const TEXT = 13;
@@ -11,7 +14,7 @@ const TEXT = 13;
 /** @typedef {import("./lines.js").LinesMode} LinesMode */
 /** @typedef {import("./payload.js").Token} Token */
 /** @typedef {import("./links.js").LinkHead} LinkHead */
-/** @typedef {{color: string, alpha: number, width: number, lines: number[]}} Group */
+/** @typedef {{color: string, alpha: number, width: number, shift: number, front: boolean, lines: number[]}} Group lines of a head of one width */
 
 /** @param {CanvasRenderingContext2D} ctx @param {LinesMode} mode @returns {number} lines drawn */
 export function drawLines(ctx, mode) {
@@ -22,14 +25,14 @@ export function drawLines(ctx, mode) {
   ctx.beginPath();
   ctx.rect(0, stage.top ? 0 : mode._y(0) - mode.row / 2 - 6, stage.width, stage.height);
   ctx.clip();
-  for (const { color, alpha, width, lines } of groups) {
+  for (const { color, alpha, width, shift, lines } of groups) {
     ctx.strokeStyle = color;
     ctx.globalAlpha = alpha;
     ctx.lineWidth = width;
     ctx.beginPath();
     for (const line of lines) {
-      ctx.moveTo(x0, mode._y(mode.queries[line]));
-      ctx.lineTo(x1, mode._y(mode.keys[line]));
+      ctx.moveTo(x0, mode._y(mode.queries[line]) + shift);
+      ctx.lineTo(x1, mode._y(mode.keys[line]) + shift);
     }
     ctx.stroke();
   }
@@ -48,24 +51,41 @@ export function drawLines(ctx, mode) {
   return drawn;
 }
 
-/** Lines in groups of one color and one opacity. @param {LinesMode} mode */
+/** Px of a line's width: in proportion to its weight. @param {number} weight */
+export function lineWidth(weight) {
+  return THINNEST + Math.min(1, weight) * (THICKEST - THINNEST);
+}
+
+/**
+ * How far a head's lines are moved down, so that heads fan out at a token instead of lying on each other.
+ * @param {number} i the head's place among those shown @param {number} n how many are shown @param {number} row px a token
+ */
+export function fanShift(i, n, row) {
+  return n < 2 ? 0 : (i / (n - 1) - 0.5) * FAN * row;
+}
+
+/** Lines in groups of one head and one width, the front ones last. @param {LinesMode} mode */
 function groupsOf(mode) {
   const groups = /** @type {Group[]} */ ([]);
   let drawn = 0;
-  for (const { head, lines } of mode.visibleLines()) {
+  const visible = mode.visibleLines();
+  visible.forEach(({ head, lines }, nth) => {
+    const front = head.number === mode.header?.front;
+    const shift = fanShift(nth, visible.length, mode.row);
     const by = Array.from({ length: STRENGTHS }, () => /** @type {number[]} */ ([]));
     for (const line of lines) {
       const weight = Math.min(1, mode.codec.values[mode.codes[line]]);
-      by[Math.min(STRENGTHS - 1, Math.floor(Math.sqrt(weight) * STRENGTHS))].push(line);
+      by[Math.min(STRENGTHS - 1, Math.floor(weight * STRENGTHS))].push(line);
     }
     by.forEach((some, i) => {
-      if (some.length) groups.push({ color: mode.colorOf(head), alpha: (i + 1) / STRENGTHS, width: 0.6 + i * 0.3, lines: some });
+      const width = lineWidth((i + 0.5) / STRENGTHS);
+      if (some.length) groups.push({ color: mode.colorOf(head), alpha: front ? 1 : 0.75, width, shift, front, lines: some });
     });
     drawn += lines.length;
-  }
+  });
   const crowd = Math.max(0.35, Math.min(1, 500 / drawn)); // many lines must not hide each other
   for (const group of groups) group.alpha *= crowd;
-  groups.sort((a, b) => a.alpha - b.alpha); // strong ones on top, whichever head's
+  groups.sort((a, b) => Number(a.front) - Number(b.front) || a.width - b.width); // else strong ones on top
   return { groups, drawn };
 }
 

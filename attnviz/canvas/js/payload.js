@@ -51,7 +51,7 @@
  * ../lines.py
  * @typedef {CommonHeader & {mode: "lines", title: string, heads: number[], floor: number, codec: CodecHeader,
  *   rowNames: string[], colNames: string[], rowAxis: AxisHeader, colAxis: AxisHeader,
- *   token: [Side, number] | null}} LinesHeader
+ *   token: [Side, number] | null, front?: number | null}} LinesHeader
  * @typedef {{header: LinesHeader, arrays: {starts: Uint32Array, keys: Uint32Array, codes: Uint16Array}}} LinesPayload
  */
 

@@ -95,7 +95,7 @@ def payload(shown: HeadView, area: Area, memo: Memo) -> Payload:
             memo=memo,
         )
     if shown.view == "Lines":
-        return lines_payload(trace, i, token=token, memo=memo)
+        return lines_payload(trace, i, token=token, front=head, memo=memo)
     if shown.view == "Neuron":
         query = shown.query
         return memo(("neuron", i, head, query), lambda: neuron_payload(trace, i, head, query))
