@@ -337,9 +337,9 @@ export class LinesMode extends Mode {
   draw(ctx) {
     const drawn = drawLines(ctx, this);
     const lines = `${drawn.toLocaleString("en")} lines`;
-    const cut = this.leftOut ? `; ${this.leftOut.toLocaleString("en")} weaker ones are left out` : "";
-    const meaning = this.solo ? "Bars under tokens add up its weights over the heads."
-      : "A line's color is its head; its width is its weight.";
+    const cut = this.leftOut ? `; ${this.leftOut.toLocaleString("en")} weaker lines hidden` : "";
+    const meaning = this.solo ? "Bars: total weight on each token, summed over heads."
+      : "Color = head, width = weight.";
     this.stage.status(`${lines}${cut}. ${meaning}`);
   }
 
