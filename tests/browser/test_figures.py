@@ -29,9 +29,9 @@ SAYS = {
     "lines": ("Layer 1: lines", ["query", "key", "head", "0", "3", "naïve"]),
     "neuron": (
         "Layer 1, head 2: query 19 ↵",
-        ["k of each key, 16 numbers", "Σ q∘k", "score", "weight", "naïve"],
+        ["k of each key, 16 dimensions", "Σ q∘k", "score", "weight", "naïve"],
     ),
-    "strip": ("Layer 1, head 2: tokens", ["Received", "naïve", "19"]),
+    "strip": ("Layer 1, head 2: tokens", ["Attention received", "naïve", "19"]),
     "grid": ("All heads", ["weight, log scale", "≤ 0.001", "1", "0", "2"]),
     "matrix": ("Keys <of> a head", ["dimension →", "K, linear scale", "naïve"]),
 }
