@@ -196,18 +196,18 @@ def test_a_token_is_clicked_and_its_prediction_shown(visit: Begin, model: Model)
     chart = page.get_by_test_id("stVegaLiteChart").first
     likeliest = model.trace(TEXT).predictions()[0].token
     assert likeliest.strip() == "Paris"
-    expect(chart).to_have_attribute("aria-label", f"The likeliest token is {likeliest}")
+    expect(chart).to_have_attribute("aria-label", f"The most likely token is {likeliest}")
     strip = Canvas(page, "strip")
     assert strip.names() == ["The", " capital", " of", " France", " is"]
     strip.click_chip(1)
     page.wait_for_function("() => location.search.includes('at=1')")
     one.idle()
     second = model.trace(TEXT, keep=("qkv", "logits")).predictions(1)[0].token
-    expect(chart).to_have_attribute("aria-label", f"The likeliest token is {second}")
+    expect(chart).to_have_attribute("aria-label", f"The most likely token is {second}")
     strip.click_chip(1)  # again, to let go
     page.wait_for_function("() => !location.search.includes('at=')")
     one.idle()
-    expect(chart).to_have_attribute("aria-label", f"The likeliest token is {likeliest}")
+    expect(chart).to_have_attribute("aria-label", f"The most likely token is {likeliest}")
 
 
 def test_the_download_is_the_matrix(visit: Begin, model: Model, tmp_path: Path) -> None:

@@ -69,5 +69,5 @@ def test_what_has_no_arithmetic_says_so() -> None:
         weight_steps(trace, 0, 0, 0, trace.layers[0].n_k)
     n = trace.layers[0].n_q
     edited = model.trace(inputs=ids, edits=[SetPattern(0, 0, torch.eye(n))])
-    with pytest.raises(AttnVizError, match="set by hand"):
+    with pytest.raises(AttnVizError, match="set by an edit"):
         weight_steps(edited, 0, 0, 3, 3)

@@ -161,7 +161,7 @@ def test_a_set_pattern_has_no_scores() -> None:
         lambda: matrices.attention(trace, LAYER, HEAD, "scores"),
         lambda: matrices.one_query(trace, LAYER, HEAD, 3),
     ):
-        with pytest.raises(AttnVizError, match="set by hand"):
+        with pytest.raises(AttnVizError, match="set by an edit"):
             look()
     assert a.masked() is None
     assert torch.isfinite(trace.attention(LAYER, 0).scores()[N - 1]).all()  # others have theirs
