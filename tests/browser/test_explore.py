@@ -303,7 +303,8 @@ def test_a_model_writes_until_it_is_stopped(visit: Begin) -> None:
     one = visit()
     page = one.open(f"/explore?text={quote(TEXT)}&draw_tokens=200")
     page.get_by_role("button", name="Generate").click()
-    stop = page.get_by_role("button", name="Stop", exact=True)
+    content = page.get_by_test_id("stMainBlockContainer")  # Streamlit's header has a "Stop" too
+    stop = content.get_by_role("button", name="Stop", exact=True)
     expect(stop).to_be_visible()
     expect(page.get_by_text("Paris", exact=False).first).to_be_visible()
     stop.click()
