@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from attnviz.canvas.bundle import Theme
 from attnviz.canvas.naming import token_names
 from attnviz.canvas.page_file import FLOAT32_NOTE, layer_entry, page_file, receipt_entry
 from attnviz.canvas.page_image import image_entry
 from attnviz.canvas.page_layers import layer_numbers
-from attnviz.canvas.strip import token_helps
+from attnviz.canvas.strip import TextSection, token_helps
 from attnviz.canvas.tensor_store import TensorStore
 from attnviz.trace.axis_labels import numbered_tokens
 from attnviz.trace.fidelity import receipt
 
 if TYPE_CHECKING:
+    from attnviz.models.tokens import Token
     from attnviz.trace import AttentionMap
     from attnviz.trace.attention_map import MapOrigin
     from attnviz.trace.records import LayerRecord
@@ -37,11 +39,11 @@ def _head_index(a: AttentionMap, title: str) -> tuple[dict[str, Any], TensorStor
     names = tuple(dict.fromkeys((token_names(rows), token_names(cols))))
     told = _UNKNOWN if a.origin is None else _of_trace(a.origin, a.record)
     at_rows, at_cols = names.index(token_names(rows)), names.index(token_names(cols))
-    text = {"title": "Text", "side": "row", "names": at_cols, "written": None}
-    texts = [{**text, "queries": a.n_k - a.n_q, "keys": True}]
+    text = _text("Text", "row", at_cols, cols, queries=a.n_k - a.n_q)
+    texts = [text]
     if told["kind"] == "cross":
-        source = {**text, "title": "Source", "side": "col", "queries": None, "keys": True}
-        texts = [source, {**text, "title": "Target", "names": at_rows, "queries": 0, "keys": False}]
+        source = _text("Source", "col", at_cols, cols)
+        texts = [source, _text("Target", "row", at_rows, rows, queries=0, keys=False)]
     visible = a.record.visible_counts(item, slice(a.head, a.head + 1))
     layer = {
         **told,
@@ -65,6 +67,21 @@ def _head_index(a: AttentionMap, title: str) -> tuple[dict[str, Any], TensorStor
         "start": {"layer": told["index"], "head": a.head},
     }
     return index, store
+
+
+def _text(
+    title: str,
+    side: Literal["row", "col"],
+    names: int,
+    tokens: Sequence[Token],
+    *,
+    queries: int | None = None,
+    keys: bool = True,
+) -> dict[str, Any]:
+    """A text of the page; names: its place among the page's lists of names."""
+    section = TextSection.of(title, "", side, tokens, queries=queries, keys=keys)
+    entry = {name: value for name, value in vars(section).items() if name != "axis"}
+    return {**entry, "names": names}
 
 
 def _of_trace(origin: MapOrigin, record: LayerRecord) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def test_negative_is_blue_and_positive_orange(theme: palettes.Theme) -> None:
 
 def test_a_saved_page_has_the_themes_colors() -> None:
     settings = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
-    light, dark = bundle._PAGE.split("prefers-color-scheme: dark")
+    light, dark = bundle.theme_style().split("prefers-color-scheme: dark")
     for theme, style in (("light", light), ("dark", dark)):
         for name, value in re.findall(r"--st-([a-z-]+): (#\w+);", style):
             setting = re.sub(r"-(\w)", lambda m: m[1].upper(), name)

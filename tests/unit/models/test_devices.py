@@ -36,7 +36,7 @@ def test_a_named_format_is_taken(choice: str) -> None:
 
 
 def test_formats_that_cannot_be() -> None:
-    with pytest.raises(AttnVizError, match="'int4' is not a number format"):
+    with pytest.raises(AttnVizError, match="'int4' is not a supported precision"):
         devices.resolve_dtype("int4", CPU)
     with pytest.raises(AttnVizError, match="mps device has no float64"):
         devices.resolve_dtype("float64", torch.device("mps"))
