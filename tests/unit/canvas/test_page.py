@@ -41,8 +41,9 @@ def test_the_truth_of_the_javascript_tests_is_the_backends():
         for a, b in zip(before, after, strict=True):
             for name in ("weights", "scores", "output"):
                 x, y = (np.array(one[name], dtype=float) for one in (a, b))
-                # another processor adds in another order
-                assert np.allclose(x, y, rtol=1e-5, atol=1e-6, equal_nan=True), layer["title"]
+                # another processor adds in another order: numbers of some units, from two layers
+                # in float32, come within 2e-6 even where they nearly cancel
+                assert np.allclose(x, y, rtol=1e-5, atol=5e-6, equal_nan=True), layer["title"]
             assert a["masked"] == b["masked"]
 
 
