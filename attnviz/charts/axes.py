@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+_FONT: Final = '"Source Sans", sans-serif'  # the page's; Vega gives it to axes, not to titles
 _CHARACTER_PX: Final = 6.5  # average width of a character at the labels' font size
 _LABEL_PX: Final = 84  # the longest label drawn; a longer one ends in an ellipsis
 _LEGIBLE_PX: Final = 11  # the smallest pitch at which every label can be drawn
@@ -56,6 +57,8 @@ def heading(title: str | None, subtitle: str | None = None) -> dict[str, Any]:
             "text": title,
             "subtitle": subtitle or "",
             "anchor": "start",
+            "font": _FONT,
+            "subtitleFont": _FONT,
             "fontSize": 13,
             "subtitleFontSize": 12,
             "subtitleColor": "gray",
