@@ -82,7 +82,7 @@ def as_html(
     lines = [("source", source), ("receipt", receipt)]
     return _PAGE.format(
         title=html.escape(title),
-        told="".join(
+        heading="".join(
             f'<p class="{kind}">{html.escape(text)}</p>\n' for kind, text in lines if text
         ),
         theme=theme_style(),
@@ -119,7 +119,7 @@ p {{ font-size: 14px; opacity: 0.8; unicode-bidi: plaintext; }}
 </head>
 <body>
 <h1>{title}</h1>
-{told}
+{heading}
 {root}
 <script type="module">
 {code}

@@ -18,7 +18,7 @@ from attnviz.analysis.roles import describe, most_structured
 from attnviz.canvas.bundle import Theme
 from attnviz.canvas.grid import grid_payload
 from attnviz.canvas.naming import layer_name, token_names
-from attnviz.canvas.page_file import FLOAT32_NOTE, layer_entry, page_file, receipt_entry
+from attnviz.canvas.page_file import FLOAT32_NOTE, layer_entry, page_file, receipt_entry, text_entry
 from attnviz.canvas.page_image import image_entry
 from attnviz.canvas.page_layers import StorageError, layer_numbers
 from attnviz.canvas.strip import text_sections, token_helps
@@ -130,7 +130,7 @@ class _Contents:
             "names": [list(names) for names in self._names],
             "grid": self.store.add_bytes(grid.encode()) if trace.layers else None,
             "predictions": self._predictions(),
-            "storage": self._told_storage(),
+            "storage": self._storage_note(),
             "image": image_entry(list(self._names), image),
             "start": self._start(grid.metrics, even, selected),
         }
@@ -144,9 +144,9 @@ class _Contents:
         trace, item = self.trace, self.item
         found = trace.fidelity(layer.index, rows="recorded")
         described = layer_entry(layer, layer_name(trace, layer.index))
-        told: dict[str, Any] = {**described, "receipt": receipt_entry(layer, found)}
+        entry: dict[str, Any] = {**described, "receipt": receipt_entry(layer, found)}
         if layer.source == "refused" or even is None:
-            return told
+            return entry
         record = trace.layer_record(layer.index, item)
         numbers, error = layer_numbers(
             self.store, record, item, slice(0, layer.n_heads), self.storage
@@ -154,15 +154,12 @@ class _Contents:
         self.error += error
         mine = [m for m in metrics if m.layer == layer.index]
         return {
-            **told,
+            **entry,
             **numbers,
             "rows": self._named(token_names(trace.row_tokens(layer.index, item))),
             "cols": self._named(token_names(trace.col_tokens(layer.index, item))),
             "texts": [
-                {
-                    **{name: value for name, value in vars(section).items() if name != "axis"},
-                    "names": self._named(section.names),
-                }
+                text_entry(section, self._named(section.names))
                 for section in text_sections(trace, layer.index, None, item)
             ],
             "helps": token_helps(
@@ -197,7 +194,7 @@ class _Contents:
             "task": trace.task,
         }
 
-    def _told_storage(self) -> str:
+    def _storage_note(self) -> str:
         if self.storage == "float32":
             return FLOAT32_NOTE
         error = self.error

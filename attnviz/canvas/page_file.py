@@ -12,6 +12,7 @@ from attnviz.canvas.bundle import Theme
 from attnviz.canvas.tensor_store import TensorStore
 
 if TYPE_CHECKING:
+    from attnviz.canvas.strip import TextSection
     from attnviz.trace import AttentionLayer, Fidelity
 
 FLOAT32_NOTE = "Numbers are float32; what is shown is computed from them in double precision."
@@ -34,16 +35,26 @@ def receipt_entry(layer: AttentionLayer, found: Fidelity) -> dict[str, str]:
     return {"word": word, "color": color, "text": sentence}
 
 
+def text_entry(section: TextSection, names: int) -> dict[str, Any]:
+    """A text of a layer.
+
+    Args:
+        names: index of its token names among the page's lists of names.
+    """
+    entry = {name: value for name, value in vars(section).items() if name != "axis"}
+    return {**entry, "names": names}
+
+
 def page_file(index: dict[str, Any], store: TensorStore, theme: Theme) -> str:
     """The file. Nothing of it is markup but what is written here: JSON has no "<", base64 none."""
-    told = json.dumps(index, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    content = json.dumps(index, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     blobs = "\n".join(f'<script type="text/plain" id="b{i}">{text}</script>' for i, text in store)
     title = " · ".join(part for part in (index["title"], index["text"]) if part) or "Attention"
     return _PAGE.format(
         title=html.escape(title),
         theme=bundle.theme_style(theme),
         style=bundle.style() + bundle.style("page"),
-        index=told,
+        index=content,
         blobs=blobs,
         code=bundle.script("page"),
     )

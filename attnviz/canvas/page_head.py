@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attnviz.canvas.bundle import Theme
 from attnviz.canvas.naming import token_names
-from attnviz.canvas.page_file import FLOAT32_NOTE, layer_entry, page_file, receipt_entry
+from attnviz.canvas.page_file import FLOAT32_NOTE, layer_entry, page_file, receipt_entry, text_entry
 from attnviz.canvas.page_image import image_entry
 from attnviz.canvas.page_layers import layer_numbers
 from attnviz.canvas.strip import TextSection, token_helps
@@ -37,25 +37,25 @@ def _head_index(a: AttentionMap, title: str) -> tuple[dict[str, Any], TensorStor
     rows = numbered_tokens(a.n_q) if a.origin is None else a.origin.row_tokens(item)
     cols = numbered_tokens(a.n_k) if a.origin is None else a.origin.col_tokens(item)
     names = tuple(dict.fromkeys((token_names(rows), token_names(cols))))
-    told = _UNKNOWN if a.origin is None else _of_trace(a.origin, a.record)
+    entry = _UNKNOWN if a.origin is None else _of_trace(a.origin, a.record)
     at_rows, at_cols = names.index(token_names(rows)), names.index(token_names(cols))
     text = _text("Text", "row", at_cols, cols, queries=a.n_k - a.n_q)
     texts = [text]
-    if told["kind"] == "cross":
+    if entry["kind"] == "cross":
         source = _text("Source", "col", at_cols, cols)
         texts = [source, _text("Target", "row", at_rows, rows, queries=0, keys=False)]
     visible = a.record.visible_counts(item, slice(a.head, a.head + 1))
     layer = {
-        **told,
+        **entry,
         **numbers,
         "rows": at_rows,
         "cols": at_cols,
         "texts": texts,
-        "helps": token_helps(visible is not None, told["kind"] != "cross"),
+        "helps": token_helps(visible is not None, entry["kind"] != "cross"),
         "descriptions": [""],
     }
     index = {
-        "title": title or f"{told['title']}, head {a.head}",
+        "title": title or f"{entry['title']}, head {a.head}",
         "text": "",
         "whole": True,
         "layers": [layer],
@@ -64,7 +64,7 @@ def _head_index(a: AttentionMap, title: str) -> tuple[dict[str, Any], TensorStor
         "predictions": None,
         "storage": FLOAT32_NOTE,
         "image": image_entry(names, None),
-        "start": {"layer": told["index"], "head": a.head},
+        "start": {"layer": entry["index"], "head": a.head},
     }
     return index, store
 
@@ -78,10 +78,9 @@ def _text(
     queries: int | None = None,
     keys: bool = True,
 ) -> dict[str, Any]:
-    """A text of the page; names: its place among the page's lists of names."""
+    """A text of the head; the arguments are those of `TextSection.of` and `text_entry`."""
     section = TextSection.of(title, "", side, tokens, queries=queries, keys=keys)
-    entry = {name: value for name, value in vars(section).items() if name != "axis"}
-    return {**entry, "names": names}
+    return text_entry(section, names)
 
 
 def _of_trace(origin: MapOrigin, record: LayerRecord) -> dict[str, Any]:
