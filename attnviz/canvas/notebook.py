@@ -62,7 +62,7 @@ def show(
     """A trace or a head for a notebook.
 
     Args:
-        height: px. automatic: nobody asked for it, so that it must not be large.
+        height: px. automatic: as a cell's last expression, which must not be large.
         options: of ``page_html`` or ``head_html``.
     """
     if isinstance(shown, AttentionMap):

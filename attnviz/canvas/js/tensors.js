@@ -1,4 +1,4 @@
-// The arrays of a page, unpacked when somebody looks: ../page_data.py says how they are kept.
+// The arrays of a page, unpacked on demand: ../tensor_store.py describes the format.
 
 /**
  * @typedef {object} TensorEntry

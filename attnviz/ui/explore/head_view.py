@@ -139,7 +139,7 @@ def _html(shown: HeadView, area: Area, title: str) -> str:
 
 
 def _page(shown: HeadView) -> str:
-    name = shown.ref.choice.name.rsplit("/", 1)[-1]  # a folder's whole path is nobody's business
+    name = shown.ref.choice.name.rsplit("/", 1)[-1]  # a folder's path is private
     return page_html(shown.trace, title=name, selected=(shown.layer.index, shown.head))
 
 

@@ -48,4 +48,4 @@ def _set(values: Any) -> None:
 
 
 def _nothing() -> None:
-    """Streamlit passes on only what somebody listens to."""
+    """Streamlit passes on only the values that have a callback."""
