@@ -20,24 +20,28 @@ IMAGES = Path(__file__).parent / "attnviz" / "ui"
 TITLE = "attnviz: look inside attention"
 
 home = st.Page("pages/home.py", title="Home", default=True)
-layer_lab = st.Page(
-    "pages/layer_lab.py",
-    title="Layer lab",
-    help="Turn every knob of one attention layer and watch each matrix follow.",
-)
-train = st.Page(
-    "pages/train.py",
-    title="Train",
-    help="Train a small transformer, or fine-tune a model, and watch every head while it learns.",
-)
-explore = st.Page(
-    "pages/explore.py",
-    title="Explore",
-    help="Load a pretrained model, paste a text, and look at any head with its exact numbers.",
-)
-docs = st.Page("pages/docs.py", title="Docs", help="What the words and the numbers mean.")
+PAGES = [
+    home,
+    st.Page(
+        "pages/layer_lab.py",
+        title="Layer lab",
+        help="Turn every knob of one attention layer and watch each matrix follow.",
+    ),
+    st.Page(
+        "pages/train.py",
+        title="Train",
+        help="Train a small transformer, or fine-tune a model, and watch every head while it "
+        "learns.",
+    ),
+    st.Page(
+        "pages/explore.py",
+        title="Explore",
+        help="Load a pretrained model, paste a text, and look at any head with its exact numbers.",
+    ),
+    st.Page("pages/docs.py", title="Docs", help="What the words and the numbers mean."),
+]
 
-page = st.navigation([home, layer_lab, train, explore, docs], position="top")
+page = st.navigation(PAGES, position="top")
 st.set_page_config(page_title=TITLE if page is home else f"{page.title} · attnviz", layout="wide")
 
 

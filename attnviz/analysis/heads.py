@@ -16,7 +16,8 @@ from torch import Tensor
 from attnviz.analysis.layer_pass import LayerPass
 from attnviz.analysis.metrics import METRICS, Means
 from attnviz.analysis.parallel import parallel_map
-from attnviz.analysis.positions import Positions, Tile, layer_tokens, row_entropy
+from attnviz.analysis.positions import Positions, Row, Tile, layer_tokens, row_entropy
+from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
 from attnviz.trace.pooling import blocks
 from attnviz.trace.records import row_blocks
@@ -136,6 +137,33 @@ def baselines(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetrics, ...
         sums = means.measure(Tile(w, Positions(tokens, rows, lo, hi, w.dtype, w.device)))
         means.add({name: sum.double().cpu().expand(H) for name, sum in sums.items()})
     return tuple(HeadMetrics(layer, h, kind, values) for h, values in enumerate(means.by_head()))
+
+
+def query_metric(trace: Trace, layer: int, head: int, name: str, item: int = 0) -> Tensor:
+    """One metric of one head, query by query.
+
+    The mean of the values that aren't NaN is the head's metric.
+
+    Returns:
+        (n_q,) float64, on the CPU; NaN at queries that don't count.
+
+    Raises:
+        AttnVizError: no such layer, head or metric, or a layer that was refused.
+    """
+    if name not in METRICS:
+        raise AttnVizError(f"There is no metric {name!r}.", f"Choose one of {', '.join(METRICS)}.")
+    metric, record = METRICS[name], trace.layer_record(layer, item)
+    trace.attention(layer, head, item=item)  # raises if there is no such head
+    tokens = layer_tokens(trace, layer, item, torch.device("cpu"))
+    found = torch.full((tokens.n_q,), torch.nan, dtype=torch.float64)
+    if not metric.rows(tokens):
+        return found
+    for block in blocks(record, slice(head, head + 1), item):
+        w = torch.zeros(block.weights.shape[1], tokens.n_k, dtype=torch.float64)  # (r, n_k)
+        w[:, block.lo : block.hi] = block.weights[0]
+        for i, row in zip(range(block.rows.start, block.rows.stop), w, strict=True):
+            found[i] = metric.of_query(Row(row, i, tokens))
+    return found
 
 
 def token_metrics(trace: Trace, layer: int, head: int | None = None, item: int = 0) -> TokenMetrics:

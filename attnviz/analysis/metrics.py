@@ -2,35 +2,43 @@
 
     @metric("backward", title="To earlier tokens", help="mean weight on all tokens before",
             unit="0 to 1", rows=Tokens.own,
-            uniform="mean of 1 - 1 / visible keys in causal attention")
+            uniform="mean of 1 - 1 / visible keys in causal attention",
+            per_query=lambda row: row.w[: row.p].sum())
     def backward(tile: Tile) -> Tensor:
         \"""mean over i of Σ_j w[i, j] over j < p(i)\"""
         return tile.w.tril(tile.at.diagonal - 1).sum(dim=(1, 2))
 
-The grid, its sort list, the CSV file, ``HeadMetrics`` and docs/metrics.md follow from this alone;
-the tests require a reference in tests/unit/analysis/test_metrics.py (docs/contributing.md). The
-function gets a tile, the weights of some rows of some heads with their positions, and returns (h,)
-sums over these rows; the metric is the mean over the rows that count. It must be thread-safe and
-must not modify the weights.
+The grid, its sort list, the CSV file, ``HeadMetrics``, the table in the docs and the tests follow
+from this alone (docs/contributing.md). A metric is written twice:
+
+- ``per_query`` is its definition: the number of one query, from its weights on all keys. The metric
+  is the mean over the queries that count. ``heads.query_metric`` evaluates it, and the tests
+  compare the function with it.
+- The function computes the same for many heads at once. It gets a tile, the weights of some rows of
+  some heads with their positions, and returns (h,) sums over these rows. It must be thread-safe and
+  must not modify the weights.
 
 ``w[i, j]`` is the weight of query i on key j; ``p(i)`` is the position of query i among the keys,
 ``i + n_k - n_q`` where a text was continued.
 
-The table in docs: ``python -m attnviz.analysis.metrics > docs/metrics.md``
+``python -m attnviz.analysis.metrics`` prints the table of all metrics.
 """
 
 from __future__ import annotations
 
 import inspect
 import keyword
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from attnviz.analysis.positions import Tile, Tokens
+from attnviz.analysis.positions import Row, Tile, Tokens
 
 Measure = Callable[[Tile], Tensor]
+PerQuery = Callable[[Row], float | Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,8 @@ class Metric:
             ``later`` or ``repeated``. If none do, the metric is undefined there.
         uniform: its baseline in words: the value under uniform attention over the visible keys.
             ``heads.baselines`` computes it.
+        per_query: its definition, a query's weights -> one number; None at queries that don't
+            count. It is evaluated only in layers where some rows count.
     """
 
     name: str
@@ -55,11 +65,28 @@ class Metric:
     measure: Measure
     rows: Callable[[Tokens], int]
     uniform: str
+    per_query: PerQuery
 
     @property
     def formula(self) -> str:
         """The function's docstring, on one line."""
         return " ".join((inspect.getdoc(self.measure) or "").split())
+
+    def of_query(self, row: Row) -> float:
+        """Its value at one query; NaN at a query that doesn't count.
+
+        Raises:
+            TypeError: ``per_query`` returned something other than a number.
+        """
+        found = self.per_query(row)
+        if found is None:
+            return math.nan
+        if isinstance(found, Tensor) and found.numel() != 1:
+            raise TypeError(
+                f"per_query of metric {self.name!r} returned shape {tuple(found.shape)}. "
+                "It needs one number, or None."
+            )
+        return float(found)
 
 
 # By name, in the order of the choices on screen.
@@ -76,6 +103,7 @@ def metric(
     help: str,
     unit: str,
     uniform: str,
+    per_query: PerQuery,
     rows: Callable[[Tokens], int] = Tokens.every,
 ) -> Callable[[Measure], Measure]:
     """Register a function as a metric; see ``Metric`` for the arguments.
@@ -98,7 +126,7 @@ def metric(
                 f"Metric {name!r} has rows={rows!r}. It needs a function that counts rows, "
                 "such as Tokens.own."
             )
-        METRICS[name] = Metric(name, title, help, unit, measure, rows, uniform)
+        METRICS[name] = Metric(name, title, help, unit, measure, rows, uniform, per_query)
         return measure
 
     return register
@@ -110,6 +138,7 @@ def metric(
     help="How spread out the weights are: 0 means one key, more means many",
     unit="bits",
     uniform="mean of log2 of the number of visible keys",
+    per_query=lambda row: torch.special.entr(row.w).sum() / math.log(2),
 )
 def entropy(tile: Tile) -> Tensor:
     """mean over i of -Σ_j w[i, j] log2 w[i, j]"""
@@ -123,6 +152,7 @@ def entropy(tile: Tile) -> Tensor:
     unit="tokens",
     rows=Tokens.own,
     uniform="mean distance to the visible keys",
+    per_query=lambda row: row.w @ (row.keys - row.p).abs(),
 )
 def distance(tile: Tile) -> Tensor:
     """mean over i of Σ_j w[i, j] |p(i) - j|"""
@@ -135,6 +165,7 @@ def distance(tile: Tile) -> Tensor:
     help="Mean weight on the first token",
     unit="0 to 1",
     uniform="mean of 1 / visible keys over the rows that see key 0",
+    per_query=lambda row: row.w[0],
 )
 def first(tile: Tile) -> Tensor:
     """mean over i of w[i, 0]"""
@@ -148,6 +179,7 @@ def first(tile: Tile) -> Tensor:
     unit="0 to 1",
     rows=Tokens.own,
     uniform="mean of 1 / visible keys",
+    per_query=lambda row: row.w[row.p],
 )
 def itself(tile: Tile) -> Tensor:
     """mean over i of w[i, p(i)]"""
@@ -161,6 +193,7 @@ def itself(tile: Tile) -> Tensor:
     unit="0 to 1",
     rows=Tokens.later,
     uniform="mean of 1 / visible keys over these rows",
+    per_query=lambda row: row.w[row.p - 1] if row.p > 0 else None,
 )
 def previous(tile: Tile) -> Tensor:
     """mean over i with p(i) > 0 of w[i, p(i) - 1]"""
@@ -173,10 +206,17 @@ def previous(tile: Tile) -> Tensor:
     help="Mean over queries of the largest weight",
     unit="0 to 1",
     uniform="mean of 1 / visible keys",
+    per_query=lambda row: row.w.max(),
 )
 def max_weight(tile: Tile) -> Tensor:
     """mean over i of max_j w[i, j]"""
     return tile.row_max.sum(dim=1)
+
+
+def _after_earlier_copies(row: Row) -> Tensor | None:
+    """The weight on the keys that follow earlier copies of the query's token."""
+    copies = row.ids[: row.p] == row.ids[row.p]
+    return row.w[1 : row.p + 1][copies].sum() if copies.any() else None
 
 
 @metric(
@@ -186,6 +226,7 @@ def max_weight(tile: Tile) -> Tensor:
     unit="0 to 1",
     rows=Tokens.repeated,
     uniform="mean share of such keys among the visible keys",
+    per_query=_after_earlier_copies,
 )
 def induction(tile: Tile) -> Tensor:
     """mean of Σ_j w[i, j] over the keys j <= p(i) that follow an earlier occurrence of token i,
@@ -247,26 +288,13 @@ def _checked(metric: Metric, sums: object, tile: Tile) -> Tensor:
 
 
 def table(metrics: Iterable[Metric]) -> str:
-    """docs/metrics.md."""
-    rows = "\n".join(
+    """The metrics as a Markdown table."""
+    head = "| metric | name | unit | formula | uniform attention |\n| --- | --- | --- | --- | --- |"
+    rows = (
         f"| {m.title} | `{m.name}` | {m.unit} | {_cell(m.formula)} | {_cell(m.uniform)} |"
         for m in metrics
     )
-    return f"{_INTRODUCTION}\n{rows}\n"
-
-
-_INTRODUCTION = """\
-# Head metrics
-
-What each head does, as numbers. `attnviz.analysis.heads.head_metrics(trace)` computes them block
-by block; they are the mean over the rows that count. `w[i, j]` is the weight of query i on key j,
-`p(i)` the position of query i among the keys. The last column is the baseline, what uniform
-attention over the visible keys gives; its value is `heads.baselines(trace, layer)`. A metric that
-needs positions has no value in cross-attention. Made by
-`python -m attnviz.analysis.metrics > docs/metrics.md`.
-
-| metric | name | unit | formula | uniform attention |
-| --- | --- | --- | --- | --- |"""
+    return "\n".join([head, *rows])
 
 
 def _cell(text: str) -> str:
@@ -275,4 +303,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print(table(METRICS.values()), end="")
+    print(table(METRICS.values()))

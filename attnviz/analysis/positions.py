@@ -1,4 +1,4 @@
-"""The input of a metric: a tile of weights, its positions, and the layer's tokens."""
+"""The input of a metric: a tile of weights or one query's row, with positions and tokens."""
 
 from __future__ import annotations
 
@@ -126,6 +126,45 @@ class Tile:
     def row_entropy(self) -> Tensor:
         """(h, r): -Σ_j w[j] log2 w[j], in bits; 0 log 0 is 0."""
         return row_entropy(self.w, self.scores, self.row_max)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One query of a head, for the definition of a metric.
+
+    Attributes:
+        w: (n_k,) float64 weights on all keys; 0 where masked.
+        i: the query, counted from 0.
+    """
+
+    w: Tensor
+    i: int
+    tokens: Tokens
+
+    @property
+    def p(self) -> int:
+        """The query's position among the keys.
+
+        Raises:
+            TypeError: in cross-attention, whose queries have none.
+        """
+        if not self.tokens.aligned:
+            raise TypeError(
+                "A query of cross-attention has no position among the keys. "
+                "Register the metric with rows=Tokens.own: it is then undefined there."
+            )
+        return self.i + self.tokens.offset
+
+    @property
+    def keys(self) -> Tensor:
+        """(n_k,) float64 positions of the keys: 0, 1, 2, ..."""
+        return torch.arange(len(self.w), dtype=self.w.dtype)
+
+    @property
+    def ids(self) -> Tensor:
+        """(n_k,) token ids of the keys, where some token is repeated."""
+        assert self.tokens.ids is not None
+        return self.tokens.ids
 
 
 def row_entropy(w: Tensor, scores: Tensor | None = None, row_max: Tensor | None = None) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 FIRST: Final = "guide"
+_METRICS: Final = "<!-- The Docs page shows the table here. -->"
 _LINK = re.compile(r"(\]\()([\w./-]+?)(\))")
 _IMAGE = re.compile(r"^!\[[^\]]*\]\([^)]*\)\n", re.MULTILINE)
 
@@ -32,6 +33,10 @@ def text(path: Path) -> str:
     source = path.read_text(encoding="utf-8")
     if path.suffix != ".md":
         return f"```\n{source}\n```"
+    if _METRICS in source:
+        from attnviz.analysis import metrics  # here, because it loads torch
+
+        source = source.replace(_METRICS, metrics.table(metrics.METRICS.values()))
     names = {file.resolve(): name for name, file in documents().items()}
 
     def relinked(match: re.Match[str]) -> str:

@@ -7,7 +7,7 @@
     draw_chart(charts.bars(values, ...), key="entropy", alt="Entropy of each query")
     page.done()
 
-A new page is such a script in ``pages/`` and an ``st.Page`` in ``app.py``.
+A new page is such a script in ``pages/`` and an ``st.Page`` in app.py's ``PAGES``.
 """
 
 from __future__ import annotations

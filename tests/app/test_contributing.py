@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,9 +42,44 @@ def name() -> Iterator[str]:
     del METRICS[new]
 
 
-def test_the_navigation_with_a_new_page_is_the_apps() -> None:
-    registered = examples()[2].splitlines()[-1]
-    assert registered.replace(" metrics,", "") in (ROOT / "app.py").read_text(encoding="utf-8")
+@pytest.fixture
+def extended(tmp_path: Path) -> Path:
+    """A copy of the repository to which the guide's metric and page were added."""
+    metric, page, registration = examples()
+    copy = tmp_path / "attnviz"
+    ignored = shutil.ignore_patterns(".*", "node_modules", "__pycache__", "build", "*.egg-info")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    shutil.copytree(ROOT / ".streamlit", copy / ".streamlit")
+    insert(copy / "attnviz" / "analysis" / "metrics.py", metric + "\n\n", before="class Means:")
+    insert(copy / "app.py", registration, before='    st.Page("pages/docs.py"')
+    (copy / "pages" / "metrics.py").write_text(page, encoding="utf-8")
+    return copy
+
+
+def insert(file: Path, text: str, before: str) -> None:
+    start, end = file.read_text(encoding="utf-8").split(before)
+    file.write_text(start + text + before + end, encoding="utf-8")
+
+
+def test_the_tests_cover_a_new_metric_and_page_by_themselves(extended: Path) -> None:
+    """Three files were touched, none of them a test."""
+    files = ["tests/unit/analysis/test_metrics.py", "tests/browser/test_pages.py"]
+    selected = "backward or every_page or (first_visitor and metrics)"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *files, "-k", selected],
+        cwd=extended,
+        env={**os.environ, "PYTHONPATH": str(extended)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout
+    for name in (
+        "test_a_metric_is_its_definition_on_the_whole_matrix[windowed-None-backward]",
+        "test_a_servers_first_visitor_with_a_link[/metrics]",
+        "test_every_page_is_registered",
+    ):
+        assert f"{name} PASSED" in done.stdout
 
 
 def test_a_new_metric_and_a_page_that_shows_it(name: str, tmp_path: Path) -> None:

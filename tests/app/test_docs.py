@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from attnviz.analysis.metrics import METRICS, table
 from attnviz.ui.documents import documents, text, title
 
 ROOT = Path(__file__).parents[2]
@@ -44,3 +45,9 @@ def test_a_chosen_document_is_in_the_link() -> None:
     app.radio(key="document").set_value("metrics").run()
     assert app.query_params["page"] == "metrics"
     assert app.markdown[0].value.startswith("# Head metrics")
+
+
+def test_the_table_of_metrics_is_in_their_document() -> None:
+    shown = text(documents()["metrics"])
+    assert table(METRICS.values()) in shown
+    assert "<!--" not in shown

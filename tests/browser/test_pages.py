@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -11,7 +13,21 @@ from benchmarks.server import serve
 from tests.browser.colors import contrast, ground, luminance
 from tests.conftest import Visit
 
-PAGES = {"/layer_lab": "Layer lab", "/train": "Train", "/explore": "Explore", "/docs": "Docs"}
+APP = Path(__file__).parents[2] / "app.py"
+
+
+def registered() -> dict[str, str]:
+    """The pages that app.py registers, but Home: address and title, in their order."""
+    pages = {}
+    for call in ast.walk(ast.parse(APP.read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "st.Page":
+            title = next(word.value for word in call.keywords if word.arg == "title")
+            pages[f"/{Path(ast.literal_eval(call.args[0])).stem}"] = ast.literal_eval(title)
+    assert pages.pop("/home") == "Home"
+    return pages
+
+
+PAGES = registered()
 Begin = Callable[..., Visit]
 
 
@@ -31,6 +47,12 @@ def test_the_bare_address_is_home(visit: Begin) -> None:
     assert "Mary" in title(page)
     assert page.url.endswith("/")
     expect(page.locator(".arcs path").first).to_be_attached()
+
+
+def test_every_page_is_registered() -> None:
+    found = {f"/{file.stem}" for file in (APP.parent / "pages").glob("*.py")}
+    assert found == PAGES.keys() | {"/home"}
+    assert PAGES.keys() >= {"/layer_lab", "/train", "/explore", "/docs"}
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -1,18 +1,20 @@
-"""Every registered metric against a plain definition on whole matrices, and what registering does.
+"""Every registered metric against its own definition, and what registering does.
 
-A new metric needs its definition in REFERENCES: without one its test fails.
+A metric's definition (``per_query``) is evaluated on whole matrices in float64. A new metric is
+tested by being registered: nothing is added here.
 """
 
 from __future__ import annotations
 
 import copy
 import csv
+import dataclasses
 import io
 import math
 import pickle
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
@@ -31,72 +33,28 @@ from transformers import (
 import attnviz
 from attnviz.analysis import heads, layer_pass, matrices
 from attnviz.analysis.metrics import METRICS, metric, table
-from attnviz.analysis.positions import Tile, row_entropy
+from attnviz.analysis.positions import Row, Tile, Tokens, layer_tokens, row_entropy
 from attnviz.canvas import grid_payload, wire
 from attnviz.edits import SetPattern
+from attnviz.errors import AttnVizError
 from attnviz.trace import Trace, records
 
-DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
 
-# (n_q, n_k) float64 weights and the keys' ids -> one number a row that counts. Query i is the key
-# i + n_k - n_q; in cross-attention ids is None, and of tokens in a cache they are -1.
-Reference = Callable[[Tensor, list[int] | None], list[float]]
+def check(got: float | None, name: str, w: Tensor, tokens: Tokens) -> None:
+    """Compare a head's metric with its definition, query by query.
 
-
-def entropy(w: Tensor, ids: list[int] | None) -> list[float]:
-    return [-sum(x * math.log2(x) for x in row if x > 0) for row in w.tolist()]
-
-
-def distance(w: Tensor, ids: list[int] | None) -> list[float]:
-    offset = w.shape[1] - w.shape[0]
-    return [
-        sum(x * abs(i + offset - j) for j, x in enumerate(row))
-        for i, row in enumerate(w.tolist())
-        if ids is not None
-    ]
-
-
-def first(w: Tensor, ids: list[int] | None) -> list[float]:
-    return w[:, 0].tolist()
-
-
-def back(w: Tensor, ids: list[int] | None, steps: int) -> list[float]:
-    offset = w.shape[1] - w.shape[0] - steps
-    rows = range(len(w)) if ids is not None else ()
-    return [float(w[i, i + offset]) for i in rows if i + offset >= 0]
-
-
-def max_weight(w: Tensor, ids: list[int] | None) -> list[float]:
-    return [max(row) for row in w.tolist()]
-
-
-def induction(w: Tensor, ids: list[int] | None) -> list[float]:
-    offset, rows = w.shape[1] - w.shape[0], []
-    for i, row in enumerate(w.tolist()):
-        p = i + offset
-        if ids is not None and min(ids) >= 0 and ids[p] in ids[:p]:
-            rows.append(sum(row[j + 1] for j in range(p) if ids[j] == ids[p]))
-    return rows
-
-
-REFERENCES: dict[str, Reference] = {
-    "entropy": entropy,
-    "distance": distance,
-    "first": first,
-    "itself": lambda w, ids: back(w, ids, 0),
-    "previous": lambda w, ids: back(w, ids, 1),
-    "max_weight": max_weight,
-    "induction": induction,
-}
-
-
-def check(got: float | None, name: str, w: Tensor, ids: list[int] | None) -> None:
-    rows = REFERENCES[name](w, ids)
-    if not rows:
+    Args:
+        w: (n_q, n_k) float64 weights of the head.
+    """
+    counted = METRICS[name].rows(tokens)
+    if not counted:
         assert got is None
         return
+    values = [METRICS[name].of_query(Row(row, i, tokens)) for i, row in enumerate(w)]
+    values = [value for value in values if not math.isnan(value)]
+    assert len(values) == counted
     # sums of some hundred float32 weights; a distance multiplies them by up to 36
-    assert got == pytest.approx(sum(rows) / len(rows), rel=1e-5, abs=1e-5)
+    assert got == pytest.approx(sum(values) / counted, rel=1e-5, abs=1e-5)
 
 
 def causal() -> Trace:
@@ -172,10 +130,8 @@ def cells(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(layer_pass, "STRIP_ROWS", 3)
 
 
-def ids_of(trace: Trace, layer: int) -> list[int] | None:
-    if trace.layers[layer].kind == "cross":
-        return None
-    return [token.id for token in trace.col_tokens(layer)]
+def tokens_of(trace: Trace, layer: int) -> Tokens:
+    return layer_tokens(trace, layer, 0, torch.device("cpu"))
 
 
 def uniform(trace: Trace, layer: int, head: int) -> Tensor:
@@ -190,7 +146,45 @@ def uniform(trace: Trace, layer: int, head: int) -> Tensor:
 def test_a_metric_is_its_definition_on_the_whole_matrix(trace: Trace, name: str) -> None:
     for got in heads.head_metrics(trace):
         w = trace.attention(got.layer, got.head).weights().double()
-        check(got.values[name], name, w, ids_of(trace, got.layer))
+        check(got.values[name], name, w, tokens_of(trace, got.layer))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_query_has_its_definition_on_its_row(trace: Trace, name: str) -> None:
+    """Rows of blocks, whose masked columns are left out, are put back together."""
+    for layer in trace.layers:
+        tokens = tokens_of(trace, layer.index)
+        w = trace.attention(layer.index, 1).weights().double()
+        found = heads.query_metric(trace, layer.index, 1, name)
+        if METRICS[name].rows(tokens):
+            exact = [METRICS[name].of_query(Row(row, i, tokens)) for i, row in enumerate(w)]
+        else:
+            exact = [math.nan] * layer.n_q
+        assert found.tolist() == pytest.approx(exact, rel=1e-5, abs=1e-5, nan_ok=True)
+
+
+BY_HAND = {
+    "entropy": [0.0, 1.0, 1.5, 1.8464393446710154],
+    "distance": [0.0, 0.5, 0.75, 1.0],
+    "first": [1.0, 0.5, 0.25, 0.1],
+    "itself": [1.0, 0.5, 0.5, 0.4],
+    "previous": [math.nan, 0.5, 0.25, 0.3],
+    "max_weight": [1.0, 0.5, 0.5, 0.4],
+    "induction": [math.nan, math.nan, 0.25, 0.3],
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_definitions_by_hand(name: str) -> None:
+    """Four queries of the text A B A B; and the last two of them, after two in a cache."""
+    w = torch.zeros(4, 4, dtype=torch.float64)
+    for i, row in enumerate(([1.0], [0.5, 0.5], [0.25, 0.25, 0.5], [0.1, 0.2, 0.3, 0.4])):
+        w[i, : len(row)] = torch.tensor(row, dtype=torch.float64)
+    ids = torch.tensor([7, 8, 7, 8])
+    for n_q in (4, 2):
+        tokens = Tokens(n_q, 4, aligned=True, ids=ids, n_repeats=2)
+        found = [METRICS[name].of_query(Row(w[4 - n_q + i], i, tokens)) for i in range(n_q)]
+        assert found == pytest.approx(BY_HAND[name][4 - n_q :], nan_ok=True)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -202,7 +196,7 @@ def test_a_baseline_is_the_definition_of_uniform_attention(trace: Trace, name: s
         ]
         for baseline in found:
             w = uniform(trace, layer.index, baseline.head)
-            check(baseline.values[name], name, w, ids_of(trace, layer.index))
+            check(baseline.values[name], name, w, tokens_of(trace, layer.index))
 
 
 def test_uniform_attention_in_closed_form() -> None:
@@ -239,12 +233,20 @@ def test_baselines_are_unknown_for_a_pattern_set_by_hand() -> None:
     assert heads.baselines(plain, 0)[1].entropy is not None
 
 
+register = partial(metric, title="", help="", unit="", uniform="", per_query=lambda row: 0.0)
+
+
 @pytest.fixture
 def backward() -> Iterator[None]:
     """A metric more, as one function."""
 
     @metric(
-        "backward", title="Looks back", help="weight on earlier keys", unit="0 to 1", uniform=""
+        "backward",
+        title="Looks back",
+        help="weight on earlier keys",
+        unit="0 to 1",
+        uniform="",
+        per_query=lambda row: row.w[: row.p].sum(),
     )
     def measured(tile: Tile) -> Tensor:
         """mean over i of Σ_j w[i, j] over j < p(i)"""
@@ -279,22 +281,43 @@ def test_a_metric_is_one_function() -> None:
         float(uniform(trace, 0, 0).tril(-1).sum()) / 37, abs=1e-5
     )
     assert "| Looks back | `backward` | 0 to 1 |" in table(METRICS.values())
-    with pytest.raises(KeyError):  # without a definition the test above fails
-        check(found[0].backward, "backward", torch.eye(2), None)
+    w = trace.attention(0, 0).weights().double()
+    check(found[0].backward, "backward", w, tokens_of(trace, 0))
+    with pytest.raises(AssertionError):  # the definition notices a function of something else
+        check(found[0].itself, "backward", w, tokens_of(trace, 0))
     with pytest.raises(ValueError, match="'backward'"):
-        metric("backward", title="", help="", unit="", uniform="")(lambda tile: tile.w)
+        register("backward")(lambda tile: tile.w)
+
+
+def test_a_metric_that_needs_positions_says_how_it_gets_them() -> None:
+    torch.manual_seed(5)
+    row = Row(torch.ones(3, dtype=torch.float64) / 3, 0, Tokens(2, 3, aligned=False))
+    with pytest.raises(TypeError, match=r"rows=Tokens\.own"):
+        METRICS["itself"].of_query(row)
+
+
+def test_a_definition_returns_one_number() -> None:
+    wrong = dataclasses.replace(METRICS["first"], per_query=lambda row: row.w)
+    row = Row(torch.ones(3, dtype=torch.float64) / 3, 0, Tokens(3, 3, aligned=True))
+    with pytest.raises(TypeError, match=re.escape("'first' returned shape (3,)")):
+        wrong.of_query(row)
+
+
+def test_there_is_no_such_metric() -> None:
+    with pytest.raises(AttnVizError, match="no metric 'entropie'"):
+        heads.query_metric(causal(), 0, 0, "entropie")
 
 
 @pytest.mark.parametrize("name", ["back ward", "2nd", "class", "layer", "values"])
 def test_a_metric_has_a_name_that_can_be_an_attribute(name: str) -> None:
     with pytest.raises(ValueError, match=f"can't be named '{name}'"):
-        metric(name, title="", help="", unit="", uniform="")(lambda tile: tile.w.sum(dim=(1, 2)))
+        register(name)(lambda tile: tile.w.sum(dim=(1, 2)))
     assert name not in METRICS
 
 
 def test_rows_of_a_metric_are_a_function() -> None:
     with pytest.raises(TypeError, match="'wrong' has rows=5"):
-        metric("wrong", title="", help="", unit="", uniform="", rows=5)(lambda tile: tile.w)  # type: ignore[arg-type]
+        register("wrong", rows=5)(lambda tile: tile.w)
     assert "wrong" not in METRICS
 
 
@@ -314,7 +337,7 @@ def test_what_a_metric_returns_is_one_number_a_head(
     monkeypatch.setattr(records, "CELLS", 1 << 20)  # one tile
     monkeypatch.setattr(layer_pass, "TILE_CELLS", 1 << 20)
     monkeypatch.setattr(layer_pass, "STRIP_ROWS", 64)
-    metric("wrong", title="", help="", unit="", uniform="")(measure)
+    register("wrong")(measure)
     try:
         with pytest.raises(TypeError, match=re.escape(f"'wrong' returned {found} for")):
             heads.layer_metrics(trace, 0)
@@ -331,10 +354,9 @@ def test_metrics_are_attributes_that_copies_keep() -> None:
         assert not hasattr(other, "entropie")
 
 
-def test_the_table_in_docs_is_of_these_metrics() -> None:
-    stale = "run python -m attnviz.analysis.metrics > docs/metrics.md"
-    assert DOCS.read_text(encoding="utf-8") == table(METRICS.values()), stale
+def test_every_metric_has_a_row_in_the_table() -> None:
     assert all(m.formula and m.uniform and m.unit for m in METRICS.values())
+    assert [row.split("`")[1] for row in table(METRICS.values()).splitlines()[2:]] == list(METRICS)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
