@@ -229,7 +229,7 @@ def _merge_exact(passes: Sequence[Pass], adds_keys: bool) -> QKVRecord:
         merged.append(_concat_rows([mask for mask in intervals if mask is not None]))
     else:
         merged.append(mask_term(_dense(layers, passes, offsets, n_k, masks=True)))
-    if any(not isinstance(t, IntervalMask) for m in modifiers for t in m.terms):
+    if any(t.as_interval is None for m in modifiers for t in m.terms):
         merged.append(relative_or_dense(_dense(layers, passes, offsets, n_k, masks=False)))
     sinks = modifiers[0].sinks
     if sinks is not None and sinks.ndim == 4 and sinks.shape[2] != 1:
@@ -241,14 +241,13 @@ def _merge_exact(passes: Sequence[Pass], adds_keys: bool) -> QKVRecord:
 def _as_interval(layer: QKVRecord, n_k: int, offset: int) -> IntervalMask | None:
     """The keys of the whole text that a pass's queries see; None if not one range a row."""
     n_q = layer.shape[2]
-    masks = [t for t in layer.modifiers.terms if isinstance(t, IntervalMask)]
+    masks = [mask for t in layer.modifiers.terms if (mask := t.as_interval) is not None]
     if len(masks) > 1:
         return None
     if not masks:
         lo = torch.full((1, n_q), offset, device=layer.q.device)
         return IntervalMask(lo, lo + n_k, -torch.inf)
-    (mask,) = masks
-    return IntervalMask(mask.lo + offset, mask.hi.clamp(max=n_k) + offset, mask.fill)
+    return masks[0].shifted(offset, n_k)
 
 
 def _concat_rows(masks: Sequence[IntervalMask]) -> IntervalMask:
@@ -271,7 +270,7 @@ def _dense(
         B, H, n_q, _ = layer.shape
         total = torch.zeros(B, H, n_q, p.n_k, device=layer.q.device)
         for term in layer.modifiers.terms:
-            if isinstance(term, IntervalMask) == masks:
+            if (term.as_interval is not None) == masks:
                 for b in range(B):
                     term.add_to(total[b], b, slice(0, H), slice(0, n_q), slice(0, p.n_k))
         outside = -torch.inf if masks else 0.0

@@ -46,6 +46,11 @@ class Term:
         return None
 
     @property
+    def as_interval(self) -> IntervalMask | None:
+        """The whole term as one range of visible keys a row; None if it is anything else."""
+        return None
+
+    @property
     def is_mask(self) -> bool:
         """Whether it masks anything."""
         return False
@@ -108,6 +113,15 @@ class IntervalMask(Term, form="interval"):
         """(n_q,) each: row i sees keys ``lo[i] <= j < hi[i]``."""
         b = min(item, len(self.lo) - 1)
         return self.lo[b], self.hi[b]
+
+    @property
+    def as_interval(self) -> IntervalMask:
+        """Itself."""
+        return self
+
+    def shifted(self, offset: int, n_k: int) -> IntervalMask:
+        """The same rows with ``offset`` more keys before the n_k of this mask."""
+        return IntervalMask(self.lo + offset, self.hi.clamp(max=n_k) + offset, self.fill)
 
     @property
     def is_mask(self) -> bool:

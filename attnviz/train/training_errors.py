@@ -6,7 +6,7 @@ import errno
 
 import torch
 
-from attnviz.errors import AttnVizError
+from attnviz.errors import AttnVizError, first_line
 
 _DISK_FULL = ("no space left", "file too large", "quota exceeded")
 _DISK_FULL_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -41,10 +41,9 @@ def explain(error: BaseException) -> AttnVizError:
             f"A file could not be read or written ({error.strerror or error}).",
             "Check the disk and the folder's rights, then resume.",
         )
-    first_line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    detail = f": {first_line[:200]}" if first_line else ""
+    name, reason = type(error).__name__, first_line(error)
     return AttnVizError(
-        f"The training failed: {type(error).__name__}{detail}.",
+        f"The training failed: {name if reason == name else f'{name}: {reason}'}.",
         "The job's log has the details.",
     )
 

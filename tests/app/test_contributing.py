@@ -62,7 +62,10 @@ def insert(file: Path, text: str, before: str) -> None:
 
 
 def test_the_tests_cover_a_new_metric_and_page_by_themselves(extended: Path) -> None:
-    """Three files were touched, none of them a test."""
+    """Three files were touched, none of them a test; they pass the linter as well."""
+    for check in (["check"], ["format", "--check"]):
+        touched = ["app.py", "pages/metrics.py", "attnviz/analysis/metrics.py"]
+        subprocess.run([sys.executable, "-m", "ruff", *check, *touched], cwd=extended, check=True)
     files = ["tests/unit/analysis/test_metrics.py", "tests/browser/test_pages.py"]
     selected = "backward or every_page or (first_visitor and metrics)"
     done = subprocess.run(

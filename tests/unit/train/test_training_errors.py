@@ -33,5 +33,9 @@ def test_out_of_memory() -> None:
 
 def test_others_are_named_and_ours_pass() -> None:
     assert "KeyError" in str(explain(KeyError("x")))
+    assert explain(ValueError("\n odd shapes.\nmore")).problem == (
+        "The training failed: ValueError: odd shapes."
+    )
+    assert explain(ValueError()).problem == "The training failed: ValueError."
     ours = AttnVizError("a", "b")
     assert explain(ours) is ours
