@@ -101,8 +101,8 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser: Browser, server: str) -> Iterator[Callable[..., Visit]]:
-    """Start a visit: ``visit(width=900, scheme="dark")``.
+def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
+    """Start a visit: ``visit(width=900, scheme="dark")``, of the app unless a server is given.
 
     At the end of the test no visit may have met a console error or asked any other machine.
     """
@@ -114,7 +114,7 @@ def visit(browser: Browser, server: str) -> Iterator[Callable[..., Visit]]:
         height: int = 1000,
         scheme: str = "light",
         touch: bool = False,
-        server: str = server,
+        server: str | None = None,
     ) -> Visit:
         context = browser.new_context(
             viewport={"width": width, "height": height},
@@ -123,7 +123,7 @@ def visit(browser: Browser, server: str) -> Iterator[Callable[..., Visit]]:
             accept_downloads=True,
         )
         contexts.append(context)
-        visits.append(Visit(context, server))
+        visits.append(Visit(context, server or request.getfixturevalue("server")))
         return visits[-1]
 
     yield begin

@@ -1,14 +1,11 @@
-"""The canvas's own small app for tests: its server, and what is on its screen."""
+"""A canvas on a page: its state, its pixels, and what the pointer and keys do."""
 
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager
 from typing import Any
 
 from playwright.sync_api import Page
-
-from benchmarks.server import serve
 
 LONGEST_TIMER_MS = 500  # of the canvas: REPORT_AFTER in js/requests.js
 
@@ -17,11 +14,6 @@ FIND = """
     const host = document.querySelector('[data-testid="stBidiComponentIsolated"]');
     const root = host?.shadowRoot?.querySelector('.canvas-root');
 """
-
-
-def served() -> AbstractContextManager[str]:
-    """The address of ``tests/browser/apps/canvas_app.py``."""
-    return serve("tests/browser/apps/canvas_app.py")
 
 
 class CanvasOn:

@@ -16,23 +16,9 @@ from attnviz.analysis.heads import head_metrics
 from attnviz.canvas import as_html, bundle, grid_payload, lines_payload, map_payload, neuron_payload
 from attnviz.canvas.codecs import as_shown
 from tests.browser.apps import canvas_app
-from tests.browser.canvas_page import CanvasOn, served
+from tests.browser.canvas_page import CanvasOn
 
 SOON = "await new Promise((done) => setTimeout(done, 10));"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with served() as address:
-        yield address
-
-
-@pytest.fixture
-def look(visit) -> Callable[..., CanvasOn]:
-    def at(query: str, **how: object) -> CanvasOn:
-        return CanvasOn(visit(**how).open(f"/?{query}"))
-
-    return at
 
 
 def weights_of(n: int, kind: str = "decoder", layer: int = 1, head: int = 2) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Callable, Iterator
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,7 +13,6 @@ from PIL import Image
 
 from attnviz.charts.palettes import RAMPS
 from tests.browser.apps import canvas_app
-from tests.browser.canvas_page import CanvasOn, served
 
 SVG = "{http://www.w3.org/2000/svg}"
 SOURCE = "tiny · “"
@@ -35,20 +33,6 @@ SAYS = {
     "grid": ("All heads", ["weight, log scale", "≤ 0.001", "1", "0", "2"]),
     "matrix": ("Keys <of> a head", ["dimension →", "K, linear scale", "naïve"]),
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with served() as address:
-        yield address
-
-
-@pytest.fixture
-def look(visit) -> Callable[..., CanvasOn]:
-    def at(query: str, **how: object) -> CanvasOn:
-        return CanvasOn(visit(**how).open(f"/?{query}"))
-
-    return at
 
 
 def texts_of(root: ElementTree.Element) -> list[str]:

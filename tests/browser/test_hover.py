@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.browser.canvas_page import CanvasOn, served
+from tests.browser.canvas_page import CanvasOn
 
 # Whose canvases these are, by the order of tests/browser/apps/canvas_app.py: show_together().
 ORDER = ("map", "strip", "lines", "neuron", "norms", "grid", "other")
@@ -36,16 +36,10 @@ LIT = (
 )
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with served() as address:
-        yield address
-
-
 @pytest.fixture
-def together(visit) -> Callable[..., CanvasOn]:
+def together(look) -> Callable[..., CanvasOn]:
     def at(query: str = "n=12") -> CanvasOn:
-        canvas = CanvasOn(visit().open(f"/?together&{query}"))
+        canvas = look(f"together&{query}")
         canvas.page.wait_for_function(
             f"(n) => {{ {ALL} return modes.length === n && modes.every((m) => m?.stage.painted) }}",
             arg=len(ORDER),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from attnviz.canvas import as_html, strip_payload
 from attnviz.canvas.codecs import as_shown
 from tests.browser.apps import canvas_app
-from tests.browser.canvas_page import CanvasOn, served
+from tests.browser.canvas_page import CanvasOn
 
 # How dark (in a light theme) each of these chips is on the picture, of 255.
 DARKNESS = """
@@ -22,16 +22,10 @@ DARKNESS = """
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with served() as address:
-        yield address
-
-
 @pytest.fixture
-def look(visit) -> Callable[..., CanvasOn]:
+def look(look) -> Callable[..., CanvasOn]:
     def at(query: str, **how: object) -> CanvasOn:
-        return CanvasOn(visit(**how).open(f"/?mode=strip&{query}"))
+        return look(f"mode=strip&{query}", **how)
 
     return at
 
