@@ -8,7 +8,7 @@ of a layer together; a whole map is never in memory. The metrics themselves are 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -137,6 +137,29 @@ def baselines(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetrics, ...
         sums = means.measure(Tile(w, Positions(tokens, rows, lo, hi, w.dtype, w.device)))
         means.add({name: sum.double().cpu().expand(H) for name, sum in sums.items()})
     return tuple(HeadMetrics(layer, h, kind, values) for h, values in enumerate(means.by_head()))
+
+
+def all_baselines(trace: Trace, item: int = 0) -> dict[int, tuple[HeadMetrics, ...]]:
+    """``baselines`` of every layer that was not refused, by its index.
+
+    They are computed once for layers of the same tokens and masks: in most models for all of them.
+    """
+    found: dict[int, tuple[HeadMetrics, ...]] = {}
+    for layer in trace.layers:
+        if layer.source == "refused":
+            continue
+        record, tokens = trace.layer_record(layer.index, item), trace.col_tokens(layer.index, item)
+        for other in found:
+            if (
+                trace.layers[other].kind == layer.kind
+                and trace.col_tokens(other, item) == tokens
+                and record.masks_as(trace.layer_record(other, item))
+            ):
+                found[layer.index] = tuple(replace(m, layer=layer.index) for m in found[other])
+                break
+        else:
+            found[layer.index] = baselines(trace, layer.index, item)
+    return found
 
 
 def query_metric(trace: Trace, layer: int, head: int, name: str, item: int = 0) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from attnviz.analysis.heads import HeadMetrics, baselines
+from attnviz.analysis.heads import HeadMetrics, all_baselines
 from attnviz.analysis.prediction_text import heading, predicted_tokens
 from attnviz.analysis.roles import describe, most_structured
 from attnviz.canvas.bundle import Theme
@@ -116,11 +116,7 @@ class _Contents:
         trace = self.trace
         text = "".join(token.text for token in trace.tokens if not token.special)
         grid = grid_payload(trace, item=self.item)
-        even = {
-            layer.index: baselines(trace, layer.index, self.item)
-            for layer in trace.layers
-            if layer.source != "refused"
-        }
+        even = all_baselines(trace, self.item)
         layers = [self._layer(layer, grid.metrics, even.get(layer.index)) for layer in trace.layers]
         return {
             "title": title,

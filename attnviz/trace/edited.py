@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attnviz.errors import AttnVizError
 from attnviz.trace.modifiers import ScoreModifiers
-from attnviz.trace.records import QKVRecord, count_visible, outputs, row_blocks
+from attnviz.trace.records import LayerRecord, QKVRecord, count_visible, outputs, row_blocks
 from attnviz.trace.tile_math import upcast
 
 
@@ -118,6 +118,10 @@ class EditedRecord:
         for cell in blocked:
             hidden[cell] = True
         return hidden
+
+    def masks_as(self, other: LayerRecord) -> bool:
+        """Whether ``masked`` of another record is known to be the same: of no other."""
+        return other is self
 
     def visible_counts(self, item: int, heads: slice) -> Tensor | None:
         """(n_k,) float64: how many queries see each key, averaged over these heads."""

@@ -104,6 +104,11 @@ class ScoreModifiers:
         """Whether a masked key has weight 0 beside a visible one, whatever the scores."""
         return all(term.weakest_fill <= HARD_MASK for term in self._mask_terms)
 
+    def masks_as(self, other: ScoreModifiers) -> bool:
+        """Whether both mask the same keys with the same fills."""
+        mine, theirs = self._mask_terms, other._mask_terms
+        return len(mine) == len(theirs) and all(map(Term.equals, mine, theirs))
+
     @property
     def _mask_terms(self) -> list[Term]:
         return [term for term in self.terms if term.is_mask]

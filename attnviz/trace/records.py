@@ -75,6 +75,15 @@ class QKVRecord:
         no_weight = w < NEGLIGIBLE
         return hidden & (no_weight if no_key is None else no_weight | no_key)
 
+    def masks_as(self, other: LayerRecord) -> bool:
+        """Whether ``masked`` of another record is known to be the same for every tile."""
+        return (
+            isinstance(other, QKVRecord)
+            and self.shape == other.shape
+            and self.modifiers.masks_are_hard
+            and self.modifiers.masks_as(other.modifiers)
+        )
+
     def visible_counts(self, item: int, heads: slice) -> Tensor | None:
         """(n_k,) float64: how many queries see each key, averaged over these heads."""
         _, _, n_q, n_k = self.shape
@@ -224,6 +233,10 @@ class WeightsRecord:
             for scores in self.raw_scores.flatten(0, 1)  # (n_q, n_k) each
         ]
         return masked_from(torch.stack(below).nan_to_num(nan=0.0, neginf=-torch.inf))
+
+    def masks_as(self, other: LayerRecord) -> bool:
+        """Whether ``masked`` of another record is known to be the same: of no other."""
+        return other is self
 
     def visible_counts(self, item: int, heads: slice) -> Tensor | None:
         """(n_k,) float64: how many queries see each key, averaged over these heads."""

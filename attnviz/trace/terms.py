@@ -64,6 +64,14 @@ class Term:
         """Tensors and numbers by name; ``Term.forms[term.form](**term.parts())`` is a copy."""
         return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
 
+    def equals(self, other: Term) -> bool:
+        """Whether another term adds the same to any scores."""
+        mine, theirs = self.parts(), other.parts()
+        return self.form == other.form and all(
+            torch.equal(part, theirs[name]) if isinstance(part, Tensor) else part == theirs[name]
+            for name, part in mine.items()
+        )
+
     @property
     def nbytes(self) -> int:
         """Bytes of its tensors."""

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import attnviz
-from attnviz.analysis.heads import baselines, head_metrics
+from attnviz.analysis.heads import all_baselines, baselines, head_metrics
 from attnviz.analysis.roles import describe, most_structured
 from attnviz.models.images import as_rgb
 from attnviz.trace import Model, Trace
@@ -173,7 +173,7 @@ def _example(
 
 
 def _most_structured(trace: Trace) -> tuple[int, int]:
-    uniform = [one for layer in trace.layers for one in baselines(trace, layer.index)]
+    uniform = [one for heads in all_baselines(trace).values() for one in heads]
     best = most_structured(head_metrics(trace), uniform)
     assert best is not None
     return best.layer, best.head

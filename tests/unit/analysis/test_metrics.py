@@ -20,6 +20,8 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -35,7 +37,7 @@ from attnviz.analysis import heads, layer_pass, matrices
 from attnviz.analysis.metrics import METRICS, metric, table
 from attnviz.analysis.positions import Row, Tile, Tokens, layer_tokens, row_entropy
 from attnviz.canvas import grid_payload, wire
-from attnviz.edits import SetPattern
+from attnviz.edits import BlockEdge, SetPattern
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace, records
 
@@ -197,6 +199,46 @@ def test_a_baseline_is_the_definition_of_uniform_attention(trace: Trace, name: s
         for baseline in found:
             w = uniform(trace, layer.index, baseline.head)
             check(baseline.values[name], name, w, tokens_of(trace, layer.index))
+
+
+def test_layers_with_the_same_masks_share_a_baseline(
+    trace: Trace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = {layer.index: heads.baselines(trace, layer.index) for layer in trace.layers}
+    computed = []
+    one_layer = heads.baselines
+    monkeypatch.setattr(
+        heads, "baselines", lambda t, i, item: computed.append(i) or one_layer(t, i, item)
+    )
+    assert heads.all_baselines(trace) == exact
+    kinds = [layer.kind for layer in trace.layers]
+    assert computed == [kinds.index(kind) for kind in dict.fromkeys(kinds)]
+
+
+def test_layers_with_other_masks_have_their_own_baseline() -> None:
+    """Gemma 2: one layer sees a window, the next sees everything before."""
+    torch.manual_seed(5)
+    config = Gemma2Config(
+        vocab_size=12,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        hidden_size=16,
+        intermediate_size=16,
+        sliding_window=4,
+    )
+    module = Gemma2ForCausalLM(config).eval()
+    trace = attnviz.wrap(module).trace(inputs={"input_ids": torch.arange(11)[None]})
+    found = heads.all_baselines(trace)
+    assert found == {i: heads.baselines(trace, i) for i in range(4)}
+    entropies = [found[i][0].entropy for i in range(4)]
+    assert entropies[0] == entropies[2] != entropies[1] == entropies[3]
+    edited = attnviz.wrap(module).trace(
+        inputs={"input_ids": torch.arange(11)[None]}, edits=[BlockEdge(2, 0, 5, 4)]
+    )
+    assert heads.all_baselines(edited) == {i: heads.baselines(edited, i) for i in range(4)}
+    assert heads.all_baselines(edited)[2][0].entropy != entropies[2]
 
 
 def test_uniform_attention_in_closed_form() -> None:
