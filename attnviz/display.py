@@ -1,8 +1,8 @@
 """How traces and attention maps show themselves in a notebook.
 
-What draws them is above them: `trace/` must not import `canvas/`. So they only say that they can be
-shown, and `attnviz/__init__.py`, the top of the package, registers what shows them. It is imported
-before any of its modules, and what it registers imports `canvas/` only when something is shown.
+The code that draws them is in a higher layer: `trace/` must not import `canvas/`. So they inherit
+from `Displayable`, and `attnviz/__init__.py`, the top of the package, registers the function that
+draws. It is imported before any of its modules; the function imports `canvas/` only when called.
 """
 
 from __future__ import annotations

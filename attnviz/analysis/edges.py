@@ -34,7 +34,7 @@ class Edges:
     col_names: tuple[str, ...]
 
     def csv(self) -> str:
-        """One line an edge."""
+        """One line per edge."""
         columns = (self.head.tolist(), self.query.tolist(), self.key.tolist(), self.weight)
         return csv_text(
             ["head", "query", "key", "weight"],

@@ -53,7 +53,7 @@ def lab_npz(steps: AttentionSteps) -> bytes:
 
 
 def lab_csv(steps: AttentionSteps, lab: Lab) -> str:
-    """One line a number: matrix, head (empty where heads share it), row, column, value."""
+    """One line per number: matrix, head (empty where heads share it), row, column, value."""
     header = ["matrix", "head", "row", "column", "row_label", "column_label", "value"]
     return csv_text(header, (line for stage in steps.stages for line in _stage_lines(stage, lab)))
 

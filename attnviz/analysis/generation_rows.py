@@ -1,4 +1,4 @@
-"""A head's newest rows of attention while a model generates: one row a token."""
+"""A head's newest rows of attention while a model generates: one row per token."""
 
 from __future__ import annotations
 

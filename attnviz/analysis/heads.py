@@ -55,7 +55,7 @@ class TokenMetrics:
     Attributes:
         received: (n_k,) Σ_i w[i, j]: the attention on each key.
         n_visible: (n_k,) how many queries may attend to each key; None where a layer's mask is
-            unknown or its pattern was set by hand.
+            unknown or its pattern was set by an edit.
         sent: (n_q,) Σ_j w[i, j] over j != p(i): the weight of each query on other tokens than
             itself (less than 1 - w[i, p(i)] where a sink takes a share); None in cross-attention.
         entropy: (n_q,) -Σ_j w[i, j] log2 w[i, j] in bits: how widely each query attends.
@@ -114,7 +114,7 @@ def baselines(trace: Trace, layer: int, item: int = 0) -> tuple[HeadMetrics, ...
     """The metrics of heads that attend to all visible keys alike.
 
     They are computed from such weights, so a sink has no share and a row without a visible key
-    counts as 0. All are None where a layer's mask is unknown or a pattern was set by hand.
+    counts as 0. All are None where a layer's mask is unknown or a pattern was set by an edit.
 
     Raises:
         AttnVizError: no such layer, or one that was refused.

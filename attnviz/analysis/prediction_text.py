@@ -1,4 +1,4 @@
-"""What a model's predictions at a position are of, in words; or what is missing for them."""
+"""What a model's predictions are for, in words, and what is missing where there are none."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def predicted_tokens(trace: Trace) -> tuple[Token, ...]:
-    """The tokens whose positions the logits are of."""
+    """The tokens at the positions of the logits."""
     return trace.target_tokens or trace.tokens
 
 
 def missing(
     trace: Trace, tokenizer: PreTrainedTokenizerBase | None, position: int | None
 ) -> str | None:
-    """What a reader has to do first to see predictions; None if there are some to see."""
+    """What to do first to see predictions; None if there are some."""
     tokens = predicted_tokens(trace)
     mask_id = getattr(tokenizer, "mask_token_id", None)
     if trace.task == "fill" and position is None and all(t.id != mask_id for t in tokens):
@@ -37,7 +37,7 @@ def missing(
 
 
 def heading(trace: Trace, tokenizer: PreTrainedTokenizerBase | None, position: int | None) -> str:
-    """Which position of which text the predictions are of."""
+    """Which position of which text the predictions are for."""
     tokens = predicted_tokens(trace)
     if trace.task == "class":
         return f"The class of the whole {'image' if tokenizer is None else 'text'}"

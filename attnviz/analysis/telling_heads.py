@@ -4,7 +4,7 @@
         print(head.layer, head.head, head.role, head.sentence)
 
 One head for each role of `attnviz.analysis.roles` that this text shows: the one whose metric is the
-largest. And, where the predicted token already stands in the text, the heads that move it: name
+largest. And, where the predicted token already occurs in the text, the heads that move it: name
 movers and negative name movers (Wang et al. 2022), chosen by what their ablation does to its
 probability.
 """
@@ -21,7 +21,7 @@ from attnviz.trace import Model, Trace
 from attnviz.trace.prediction import Prediction
 
 MOST_ABLATED = 6  # forward passes spent on finding movers
-MOVED = 0.01  # an ablation that changes the probability by less moves nothing
+MOVED = 0.01  # an ablation that changes the probability by less is ignored
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def telling_heads(model: Model, trace: Trace, text: str) -> tuple[TellingHead, .
     found = {(one.layer, one.head): one for one in _by_role(trace, metrics)}
     for mover in _movers(model, trace, text):
         found[mover.layer, mover.head] = mover
-    return tuple(found[place] for place in sorted(found))
+    return tuple(found[head] for head in sorted(found))
 
 
 def _by_role(trace: Trace, metrics: tuple[HeadMetrics, ...]) -> Iterator[TellingHead]:
@@ -75,26 +75,26 @@ def _movers(model: Model, trace: Trace, text: str) -> Iterator[TellingHead]:
         return
     shares = _attention_to(trace, keys)
     uniform = len(keys) / len(trace.tokens)
-    candidates = [place for place, share in shares.items() if share >= max(LEAST, TIMES * uniform)]
-    candidates.sort(key=lambda place: -shares[place])
+    candidates = [head for head, share in shares.items() if share >= max(LEAST, TIMES * uniform)]
+    candidates.sort(key=lambda head: -shares[head])
     change = {
-        place: _ablated(model, text, place, answer) - answer.probability
-        for place in candidates[:MOST_ABLATED]
+        head: _ablated(model, text, head, answer) - answer.probability
+        for head in candidates[:MOST_ABLATED]
     }
     word = answer.token.strip()
-    for role, place in (
+    for role, head in (
         ("name mover", min(change, key=change.__getitem__, default=None)),
         ("negative name mover", max(change, key=change.__getitem__, default=None)),
     ):
-        if place is None or (change[place] if "negative" in role else -change[place]) < MOVED:
+        if head is None or (change[head] if "negative" in role else -change[head]) < MOVED:
             continue
-        moved = "rises" if change[place] > 0 else "falls"
+        moved = "rises" if change[head] > 0 else "falls"
         yield TellingHead(
-            *place,
+            *head,
             role,
-            f"The last token attends to “{word}” ({shares[place]:.2f}). Without this head "
+            f"The last token attends to “{word}” ({shares[head]:.2f}). Without this head "
             f"“{word}” {moved} from {answer.probability:.0%} to "
-            f"{answer.probability + change[place]:.0%}.",
+            f"{answer.probability + change[head]:.0%}.",
         )
 
 
@@ -110,8 +110,8 @@ def _attention_to(trace: Trace, keys: list[int]) -> dict[tuple[int, int], float]
     return shares
 
 
-def _ablated(model: Model, text: str, place: tuple[int, int], answer: Prediction) -> float:
+def _ablated(model: Model, text: str, head: tuple[int, int], answer: Prediction) -> float:
     """The answer's probability when this head's output is set to zero."""
-    trace = model.trace(text, edits=[AblateHead(*place)])
+    trace = model.trace(text, edits=[AblateHead(*head)])
     assert trace.logits is not None  # a causal model's, which has predicted something already
     return float(trace.logits[-1].float().softmax(-1)[answer.id])

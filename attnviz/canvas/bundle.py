@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, Protocol
 
-ASSETS = Path(__file__).parent / "js"  # what the server hands out: modules and a style sheet
+ASSETS = Path(__file__).parent / "js"  # served as they are: modules and a style sheet
 HTML = '<div class="canvas-root"></div>\n'
 
 _ENTRY = "main"  # its default export mounts a canvas

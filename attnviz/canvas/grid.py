@@ -56,7 +56,7 @@ class GridPayload:
 
     @property
     def complete(self) -> bool:
-        """Whether all layers are here that can be shown."""
+        """Whether every layer that can be shown has been computed."""
         return all(x.index in self.thumbnails for x in self.layers if x.source != "refused")
 
     def encode(self, **display: object) -> bytes:

@@ -30,7 +30,7 @@ def layer_name(trace: Trace, layer: int) -> str:
 
 @dataclass(frozen=True)
 class TextAxis:
-    """The text or image along the rows or columns of a map: by it, canvases know what they share.
+    """The text or image along a map's rows or columns; canvases with the same one share hover.
 
     Attributes:
         id: of the tokens. start: which of them is at index 0.
@@ -63,7 +63,7 @@ def col_axis(trace: Trace, layer: int, item: int = 0) -> TextAxis:
 
 
 def _own(axis: str, n: int, layer: int) -> str:
-    """Numbers mean nothing to another layer, and an image may be cut into other patches there."""
+    """The axis with its layer or its number of patches, where positions differ between layers."""
     return {"number": f"number/{layer}", "image": f"image/{n}"}.get(axis, axis)
 
 
@@ -74,7 +74,7 @@ def source_line(trace: Trace, model: str = "") -> str:
 
 
 def text_start(tokens: Sequence[Token], most: int = TEXT_START) -> str:
-    """The start of a text in quotation marks; nothing for an image."""
+    """The start of a text in quotation marks; empty for an image."""
     text = display_text("".join(token.text for token in tokens if not token.special)).strip()
     if not text:
         return ""

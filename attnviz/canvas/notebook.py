@@ -44,8 +44,8 @@ class Frame:
         return _FRAME.format(note=note, height=self.height, page=html.escape(self.page, quote=True))
 
 
-# A front end that drops frames, as Jupyter does in a notebook that isn't trusted, leaves the words
-# under it.
+# A front end that drops frames, as Jupyter does in a notebook that isn't trusted, shows this
+# text instead.
 _FRAME = """{note}<div style="position: relative; height: {height}px;">
 <span>This picture runs in a frame, which this notebook leaves out until it is trusted. \
 Trust the notebook, or run the cell again.</span>

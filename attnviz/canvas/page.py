@@ -76,9 +76,9 @@ def page_html(
     return page_file(index, contents.store, theme)
 
 
-def _storage(trace: Trace, asked: StorageChoice, item: int) -> Storage:
-    if asked != "auto":
-        return asked
+def _storage(trace: Trace, choice: StorageChoice, item: int) -> Storage:
+    if choice != "auto":
+        return choice
     return "float32" if n_numbers(trace, item) <= FLOAT32_UP_TO else "16 bits"
 
 
@@ -165,7 +165,7 @@ class _Contents:
         }
 
     def _named(self, names: tuple[str, ...]) -> int:
-        """The place of a list of token names, each of which is kept once."""
+        """The index of a list of token names; equal lists are stored once."""
         return self._names.setdefault(names, len(self._names))
 
     def _predictions(self) -> dict[str, Any] | None:

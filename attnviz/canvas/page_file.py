@@ -1,4 +1,4 @@
-"""The file of a page: words as JSON, arrays, style and script, and nothing from elsewhere."""
+"""A page as one file: its index as JSON, arrays, style and script; it loads nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLOAT32_NOTE = "Numbers are float32; what is shown is computed from them in doub
 
 
 def layer_entry(layer: AttentionLayer, title: str) -> dict[str, Any]:
-    """What a page says of a layer, its numbers apart."""
+    """A layer's entry in the index, without its numbers."""
     return {
         "index": layer.index,
         "title": title,
@@ -46,7 +46,7 @@ def text_entry(section: TextSection, names: int) -> dict[str, Any]:
 
 
 def page_file(index: dict[str, Any], store: TensorStore, theme: Theme) -> str:
-    """The file. Nothing of it is markup but what is written here: JSON has no "<", base64 none."""
+    """The HTML. All markup is in this template: neither the JSON nor base64 contains "<"."""
     content = json.dumps(index, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     blobs = "\n".join(f'<script type="text/plain" id="b{i}">{text}</script>' for i, text in store)
     title = " · ".join(part for part in (index["title"], index["text"]) if part) or "Attention"

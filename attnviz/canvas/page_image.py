@@ -26,7 +26,7 @@ def image_entry(lists: Sequence[tuple[str, ...]], image: Any | None) -> dict[str
     Raises:
         AttnVizError: an image that can't be read.
     """
-    for place, names in enumerate(lists):
+    for index, names in enumerate(lists):
         cells = [_PATCH.fullmatch(name) for name in names]
         found = [i for i, cell in enumerate(cells) if cell]
         if not found:
@@ -37,7 +37,7 @@ def image_entry(lists: Sequence[tuple[str, ...]], image: Any | None) -> dict[str
         if len(found) != grid[0] * grid[1]:
             continue
         return {
-            "names": place,
+            "names": index,
             "grid": grid,
             "first": found[0],
             "picture": None if image is None else _data_url(image),

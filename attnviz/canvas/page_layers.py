@@ -1,7 +1,7 @@
 """The layers of a page: Q, K, V and score modifiers, O(n · d), or weights where those are all.
 
-What the browser can compute from them it computes. What is not told by Q, K, V and the modifiers
-(layers that are read as their own weights, heads that were edited, rows that see nothing in a model
+The browser computes what it can from them. What Q, K, V and the modifiers don't determine (layers
+that are read as their own weights, heads that were edited, rows that see nothing in a model
 that adds its masks in half precision) carries its weights, scores and output.
 """
 
@@ -22,17 +22,17 @@ from attnviz.trace.terms import DenseTerm, IntervalMask, RelativeBias, Term
 
 MAX_ERROR = 1e-3  # of a weight; a layer that 16 bits don't hold that well is kept in float32
 CHECKED_ROWS = 64  # rows of a layer on which the error is measured
-_STRETCHES = 8  # that they are in, where there are more
+_CHECKED_BLOCKS = 8  # blocks of rows that a longer layer is checked in
 
 
 @dataclass(frozen=True)
 class StorageError:
-    """How far numbers from 16 bits lie from those of float32.
+    """How much 16-bit storage changes a layer's weights and outputs.
 
     Attributes:
         weights: the largest difference of a weight. output: of an output, relative to the
             largest number in it.
-        rows, total_rows: of all layers, on which it was measured, and there are.
+        rows, total_rows: how many rows it was measured on, and how many there are, in all layers.
     """
 
     weights: float = 0.0
@@ -141,7 +141,7 @@ def _term(store: TensorStore, term: Term, item: int, heads: slice) -> dict[str, 
     values = term.values if isinstance(term, DenseTerm) else term.by_distance
     values = values[min(item, len(values) - 1)]
     values = values if len(values) == 1 else values[heads]
-    # -inf can't be told from a threshold of None in JSON: the lowest number masks as well
+    # in JSON -inf would be null, as None is: the lowest number masks the same cells
     lowest = None if term.masked_from is None else max(term.masked_from, -1e300)
     return {"form": term.form, "values": store.add(values), "maskedFrom": lowest}
 
@@ -175,14 +175,14 @@ def _shown_scores(record: LayerRecord, item: int, head: slice) -> Tensor | None:
     rows, cols = slice(0, n_q), slice(0, n_k)
     try:
         scores = record.scores(item, head, rows, cols)
-    except AttnVizError:  # they stay inside the module, or the weights were set by hand
+    except AttnVizError:  # they stay inside the module, or the weights were set by an edit
         return None
     masked = record.masked(item, head, rows, cols)
     return scores.float() if masked is None else scores.float().masked_fill(masked, -torch.inf)
 
 
 def storage_error(record: QKVRecord, item: int, codes: tuple[Codes, ...]) -> StorageError:
-    """What 16 bits do to a layer's weights and outputs, on up to ``CHECKED_ROWS`` rows.
+    """How much 16-bit codes change a layer's weights and outputs, on up to ``CHECKED_ROWS`` rows.
 
     Args:
         codes: of q, k and v.
@@ -207,9 +207,9 @@ def storage_error(record: QKVRecord, item: int, codes: tuple[Codes, ...]) -> Sto
 
 
 def _spread_rows(n_q: int) -> list[slice]:
-    """All rows of a short text, else stretches from the first row to the last."""
+    """All rows of a short text, else blocks from the first row to the last."""
     if n_q <= CHECKED_ROWS:
         return [slice(0, n_q)]
-    long = CHECKED_ROWS // _STRETCHES
-    starts = [(n_q - long) * i // (_STRETCHES - 1) for i in range(_STRETCHES)]
+    long = CHECKED_ROWS // _CHECKED_BLOCKS
+    starts = [(n_q - long) * i // (_CHECKED_BLOCKS - 1) for i in range(_CHECKED_BLOCKS)]
     return [slice(i, i + long) for i in starts]

@@ -1,7 +1,7 @@
 """Arrays as a page keeps them: float32, or 16 bits with a scale for each channel, each once.
 
-Half precision would not do: a query's few large channels, products of which make scores in the
-hundreds, leave float16 with weights that are off by 2e-3. Codes of 16 bits between a channel's own
+Half precision is not enough: a query's few large channels make scores in the hundreds, and weights
+from float16 are then off by 2e-3. Codes of 16 bits between a channel's own
 smallest and largest number are as small and thirty times as exact (5e-5 on SmolLM2).
 """
 
@@ -67,7 +67,7 @@ class TensorStore:
 
     def __init__(self) -> None:
         self.blobs: list[str] = []
-        self._places: dict[tuple[str, bytes], int] = {}
+        self._indices: dict[tuple[str, bytes], int] = {}
 
     def add(self, array: Tensor | Codes | None) -> dict[str, Any] | None:
         """What the browser needs to find an array: of float32, of int32, or of codes."""
@@ -87,18 +87,18 @@ class TensorStore:
         return {"blob": self._add(values, kind), "type": kind, "shape": list(values.shape)}
 
     def add_bytes(self, data: bytes) -> int:
-        """The place of bytes that are no array."""
-        return self._place("bytes", data)
+        """The index of a blob that is not an array."""
+        return self._index("bytes", data)
 
     def _add(self, values: np.ndarray, kind: str) -> int:
-        return self._place(kind, np.ascontiguousarray(values).tobytes())
+        return self._index(kind, np.ascontiguousarray(values).tobytes())
 
-    def _place(self, kind: str, data: bytes) -> int:
+    def _index(self, kind: str, data: bytes) -> int:
         key = (kind, hashlib.sha256(data).digest())
-        if key not in self._places:
-            self._places[key] = len(self.blobs)
+        if key not in self._indices:
+            self._indices[key] = len(self.blobs)
             self.blobs.append(base64.b64encode(zlib.compress(data, LEVEL)).decode("ascii"))
-        return self._places[key]
+        return self._indices[key]
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
         return enumerate(self.blobs)

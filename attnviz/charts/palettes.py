@@ -46,7 +46,7 @@ RAMPS: Final[dict[Theme, dict[Palette, tuple[str, ...]]]] = {
     },
 }  # fmt: skip
 
-# After Okabe and Ito, neighbors far apart; a place in the list has the same hue on both pages,
+# After Okabe and Ito, neighbors far apart; an index has the same hue on both pages,
 # but for the sixth: beside a light blue there is no room for another.
 CATEGORIES: Final[dict[Theme, tuple[str, ...]]] = {
     "light": ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b6673"),

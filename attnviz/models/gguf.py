@@ -1,6 +1,6 @@
 """Converting a GGUF file to a safetensors folder, once, in the user's cache.
 
-Reading a GGUF is slow, and its readers trust whatever the file says. So its header is checked
+Reading a GGUF is slow, and its readers trust its lengths. So its header is checked
 first, it is read by a process with limits on memory and time (``python -m attnviz.models.gguf
 SOURCE TARGET MEMORY SECONDS``), and the result is cached under the hash of the file's content:
 moving, copying or reinstalling the file does not convert it again.

@@ -109,7 +109,7 @@ def _resident(pid: int) -> int:
 
 
 def _failure(subject: str, returncode: int, log: Path) -> AttnVizError:
-    """What the last line of the log says, or the signal that ended the process."""
+    """The last line of the log, or the signal that ended the process."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     reason = lines[-1].strip()[:300] if lines else "the reader exited unexpectedly"
     if returncode < 0:

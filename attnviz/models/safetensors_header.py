@@ -3,9 +3,9 @@
 Tensors are read with the library's `safe_open`, which checks the header as well. It is checked here
 first, for three reasons. The number of values is bounded before the JSON is parsed: the library
 parses up to 100 MB (of 30 MB it made 280 MB in memory). The library maps the file into memory, and
-a mapped file that is cut meanwhile ends the process. And an error here names the tensor and tells a
-quantized format, which attnviz does not load, from a damaged file. The header's bytes are also
-needed for the checkpoint's revision.
+a mapped file that is cut meanwhile ends the process. And an error here names the tensor, and
+distinguishes a quantized format, which attnviz does not load, from a damaged file. The header's
+bytes are also needed for the checkpoint's revision.
 
 Format: https://huggingface.co/docs/safetensors - eight bytes of length (little-endian), that many
 bytes of JSON, then the tensors' bytes.

@@ -50,7 +50,7 @@ def _groups(tokens: Sequence[Token]) -> list[tuple[int, int]]:
 
 
 def _overlap(a: Token, b: Token) -> bool:
-    """Whether two neighbors have the same text at the same place; a space belongs to the first."""
+    """Whether two neighbors have the same text and span; a space belongs to the first."""
     if a.start is None or a.end is None or b.start is None or a.special or b.special:
         return False
     return a.end == b.end and b.start < a.end and a.text.strip() == b.text.strip()

@@ -25,7 +25,7 @@ class Token:
             second segment of a pair, counted from the beginning of that segment.
         end: where its text ends, exclusive.
         special: whether it stands for no text, as ``[CLS]`` does.
-        unknown: whether the vocabulary does not know the text; ``read`` is then ``[UNK]``.
+        unknown: whether the text is not in the vocabulary; ``read`` is then ``[UNK]``.
         read: what the model got, where that is another text: "cafe" for "Café".
         part: which part of a character it is, and of how many: (1, 3) of the three of "天".
         raw: the bytes of such a part, as hexadecimal.

@@ -104,7 +104,7 @@ class AttentionMap(Displayable):
         """(r, c), True where a key is masked: it has no weight in a row with a visible key.
 
         None if no key is, or if that is unknown: the scores of a dense layer may be, and weights
-        set by hand have no mask.
+        set by an edit have no mask.
         """
         r, c = _bounds(rows, self.n_q), _bounds(cols, self.n_k)
         parts = []

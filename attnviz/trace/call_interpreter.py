@@ -214,7 +214,7 @@ def compare_probe(
     """
     if probe is None:
         return None
-    # the function knows nothing of edits
+    # the function runs without the edits
     return compare_rows(replace(layer.unedited, v=probe.values), probe.outputs, rounding)
 
 

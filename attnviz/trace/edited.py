@@ -91,7 +91,7 @@ class EditedRecord:
         """(h, r, c): scores of a tile after the interventions.
 
         Raises:
-            AttnVizError: a head's weights were set by hand.
+            AttnVizError: a head's weights were set by an edit.
         """
         if self._patterned(heads):
             raise AttnVizError(
@@ -103,7 +103,7 @@ class EditedRecord:
     def masked(self, item: int, heads: slice, rows: slice, cols: slice) -> Tensor | None:
         """(h, r, c), True where a key is masked or blocked.
 
-        None if no key is, or if a head's weights were set by hand.
+        None if no key is, or if a head's weights were set by an edit.
         """
         if self._patterned(heads):
             return None
@@ -141,7 +141,7 @@ class EditedRecord:
     ) -> tuple[Tensor, Tensor | None]:
         """(h, r, hi - lo) each: weights of whole rows, and the scores whose softmax they are.
 
-        The scores are None if some head's weights were set by hand.
+        The scores are None if some head's weights were set by an edit.
         """
         s = self._scores(item, heads, rows, slice(lo, hi))
         w = self.base.softmax(s, item, heads, rows)
@@ -174,7 +174,7 @@ class EditedRecord:
 
     @property
     def signed(self) -> bool:
-        """Whether a weight may be negative, as in a pattern set by hand."""
+        """Whether a weight may be negative, as in a pattern set by an edit."""
         return any(c.pattern is not None for c in self.changes)
 
     @property
@@ -205,7 +205,7 @@ class EditedRecord:
                 yield change, change.head - heads.start
 
     def _patterned(self, heads: slice) -> list[int]:
-        """The heads whose weights were set by hand."""
+        """The heads whose weights were set by an edit."""
         return sorted({c.head for c, _ in self._changes_of(heads) if c.pattern is not None})
 
     def _on_scores(self, heads: slice) -> Iterator[tuple[HeadChange, int]]:
@@ -247,7 +247,7 @@ class EditedRecord:
         return s
 
     def _pattern_rows(self, head: int, rows: slice) -> Tensor:
-        """(r, n_k): the weights of a head that were set by hand, after later changes.
+        """(r, n_k): the weights of a head that were set by an edit, after later changes.
 
         A row keeps its sum.
         """

@@ -35,7 +35,7 @@ _ACTIVE: ContextVar[Recorder | None] = ContextVar("attnviz_recorder", default=No
 class LayerObserver(Protocol):
     """Receives each layer's own output and its probe, as the layer runs."""
 
-    def wants(self, index: int) -> bool:
+    def needs(self, index: int) -> bool:
         """Whether it needs this layer."""
         ...
 
@@ -112,7 +112,7 @@ class Recorder:
         return _ACTIVE.get() is self
 
     def end_pass(self) -> list[Call]:
-        """Ends one forward pass of a generation and hands over its calls.
+        """Ends one forward pass of a generation and returns its calls.
 
         The layers of the next pass get the same indices; cached masks are released.
         """
@@ -160,7 +160,7 @@ class Recorder:
             self._check_edited(index, call)
             own = call.own
             if self._observer is not None:
-                if own is not None and self._observer.wants(index):
+                if own is not None and self._observer.needs(index):
                     self._observer.observe(index, own, call.probe)
                 call = replace(call, layer=None, probe=None)
             kept = own if self._keep_outputs else None
@@ -213,7 +213,7 @@ class Recorder:
         try:
             output, weights = call.run()
             found = self._interpreter.interpret(call, output, weights)
-            if self._observer is not None and self._observer.wants(index):
+            if self._observer is not None and self._observer.needs(index):
                 probe = self._interpreter.probe(call, all_rows=True)
         finally:
             self.inside = False

@@ -22,7 +22,7 @@ from attnviz.trace.softmax_watcher import SoftmaxWatcher
 def recording(
     module: PreTrainedModel, recorder: Recorder, batch: int, keep_residual: bool
 ) -> Iterator[Stream]:
-    """Records what this thread runs inside the block; gives the residual stream.
+    """Records what this thread runs inside the block; yields the residual stream.
 
     Args:
         batch: items of the input.

@@ -33,7 +33,7 @@ _REASON = "its layout is sparse: its weights are what it makes of one-hot values
 
 
 class _Unreadable(Exception):
-    """The module can't be read in this way; the message says why, if that is of interest."""
+    """The module can't be read in this way; the message may say why."""
 
 
 class _ProjectionReached(Exception):

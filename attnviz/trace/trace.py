@@ -321,7 +321,7 @@ class _ReplayComparison:
         self._remaining = set(remaining)
         self._should_continue = should_continue
 
-    def wants(self, index: int) -> bool:
+    def needs(self, index: int) -> bool:
         """Whether a layer is still to be compared."""
         if not self._remaining or not self._should_continue():
             raise _Canceled

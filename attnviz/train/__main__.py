@@ -19,7 +19,7 @@ from attnviz.train.job import LOCK_FILE, PROCESS_FILE, REQUEST_FILE, Job, pendin
 from attnviz.train.process_file import process_file
 
 POLL_SECONDS = 0.3
-LOCK_SECONDS = 10.0  # a process that was asked to end may still be writing a checkpoint
+LOCK_SECONDS = 10.0  # a process that is ending may still be writing a checkpoint
 
 
 def main(arguments: list[str]) -> int:

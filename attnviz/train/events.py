@@ -1,4 +1,4 @@
-"""A job's events: one JSON object a line, appended, readable while the file is being written.
+"""A job's events: one JSON object per line, appended, readable while the file is being written.
 
 Kinds, with their values:
 

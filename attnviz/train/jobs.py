@@ -112,7 +112,7 @@ def delete(job: Job) -> None:
     if job.is_alive:
         raise AttnVizError("The job is running.", "Cancel it first.")
     try:
-        if job.folder.is_symlink():  # what it points to belongs to someone else
+        if job.folder.is_symlink():  # its target is not ours to delete
             job.folder.unlink()
         else:
             shutil.rmtree(job.folder)

@@ -1,7 +1,7 @@
 """A file that identifies a running process, so that other programs can see whether it is alive.
 
-Checking only reads. A lock would be held for a moment by everyone who checks, and two checks at the
-same time would take each other for the process.
+Checking only reads. Each check of a lock would take it for a moment, and two checks at the same
+time would mistake each other for the process.
 """
 
 from __future__ import annotations

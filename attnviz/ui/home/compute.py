@@ -72,11 +72,11 @@ def _pronoun(model: Model) -> ExampleView:
     words = [token.text.strip() for token in trace.tokens]
     it, cat = words.index("it"), words.index("cat")
 
-    def weight(place: tuple[int, int]) -> float:
-        return float(trace.attention(*place).weights(rows=slice(it, it + 1))[0, cat])
+    def weight(head: tuple[int, int]) -> float:
+        return float(trace.attention(*head).weights(rows=slice(it, it + 1))[0, cat])
 
-    places = [(layer.index, h) for layer in trace.layers for h in range(layer.n_heads)]
-    best = max(places, key=weight)
+    heads = [(layer.index, h) for layer in trace.layers for h in range(layer.n_heads)]
+    best = max(heads, key=weight)
     about = f"“it” attends to “cat” ({weight(best):.2f}) in layer {best[0]}, head {best[1]}."
     return _example(trace, "pronoun", "What does “it” mean?", about, best, MODEL, text=CAT)
 
@@ -116,7 +116,7 @@ def _digit() -> ExampleView:
         for layer in trace.layers
         for h in range(layer.n_heads)
     }
-    best = max(rows, key=lambda place: float(rows[place].max()))
+    best = max(rows, key=lambda head: float(rows[head].max()))
     (answer,) = trace.predictions(k=1)
     side = round(len(rows[best]) ** 0.5)
     about = (
