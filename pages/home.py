@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 import attnviz.ui  # noqa: F401 (before torch, which is loaded behind this page)
-from attnviz.ui.home import panels
+from attnviz.ui.home import parts
 
-panels.masthead()
+parts.masthead()
 with st.container(horizontal=True, horizontal_alignment="distribute"):
     left, right = st.container(width=780), st.container(width=460)
 with left:
-    text = panels.sentence()
+    text = parts.sentence()
 with right:
-    panels.layer(text)
-panels.examples()
+    parts.layer(text)
+parts.examples()

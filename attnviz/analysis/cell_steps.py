@@ -1,4 +1,7 @@
-"""The arithmetic of one attention weight, step by step."""
+"""The arithmetic of one weight in the Layer lab, step by step, with the vectors behind each number.
+
+Of a trace's weight, which has no recorded steps, `attnviz.analysis.weight_steps` has the numbers.
+"""
 
 from __future__ import annotations
 

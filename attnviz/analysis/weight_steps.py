@@ -1,4 +1,7 @@
-"""Where one weight of a trace comes from: the arithmetic from q and k to a share of the output."""
+"""Where one weight of a trace comes from: the arithmetic from q and k to a share of the output.
+
+Of a layer in the Layer lab, whose every step is recorded, `attnviz.analysis.cell_steps` has all.
+"""
 
 from __future__ import annotations
 

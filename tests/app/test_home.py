@@ -19,7 +19,7 @@ from attnviz.models import catalog
 from attnviz.trace import Model
 from attnviz.ui.home import compute, navigation
 from attnviz.ui.home.cards import cards
-from attnviz.ui.home.results import layer_view, sentence_view
+from attnviz.ui.home.computed_views import layer_view, sentence_view
 from attnviz.ui.home.views import (
     HEADS,
     MASKED,

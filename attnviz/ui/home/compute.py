@@ -23,7 +23,7 @@ from attnviz.train import jobs, snapshots
 from attnviz.train.tasks import find
 from attnviz.train.tasks.digits import as_image, load_images
 from attnviz.train.tasks.task import settings_for
-from attnviz.ui.home.results import layer_view, map_view, sentence_view
+from attnviz.ui.home.computed_views import layer_view, map_view, sentence_view
 from attnviz.ui.home.views import (
     HEADS,
     KEPT,

@@ -60,7 +60,7 @@ def sentence(text: str, report: Report) -> SentenceView:
     from attnviz.trace.lengths import check_length
     from attnviz.trace.requests import ModelChoice, TraceRequest
     from attnviz.ui import model_loading
-    from attnviz.ui.home.results import MAX_TOKENS, sentence_view
+    from attnviz.ui.home.computed_views import MAX_TOKENS, sentence_view
     from attnviz.ui.shared import shared
 
     model = model_loading.load(ModelChoice(MODEL), report)
@@ -85,6 +85,6 @@ def layer(text: str, d_model: int, n_heads: int) -> LayerView:
     """
     if text == TEXT and (made := kept()["layers"].get(layer_name(d_model, n_heads))):
         return made
-    from attnviz.ui.home.results import layer_view
+    from attnviz.ui.home.computed_views import layer_view
 
     return layer_view(text, d_model, n_heads)

@@ -1,4 +1,4 @@
-"""Home's results computed with models, for ``kept.json`` and for a person's own text."""
+"""Home's views computed with models, for ``kept.json`` and for a person's own text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands on Home: a sentence with its heads, a layer to turn, and cards that lead on."""
+"""The parts of Home: a sentence with its heads, a layer to turn, and cards that lead on."""
 
 from __future__ import annotations
 
