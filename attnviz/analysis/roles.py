@@ -114,9 +114,7 @@ def describe(metrics: HeadMetrics, baseline: HeadMetrics) -> HeadDescription:
         return HeadDescription(None, sentence, (Evidence("entropy", entropy, even),))
     evidence = Evidence("max_weight", top, 0.0 if level is None else level)
     if top >= MOSTLY and (level is None or top >= TIMES * level):
-        sentence = (
-            f"Picks one token per query, by content rather than position {_numbers(evidence)}."
-        )
+        sentence = f"Concentrates on one token per query {_numbers(evidence)}."
     else:
         sentence = (
             f"No single pattern: it mixes several tokens per query ({entropy:.2f} bits of entropy)."

@@ -28,7 +28,7 @@ def check_length(model: Model, request: TraceRequest, limit: int | None = None) 
     if limit is not None and n > limit:
         raise AttnVizError(
             f"The text has {n:,} tokens and the limit is {limit:,}.",
-            "Shorten it, or raise the limit in the sidebar.",
+            "Shorten it, or raise the limit under Device and limits.",
         )
     return n
 
@@ -46,5 +46,5 @@ def check_room(model: Model, n: int, sampling: Sampling, limit: int | None) -> N
         raise AttnVizError(
             f"With {sampling.tokens:,} generated tokens the text would have "
             f"{before + sampling.tokens:,}; the maximum is {longest:,}.",
-            "Generate fewer, shorten the text, or raise the limit in the sidebar.",
+            "Generate fewer, shorten the text, or raise the limit under Device and limits.",
         )

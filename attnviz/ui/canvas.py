@@ -23,6 +23,7 @@ def canvas(
     *,
     key: str,
     height: int = 640,
+    fills: bool = False,
     compact: bool = False,
     source: str = "",
     on_change: Callable[[CanvasState, str], None] | None = None,
@@ -35,6 +36,7 @@ def canvas(
     Args:
         key: identifies the canvas across reruns. Two modes in the same place share one key.
         height: in pixels, toolbar included; a strip of few tokens takes less.
+        fills: taller than that where the window has room below the canvas.
         compact: with a minimal toolbar, to stand beside other canvases.
         source: the model and the start of the text, for saved pictures.
         on_change: called before the rerun with the state and the name of what changed in it.
@@ -52,7 +54,7 @@ def canvas(
     mount = served_component("canvas", HTML, "component.js")
     if isinstance(payload, GridPayload):
         payload = replace(payload, have=grids.get(key, ""))
-    data = payload.encode(height=height, compact=compact, source=source)
+    data = payload.encode(height=height, fills=fills, compact=compact, source=source)
     result = mount(key=key, data=data, **callbacks)
     if isinstance(payload, GridPayload):
         grids[key] = payload.id

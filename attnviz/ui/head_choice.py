@@ -31,8 +31,11 @@ def choose_head(trace: Trace) -> HeadChoice:
             "Attention", kinds, default=kinds[0], required=True, key="kind", bind="query-params"
         )
     layers = [layer for layer in trace.layers if layer.kind == kind]
-    layer = layers[linked_index("Layer", len(layers), key="layer", help=term("layer"))]
-    head = linked_index("Head", layer.n_heads, key="head", help=term("head"))
+    with st.container(horizontal=True, gap="medium"):
+        with st.container():
+            layer = layers[linked_index("Layer", len(layers), key="layer", help=term("layer"))]
+        with st.container():
+            head = linked_index("Head", layer.n_heads, key="head", help=term("head"))
     st.session_state[_LAST] = (layer.index, head)
     return HeadChoice(layer, head)
 

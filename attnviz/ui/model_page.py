@@ -1,7 +1,7 @@
 """The frame of a page that shows a model: choose, load, read, trace. The last view stays.
 
     page = ModelPage("Entropy", "How widely each head attends.")
-    view = page.trace()                              # sidebar, text boxes, model, trace
+    view = page.trace()                              # model and text, in one bar
     layer, head = choose_head(view.trace)            # sliders
     values = view.memo(("entropy", layer.index, head), lambda: my_numbers(view.trace, layer, head))
     draw_chart(charts.bars(values, ...), key="entropy", alt="Entropy of each query")
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
-from attnviz.ui import head_choice, model_loading, sidebar
+from attnviz.ui import head_choice, model_loading
 from attnviz.ui.error_display import attempt, escape_markdown
 from attnviz.ui.generate.results import TraceRef, trace_result
+from attnviz.ui.model_controls import model_controls
 from attnviz.ui.request_controls import request_controls
 from attnviz.ui.trace_cache import key_of, trace_memo
 from attnviz.ui.waiting import queue_status
@@ -55,24 +56,29 @@ class PageTrace(NamedTuple):
 
 
 class ModelPage:
-    """A page's header, its model and its trace.
+    """A page's model and its trace, with the bar that chooses them.
 
     The last view that worked stays on screen while a choice or a text doesn't work.
     """
 
     def __init__(self, title: str, summary: str) -> None:
-        """Draw the header and the sidebar.
+        """Draw the bar's first part, which chooses the model.
 
         Args:
-            summary: shown below the title until there is a model to summarize.
+            title: of the page, before the model's summary.
+            summary: shown after it until there is a model to summarize.
         """
         self._summary_key = f"_summary_of_{title}"
         self._last_key = f"_last_of_{title}"  # the choice and the request of the last view
-        st.header(title, anchor=False)
-        with st.container(horizontal=True):
+        self._title = title
+        self._bar = st.container(key="model_bar", horizontal=True)
+        self._errors = st.container()
+        with st.container(horizontal=True, vertical_alignment="center"):
             self._summary, self._waiting = st.empty(), st.empty()
-        self._summary.caption(st.session_state.get(self._summary_key, summary))
-        self._controls = sidebar.model_controls()
+            settings = st.container(width="content")
+        with self._bar.container(width=220):
+            self._controls = model_controls(settings)
+        self._show_summary(st.session_state.get(self._summary_key, summary))
 
     def trace(self, read: ReadRequest = request_controls) -> PageTrace:
         """Load the chosen model, read what it is to be traced on, and trace it.
@@ -84,8 +90,9 @@ class ModelPage:
             read: draws the page's own controls, in place of the usual text boxes or image upload.
         """
         choice, model = self._load()
-        request = read(choice, model)
-        errors = st.container()
+        with self._bar:
+            request = read(choice, model)
+        errors = self._errors
         if request is None:
             errors.caption("Upload an image to see how the model attends to its patches.")
             st.stop()
@@ -120,7 +127,7 @@ class ModelPage:
             choice = last[0]
             model = self._try_to_load(choice, report)
         if choice is None or model is None:
-            self._summary.caption("Choose a model in the sidebar.")
+            self._show_summary("Choose a model.")
             st.stop()
         return choice, model
 
@@ -136,7 +143,10 @@ class ModelPage:
         """Put the model in one line below the title."""
         summary = escape_markdown(_summary(choice.name, model, result.trace))
         st.session_state[self._summary_key] = summary
-        self._summary.caption(summary, help=" ".join(model.notes) or None)
+        self._show_summary(summary, " ".join(model.notes))
+
+    def _show_summary(self, summary: str, notes: str = "") -> None:
+        self._summary.caption(f"**{self._title}** · {summary}", help=notes or None)
 
 
 def _summary(name: str, model: Model, trace: Trace) -> str:

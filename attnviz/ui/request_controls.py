@@ -26,16 +26,16 @@ def request_controls(choice: ModelChoice, model: Model) -> TraceRequest | None:
         return TraceRequest.of_image(image) if image else None
     mask = getattr(model.tokenizer, "mask_token", None)
     target = pair = ""
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, width="stretch"):
         text = linked_text(
             "Text",
             key="text",
             default=FIRST_TEXT,
-            height=84,
+            height=68,
             help=f"The model fills in `{mask}`." if mask else "",
         )
         if model.architecture == "encoder-decoder":
-            target = linked_text("Decoder input (target)", key="target", height=84)
+            target = linked_text("Decoder input (target)", key="target", height=68)
         elif model.architecture == "encoder":
-            pair = linked_text("Second sentence (optional)", key="pair", height=84)
+            pair = linked_text("Second sentence (optional)", key="pair", height=68)
     return sampling.controls(choice, model, TraceRequest(text=text, target=target, pair=pair))

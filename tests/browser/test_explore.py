@@ -230,13 +230,12 @@ def test_a_name_typed_into_the_model_box(visit: Begin) -> None:
     box.fill("/no/such/folder")
     box.press("Enter")
     one.idle()
-    sidebar = page.get_by_test_id("stSidebar")
-    expect(sidebar.get_by_test_id("stAlert")).to_contain_text("/no/such/folder")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("/no/such/folder")
     expect(head(page).picture).to_be_visible()
     box.fill("minilm-l6")
     box.press("Enter")
     one.idle()
-    expect(sidebar.get_by_test_id("stAlert")).to_have_count(0)
+    expect(page.get_by_test_id("stAlert")).to_have_count(0)
     expect(page.get_by_text("6 layers of 12 heads").first).to_be_visible()
     assert parameters(page)["model"] == ["minilm-l6"]
 

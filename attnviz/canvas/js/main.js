@@ -59,7 +59,7 @@ export class CanvasInstance {
   /** @param {import("./payload.js").Payload} payload */
   display(payload) {
     const { header } = payload;
-    this.stage.setHeight(header.height ?? HEIGHT);
+    this.stage.setHeight(header.height ?? HEIGHT, header.fills);
     this.stage.title = header.title ?? "All heads";
     this.stage.source = header.source ?? "";
     let mode = this.mode;

@@ -19,6 +19,7 @@
  * @property {string} [source] the model and the start of the text, for saved pictures
  * @property {Record<string, ArrayEntry>} arrays
  * @property {number} [height] px, toolbar included
+ * @property {boolean} [fills] taller if the window has room below the canvas
  * @property {boolean} [compact] with a minimal toolbar
  * @property {boolean} [offline] there is no server to answer
  */

@@ -9,11 +9,18 @@ import { readTheme } from "./theme.js";
  * @typedef {import("./mode.js").TipRow} TipRow
  */
 
+const BELOW = 18; // px left free under a canvas that fills the window
 const CLICK_TRAVEL = 4; // px that a pointer may move during a click
 
 /** A token may be written right to left: what precedes it must not move. @param {string} text @param {string} [token] */
 function withToken(text, token) {
   return token === undefined ? [text] : [text, element("bdi", {}, [token])];
+}
+
+/** What scrolls the canvas: Streamlit's main part, outside of the component. @param {Element} root */
+function pageOf(root) {
+  const inside = root.getRootNode();
+  return inside instanceof ShadowRoot ? inside.host.closest("[data-testid=stMain]") : null;
 }
 
 export class Stage {
@@ -37,6 +44,7 @@ export class Stage {
     root.replaceChildren(this.frame, this.tablePanel);
     this.theme = readTheme(root);
     this.width = this.height = this.most = 0;
+    this.fills = false; // down to the window's lower edge, if that gives more than ``most``
     this.dpr = 1;
     this.title = ""; // of saved pictures
     this.source = ""; // under it: the model and the start of the text
@@ -54,6 +62,8 @@ export class Stage {
     this._listen();
     this._observer = new ResizeObserver(() => this.resize());
     this._observer.observe(this.scroll);
+    this._onWindow = () => this.fills && this.resize();
+    window.addEventListener("resize", this._onWindow);
   }
 
   /** @param {Mode} mode */
@@ -69,15 +79,28 @@ export class Stage {
     this.status("");
   }
 
-  /** @param {number} height of the toolbar and the picture together, at most */
-  setHeight(height) {
+  /**
+   * @param {number} height of the toolbar and the picture together, at most
+   * @param {boolean} fills rather down to the window's lower edge, if that gives more
+   */
+  setHeight(height, fills = false) {
     this.most = height;
+    this.fills = fills;
+    const page = pageOf(this.root);
+    if (fills && page?.firstElementChild) this._observer.observe(page.firstElementChild); // what is above may grow
+  }
+
+  /** The height that the page leaves to this canvas. */
+  _available() {
+    if (!this.fills) return this.most;
+    const above = this.frame.getBoundingClientRect().top + (pageOf(this.root)?.scrollTop ?? window.scrollY);
+    return Math.max(this.most, Math.floor(window.innerHeight - above - BELOW));
   }
 
   /** As high as the page allows, or as the mode needs if that is less. */
   _fitFrame() {
     this.frame.style.height = "auto";
-    this.frame.style.maxHeight = `${this.most}px`;
+    this.frame.style.maxHeight = `${this._available()}px`;
     this.scroll.style.flex = `0 1 ${Math.ceil(this.mode?.naturalHeight() ?? 0)}px`;
   }
 
@@ -302,6 +325,7 @@ export class Stage {
 
   destroy() {
     this._observer.disconnect();
+    window.removeEventListener("resize", this._onWindow);
     cancelAnimationFrame(this._frame);
   }
 }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from attnviz.ui.executor import Report
     from attnviz.ui.generate.results import TraceRef
 
-HEIGHT = 470
+HEIGHT = 420  # at least; more where the window has room
 MOMENT = 0.5  # seconds of reading between two pictures of a growing grid
 TICK = 0.1  # seconds between two runs of a growing grid
 _CLICKED = "_grid_clicked"
@@ -51,16 +51,17 @@ def _grid(ref: TraceRef, layer: AttentionLayer, head: int, growing: bool) -> Non
             move_to(layers, *state.selected)
             st.session_state[_CLICKED] = True
 
+    with st.container(horizontal=True, vertical_alignment="center"):  # keeps its height throughout
+        _download(ref, payload)
+        status = st.empty()
     canvas(
         replace(payload, selected=(layer.index, head)),
         key="heads",
         height=HEIGHT,
         source=ref.source,
+        fills=True,
         on_change=on_change,
     )
-    with st.container(horizontal=True, vertical_alignment="center"):  # keeps its height throughout
-        _download(ref, payload)
-        status = st.empty()
     if not payload.complete:
         _read_on(ref.trace, payload, status)
 
@@ -92,14 +93,20 @@ def read_grid(trace: Trace, report: Report, seconds: float = 0.0) -> GridPayload
 
     Each layer is a job of its own: it is cached, and other requests have their turn in between.
     """
-    work, values = shared().work, shared().values
+    values = shared().values
     deadline = time.monotonic() + seconds
     layers: list[GridLayer] = []
     for layer in trace.layers:
         key = (*key_of(trace), "grid", layer.index)
         if layer.source != "refused" and (time.monotonic() < deadline or key in values):
-            layers.append(work.run(key, partial(_grid_layer, trace, layer.index), values, report))
+            layers.append(layer_grid(trace, layer.index, report))
     return assemble_grid(trace, layers)
+
+
+def layer_grid(trace: Trace, layer: int, report: Report) -> GridLayer:
+    """One layer's thumbnails and metrics, from the cache or as a job."""
+    key = (*key_of(trace), "grid", layer)
+    return shared().work.run(key, partial(_grid_layer, trace, layer), shared().values, report)
 
 
 def _grid_layer(trace: Trace, layer: int, job: Job) -> GridLayer:

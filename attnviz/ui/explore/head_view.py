@@ -29,7 +29,7 @@ from attnviz.ui.explore.head_payload import (
 from attnviz.ui.trace_cache import trace_memo
 from attnviz.ui.waiting import no_report, queue_status
 
-HEIGHT = 640
+HEIGHT = 420  # at least; more where the window has room
 
 # Each view's name, on the control, in links and in file names, and what it is.
 VIEWS = {
@@ -59,11 +59,12 @@ _FOCUS_MOVED = "_focus_moved"
 def choose_view() -> str:
     """Draw the control for the view."""
     return st.segmented_control(
-        "Show",
+        "View",
         list(VIEWS),
         default="Map",
         required=True,
         wrap=True,
+        label_visibility="collapsed",
         key="show",
         bind="query-params",
         help="  \n".join(f"**{name}** {what}" for name, what in VIEWS.items()),
@@ -77,10 +78,7 @@ def draw(shown: HeadView) -> None:
         st.rerun()
     view = shown.view
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(VIEWS[view])
-        if view in FORMULAS:
-            st.latex(FORMULAS[view], width="content")
-        waiting = st.empty()
+        files, waiting = st.container(horizontal=True, width="content"), st.empty()
     memo = trace_memo(shown.trace, queue_status(waiting, "Drawing"))
     key = f"canvas_{_AXES.get(view, view.lower())}"
     area = _linked_area(shown, canvas_state(key))
@@ -88,17 +86,19 @@ def draw(shown: HeadView) -> None:
     waiting.empty()
     if data is None:
         return
+    if view in VECTORS and (rows := vectors_window(shown)) != slice(0, shown.n_vectors):
+        of = f"{shown.n_vectors:,}, centered on the selected one."
+        st.caption(f"Tokens {rows.start:,} to {rows.stop - 1:,} of {of}")
+    with files:
+        _files(shown, area)
     canvas(
         data,
         key=key,
         height=HEIGHT,
+        fills=True,
         source=shown.ref.source,
         on_change=lambda state, what: _link(shown, state, what),
     )
-    if view in VECTORS and (rows := vectors_window(shown)) != slice(0, shown.n_vectors):
-        of = f"{shown.n_vectors:,}, centered on the selected one."
-        st.caption(f"Tokens {rows.start:,} to {rows.stop - 1:,} of {of}")
-    _files(shown, area)
 
 
 def _files(shown: HeadView, area: Area) -> None:
@@ -108,7 +108,7 @@ def _files(shown: HeadView, area: Area) -> None:
     title = f"{view} of {layer_name(shown.trace, layer)}, head {head}"
     name = f"layer{layer}-head{head}-{view.lower()}"
     whole = area._replace(viewport=area.viewport and replace(area.viewport, have=""))
-    with st.container(horizontal=True):
+    with st.popover("Export", icon=":material/download:"):
         _download(
             "CSV", lambda: table(shown, area, memo).csv(), f"{name}.csv", "text/csv",
             "The exact numbers on screen with their tokens, for spreadsheets and pandas.",
@@ -126,9 +126,9 @@ def _files(shown: HeadView, area: Area) -> None:
             "text/html", "Every head of every layer in one HTML file, computed in the reader's "
             "browser: no server, no model, works offline.",
         )  # fmt: skip
-        with st.popover("Copy as code", icon=":material/code:"):
-            st.caption("Reproduces these numbers with the attnviz package.")
-            st.code(shown.code, language="python")
+    with st.popover("Copy as code", icon=":material/code:"):
+        st.caption("Reproduces these numbers with the attnviz package.")
+        st.code(shown.code, language="python")
 
 
 def _html(shown: HeadView, area: Area, title: str) -> str:

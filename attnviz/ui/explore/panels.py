@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from attnviz.trace.trace import AttentionLayer
     from attnviz.ui.model_page import PageTrace
 
-STRIP_HEIGHT = 250
+STRIP_HEIGHT = 120
 STREAM_HEIGHT = 420
 BAR = 20  # px, the height of a predicted token
 

@@ -30,7 +30,7 @@ def controls(choice: ModelChoice, model: Model, request: TraceRequest) -> TraceR
         st.session_state[_ORIGIN] = origin
     n_tokens = requested_tokens()
     at_most = n_tokens >= MAX_TOKENS
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", width="content"):
         write, step = st.empty(), st.empty()
         with st.popover("Sampling", icon=":material/tune:"):
             sampling = _settings()

@@ -13,8 +13,9 @@ from attnviz.train.estimate import estimate
 from attnviz.train.finetune.dataset import MAX_HELD_OUT, check
 from attnviz.train.finetune.objectives import supported_objectives
 from attnviz.train.settings import FinetuneWork, JobSettings, Schedule
-from attnviz.ui import model_loading, sidebar
+from attnviz.ui import model_loading
 from attnviz.ui.error_display import attempt
+from attnviz.ui.model_controls import model_controls
 from attnviz.ui.training.job_draft import JobDraft
 from attnviz.ui.training.schedule_controls import limit_controls, schedule_controls
 from attnviz.ui.waiting import queue_status
@@ -56,7 +57,8 @@ def draft(caption: DeltaGenerator, form: DeltaGenerator, errors: DeltaGenerator)
         caption: the placeholder below the page's header.
         errors: where errors in the data are shown.
     """
-    choice, _, model_errors = sidebar.model_controls()
+    with st.sidebar:
+        choice, _, model_errors = model_controls()
     report = queue_status(caption, "Loading")
     model = attempt(lambda: model_loading.load(choice, report), model_errors) if choice else None
     caption.caption("Trains a copy; the loaded model is not modified.")

@@ -52,7 +52,9 @@ def test_every_name_that_is_sent_has_a_type_and_the_reverse(mode: str) -> None:
     shared = set(re.findall(r"@property \{.*?\} \[?(\w+)", common))
     sent: set[str] = set()
     for payload in PAYLOADS[mode]:
-        header, arrays = wire.unpack(payload.encode(height=300, compact=True, offline=True))
+        header, arrays = wire.unpack(
+            payload.encode(height=300, fills=True, compact=True, offline=True)
+        )
         assert header["mode"] == mode
         top = set(header) | set(arrays)
         assert top <= declared | shared, top - declared - shared
