@@ -393,7 +393,7 @@ def test_a_grid_is_filled_in_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> 
     seen: list[int] = []
     while not (done := ends(app)) and len(seen) < 40:
         shows_a_head(app)
-        _, (grid, arrays), *_ = canvases(app)
+        _, (_, arrays), *_ = canvases(app)
         # a grid that has not grown is not sent again
         filled = np.isfinite(arrays["values"][:, 0]).sum() if "values" in arrays else seen[-1]
         seen.append(int(filled))

@@ -213,7 +213,8 @@ def test_a_token_is_clicked_and_its_prediction_shown(visit: Begin, model: Model)
 def test_the_download_is_the_matrix(visit: Begin, model: Model, tmp_path: Path) -> None:
     page = visit().open(f"/explore?text={quote(TEXT)}&layer=2&head=1&show=Q")
     with page.expect_download() as download:
-        page.get_by_role("button", name="CSV", exact=True).first.click()
+        page.get_by_role("button", name="Export").click()
+        page.get_by_role("button", name="CSV", exact=True).last.click()
     assert download.value.suggested_filename == "layer2-head1-q.csv"
     download.value.save_as(tmp_path / "q.csv")
     with (tmp_path / "q.csv").open(encoding="utf-8") as file:
@@ -281,7 +282,10 @@ def test_a_click_on_a_thumbnail_moves_to_that_head(visit: Begin) -> None:
 
     def click(layer: int, chosen: int) -> None:
         find = "mode.shown.find((h) => h.layer === argument[0] && h.head === argument[1])"
-        code = f"const h = {find}; return [h.x + h.w / 2, h.y + h.h / 2 - stage.top];"
+        code = (
+            f"const h = {find}; stage.scroll.scrollTop = h.y - stage.height / 2;"
+            "return [h.x + h.w / 2, h.y + h.h / 2 - stage.scroll.scrollTop];"
+        )
         page.mouse.click(*grid.point(*grid.run(code, [layer, chosen])))
 
     for layer, chosen in ((12, 5), (3, 8)):
