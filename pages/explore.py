@@ -5,31 +5,42 @@ from __future__ import annotations
 import streamlit as st
 
 from attnviz.ui.error_display import attempt
-from attnviz.ui.explore import explanation, focus, head_grid, head_view, panels, pins
+from attnviz.ui.explore import (
+    explanation,
+    export,
+    focus,
+    head_grid,
+    head_view,
+    layout,
+    panels,
+    pins,
+)
 from attnviz.ui.explore.head_payload import HeadView
-from attnviz.ui.explore.layout import panes
 from attnviz.ui.head_choice import choose_head
 from attnviz.ui.model_page import ModelPage
 
+layout.style()
 frame = ModelPage("Explore", "Every head of a model, with its exact numbers.")
 page = frame.trace()
 
-pane = panes()
+pane = layout.panes()
 with pane.grid:
     layer, head = choose_head(page.trace)
-with pane.head:
-    view = head_view.choose_view()
 at = focus.current(page.trace, page.ref)
+focused = focus.in_map(page.trace, layer, at)
 
 # The selected head comes first: of a long text, the rest takes longer than its picture.
 with pane.head:
-    head_view.draw(HeadView(page.ref, layer, head, view, focus.in_map(page.trace, layer, at)))
+    view = head_view.draw(page.ref, layer, head, focused)
+with frame.bar:
+    export.menu(HeadView(page.ref, layer, head, view, focused))
 with pane.tokens:
     attempt(lambda: panels.tokens(page, layer, head, at))
 with pane.explanation:
     attempt(lambda: explanation.head(page, layer, head))
     attempt(lambda: explanation.cell(page, layer, head))
-    panels.predictions(page, at)
+    attempt(lambda: explanation.query(page, layer, head, focused))
+    explanation.predictions(page, at)
     panels.receipt(page, layer)
     explanation.view(view)
 with pane.grid:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from attnviz.models.tokens import Token
+    from attnviz.trace.prediction import Prediction
     from attnviz.trace.trace import Trace
 
 
@@ -49,3 +50,33 @@ def heading(trace: Trace, tokenizer: PreTrainedTokenizerBase | None, position: i
 
 def _named(tokens: tuple[Token, ...], position: int) -> str:
     return f"{position} “{display_text(tokens[position].text)}”"
+
+
+def text_with(
+    trace: Trace, tokenizer: PreTrainedTokenizerBase | None, prediction: Prediction, text: str
+) -> str | None:
+    """The text with a prediction added at its end, or in place of its mask.
+
+    Args:
+        text: what was traced, with what the model generated after it.
+
+    Returns:
+        None where there is no such text: a special token, part of a character, a class.
+    """
+    if tokenizer is None or prediction.id in tokenizer.all_special_ids or trace.target_tokens:
+        return None
+    if trace.task == "fill":
+        mask = tokenizer.mask_token
+        word = tokenizer.decode([prediction.id]).strip()
+        piece = tokenizer.convert_ids_to_tokens(prediction.id)
+        if not mask or text.count(mask) != 1 or piece.startswith("##"):
+            return None
+        return text.replace(mask, word)
+    if trace.task != "next":
+        return None
+    ids = [token.id for token in trace.tokens if not token.special]
+    before = tokenizer.decode(ids)
+    after = tokenizer.decode([*ids, prediction.id])
+    if not after.startswith(before) or "\ufffd" in after[len(before) :]:
+        return None
+    return text + after[len(before) :]

@@ -37,7 +37,8 @@ def canvas(
         key: identifies the canvas across reruns. Two modes in the same place share one key.
         height: in pixels, toolbar included; a strip of few tokens takes less.
         fills: taller than that where the window has room below the canvas.
-        compact: with a minimal toolbar, to stand beside other canvases.
+        compact: with a minimal toolbar, to stand beside other canvases; a strip is folded to one
+            line, and opens.
         source: the model and the start of the text, for saved pictures.
         on_change: called before the rerun with the state and the name of what changed in it.
     """

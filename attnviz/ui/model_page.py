@@ -43,6 +43,7 @@ class PageTrace(NamedTuple):
     Attributes:
         ref: the trace by its key, for fragments and callbacks.
         start: position of the first token that the model generated; None if it generated none.
+        generated: the text of those tokens.
         report: shows the position in the queue while the page waits; see ``Executor.run``.
         memo: caches values computed from the trace.
     """
@@ -51,6 +52,7 @@ class PageTrace(NamedTuple):
     trace: Trace
     ref: TraceRef
     start: int | None
+    generated: str
     report: Report
     memo: Memo
 
@@ -59,6 +61,9 @@ class ModelPage:
     """A page's model and its trace, with the bar that chooses them.
 
     The last view that worked stays on screen while a choice or a text doesn't work.
+
+    Attributes:
+        bar: the container of the controls; what a page adds to it follows them.
     """
 
     def __init__(self, title: str, summary: str) -> None:
@@ -66,17 +71,17 @@ class ModelPage:
 
         Args:
             title: of the page, before the model's summary.
-            summary: shown after it until there is a model to summarize.
+            summary: shown in its place until there is a model to summarize.
         """
         self._summary_key = f"_summary_of_{title}"
         self._last_key = f"_last_of_{title}"  # the choice and the request of the last view
-        self._title = title
-        self._bar = st.container(key="model_bar", horizontal=True)
+        self.bar = st.container(key="model_bar", horizontal=True, vertical_alignment="bottom")
         self._errors = st.container()
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(key="model_summary", horizontal=True, vertical_alignment="center"):
+            st.header(title, anchor=False, width="content")
             self._summary, self._waiting = st.empty(), st.empty()
             settings = st.container(width="content")
-        with self._bar.container(width=220):
+        with self.bar.container(width=220):
             self._controls = model_controls(settings)
         self._show_summary(st.session_state.get(self._summary_key, summary))
 
@@ -90,7 +95,7 @@ class ModelPage:
             read: draws the page's own controls, in place of the usual text boxes or image upload.
         """
         choice, model = self._load()
-        with self._bar:
+        with self.bar:
             request = read(choice, model)
         errors = self._errors
         if request is None:
@@ -112,7 +117,7 @@ class ModelPage:
         self._summarize(choice, model, result)
         ref = TraceRef(choice, request, key_of(result.trace))
         memo = trace_memo(result.trace, report)
-        return PageTrace(model, result.trace, ref, result.start, report, memo)
+        return PageTrace(model, result.trace, ref, result.start, result.text, report, memo)
 
     def done(self) -> None:
         """Clear the position in the queue: the page waits for nothing more."""
@@ -146,7 +151,7 @@ class ModelPage:
         self._show_summary(summary, " ".join(model.notes))
 
     def _show_summary(self, summary: str, notes: str = "") -> None:
-        self._summary.caption(f"**{self._title}** · {summary}", help=notes or None)
+        self._summary.caption(summary, help=notes or None)
 
 
 def _summary(name: str, model: Model, trace: Trace) -> str:

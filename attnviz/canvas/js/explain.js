@@ -2,6 +2,7 @@
 
 import { element } from "./dom.js";
 import { cellSteps } from "./cellsteps.js";
+import { shareBar, shown, token } from "./sharebar.js";
 
 /** @typedef {import("./answers.js").ShownHead} ShownHead */
 
@@ -14,26 +15,6 @@ const STRONGEST_KEYS = 5;
  * @property {number} text the list of names whose positions these are
  * @property {Record<string, [string, number][]>} byPosition @property {string} task
  */
-
-/** @param {number} value @param {number} [digits] */
-function shown(value, digits = 4) {
-  if (value === -Infinity) return "−∞";
-  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5)) return value.toExponential(2);
-  return String(Number(value.toPrecision(digits)));
-}
-
-/** @param {string} text from a token, whose letters may run from right to left */
-function token(text) {
-  return element("bdi", { class: "token" }, [text]);
-}
-
-/** A bar as long as its share, with a name and the number. @param {(Node | string)[]} name @param {number} share @param {(() => void) | null} act */
-function shareBar(name, share, act) {
-  const bar = element("i", {});
-  bar.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
-  const parts = [element("span", { class: "what" }, name), element("b", {}, [shown(share, 3)]), element("span", { class: "bar-room" }, [bar])];
-  return act ? element("button", { type: "button", class: "share", click: act }, parts) : element("div", { class: "share" }, parts);
-}
 
 /** What the head does, and whether that was checked. @param {ShownHead} head */
 export function explainHead({ layer, head }) {

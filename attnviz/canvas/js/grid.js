@@ -55,12 +55,14 @@ export class GridMode extends Mode {
   receive(payload) {
     const { header } = payload;
     const content = gridContent(payload);
+    const before = this.selected;
     this.selected = header.selected ?? null;
     if (!content) { // the page counts on a grid that is no longer here
       this.send("missing", header.id);
       return;
     }
     if (this.content?.id === content.id) { // only the selection is new
+      if (String(before) !== String(this.selected)) this._reveal();
       this.stage.repaint();
       return;
     }
@@ -73,6 +75,24 @@ export class GridMode extends Mode {
     if (first) this._build(content);
     this.filter.shown.textContent = this._leastText();
     this.stage.resize();
+    if (first) this._reveal();
+    this._status();
+  }
+
+  /** Scroll to the selected head, if it is not on screen. */
+  _reveal() {
+    const head = this.shown.find((h) => this._isSelected(h));
+    const { top, height, scroll } = this.stage;
+    if (head && (head.y < top || head.y + head.h > top + height)) scroll.scrollTop = head.y - (height - head.h) / 2;
+  }
+
+  /** What the picture doesn't show, in words. */
+  _status() {
+    const layers = (this.content?.layers ?? []).filter((one) => one.reason === null);
+    const read = layers.filter((one) => one.at !== undefined).length;
+    const kept = this.heads.filter((h) => !h.faded).length;
+    if (read < layers.length) this.stage.status(`Computing all heads: layer ${read} of ${layers.length} …`);
+    else this.stage.status(kept === this.heads.length ? "" : `${kept} of ${this.heads.length} heads`);
   }
 
   /** @param {GridContent} content */
@@ -123,15 +143,14 @@ export class GridMode extends Mode {
     this.setHovered(null); // another head is there now
     this.stage.hideTip();
     this.stage.resize();
-    const kept = this.heads.filter((h) => !h.faded).length;
-    this.stage.status(kept === this.heads.length ? "" : `${kept} of ${this.heads.length} heads`);
+    this._status();
     this.stage.fillTable();
   }
 
   /** Px for thumbnails: the page's height without toolbar and status. */
   _room() {
-    const { most, frame, scroll } = this.stage;
-    return most - (frame.offsetHeight - scroll.offsetHeight);
+    const { available, frame, scroll } = this.stage;
+    return available - (frame.offsetHeight - scroll.offsetHeight);
   }
 
   naturalHeight() {

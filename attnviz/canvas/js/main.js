@@ -60,6 +60,7 @@ export class CanvasInstance {
   display(payload) {
     const { header } = payload;
     this.stage.setHeight(header.height ?? HEIGHT, header.fills);
+    this.stage.root.classList.toggle("compact", Boolean(header.compact));
     this.stage.title = header.title ?? "All heads";
     this.stage.source = header.source ?? "";
     let mode = this.mode;

@@ -91,7 +91,7 @@ export class Stage {
   }
 
   /** The height that the page leaves to this canvas. */
-  _available() {
+  get available() {
     if (!this.fills) return this.most;
     const above = this.frame.getBoundingClientRect().top + (pageOf(this.root)?.scrollTop ?? window.scrollY);
     return Math.max(this.most, Math.floor(window.innerHeight - above - BELOW));
@@ -100,8 +100,10 @@ export class Stage {
   /** As high as the page allows, or as the mode needs if that is less. */
   _fitFrame() {
     this.frame.style.height = "auto";
-    this.frame.style.maxHeight = `${this._available()}px`;
-    this.scroll.style.flex = `0 1 ${Math.ceil(this.mode?.naturalHeight() ?? 0)}px`;
+    this.frame.style.maxHeight = `${this.available}px`;
+    const height = `${Math.ceil(this.mode?.naturalHeight() ?? 0)}px`;
+    this.scroll.style.flex = `0 1 ${height}`;
+    this.scroll.style.height = height; // in a frame that is a grid
   }
 
   /** Read the page's colors and sizes again. */

@@ -1,14 +1,14 @@
 // The text as chips that wrap, each tinted by what a head does with its token.
 
 import { codecOf, MASKED } from "./codecs.js";
-import { context2d, dropdown, element } from "./dom.js";
+import { context2d, dropdown, element, plainButton } from "./dom.js";
 import { tokenOn } from "./hoverlink.js";
 import { Legend } from "./legend.js";
 import { arrowKeys, Mode } from "./mode.js";
 import { rampPosition } from "./scales.js";
 import { legendTexts, stripScale } from "./stripcolors.js";
 import { CHIP_SMALL, CHIP_TEXT, drawChips, drawLitChips, outlineChip } from "./stripdraw.js";
-import { chipBelow, layoutChips, lineAt, lineIndexOf } from "./striplayout.js";
+import { chipBelow, foldedHeight, layoutChips, lineAt, lineIndexOf, STRIP_EDGE } from "./striplayout.js";
 import { describeChip, STRIP_MEASURES, STRIP_TITLES, tableOfChips } from "./stripnumbers.js";
 
 const CHIP_LONGEST = 260; // px of one token
@@ -63,7 +63,9 @@ export class StripMode extends Mode {
     /** @type {Set<number>} */
     this.unknowns = new Set(); // chips
     this.unknown = element("span", { class: "legend" });
-    this.setTools([this.measures, this.scales, this.legend.element, this.written, this.unknown]);
+    this.opened = false; // all lines, rather than the first of each text
+    this.opener = plainButton("", "Show all tokens, or the first line alone", () => this._open(!this.opened));
+    this.setTools([this.measures, this.scales, this.legend.element, this.written, this.unknown, this.opener]);
     this.keyActions = {
       ...arrowKeys((dx, dy) => this._step(dx, dy)),
       Home: () => this._goTo(0),
@@ -97,6 +99,7 @@ export class StripMode extends Mode {
     if (textsOf(before) !== textsOf(header)) {
       this.widths = null;
       this.setHovered(null);
+      this._open(false);
       this.scaleKind = this.names.length > STRIP_LOG_FROM ? "log" : "linear";
       this.scales.value = this.scaleKind;
     }
@@ -109,6 +112,7 @@ export class StripMode extends Mode {
       "Arrow keys move, Enter selects a token, Escape clears.";
     this._tint();
     this.stage.resize();
+    this._revealFocus();
   }
 
   /** @param {import("./payload.js").Side} side @param {number} index */
@@ -235,7 +239,27 @@ export class StripMode extends Mode {
 
   naturalHeight() {
     this.layout();
-    return this.chips.content;
+    const folded = this.header?.compact && !this.opened;
+    const closed = folded ? foldedHeight(this.chips) : this.chips.content;
+    this.opener.hidden = this.header?.compact !== true || (folded === true && closed === this.chips.content);
+    return closed;
+  }
+
+  /** Scroll to the line of the focus, if it is not on screen. */
+  _revealFocus() {
+    if (this.focus === null || !this.lines.length) return;
+    const { y, h } = this.lines[lineIndexOf(this.lines, this.focus)];
+    const { top, height, scroll } = this.stage;
+    if (y < top || y + h > top + height) scroll.scrollTop = y - STRIP_EDGE;
+  }
+
+  /** @param {boolean} opened */
+  _open(opened) {
+    this.opened = opened;
+    this.opener.textContent = opened ? "One line" : "All tokens";
+    this.opener.setAttribute("aria-expanded", String(opened));
+    this.stage.resize();
+    this._revealFocus();
   }
 
   /** A chip on the canvas. @param {number} chip */

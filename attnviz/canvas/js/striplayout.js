@@ -4,7 +4,7 @@ const CHIP_HEIGHT = 24; // px of a chip
 const CHIP_GAP = 4;
 const CHIP_BELOW = 8; // px to the next line, with room for a mark under the chips
 const TEXT_HEADING = 22;
-const STRIP_EDGE = 3;
+export const STRIP_EDGE = 3; // px around the chips
 
 /**
  * @typedef {import("./payload.js").TextSection & {start: number, stop: number}} Section a text's chips
@@ -61,6 +61,12 @@ export function layoutChips(sections, widths, width) {
     if (line) y += CHIP_HEIGHT + CHIP_BELOW;
   }
   return { lines, headings, xs, shown, content: y };
+}
+
+/** Px of a strip of one line for each text. @param {StripLayout} layout */
+export function foldedHeight({ headings, content }) {
+  const line = CHIP_HEIGHT + CHIP_BELOW;
+  return Math.min(content, STRIP_EDGE + headings.length * TEXT_HEADING + Math.max(1, headings.length) * line);
 }
 
 /** The line at a height, or null between lines. @param {StripLine[]} lines @param {number} y */

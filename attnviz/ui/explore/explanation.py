@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from attnviz.analysis import heads
+from attnviz.analysis import heads, prediction_text
 from attnviz.analysis.roles import HeadDescription, describe
 from attnviz.analysis.weight_steps import WeightSteps, weight_steps
 from attnviz.canvas.naming import layer_name
@@ -16,10 +16,18 @@ from attnviz.ui.error_display import escape_markdown
 from attnviz.ui.explore import focus
 from attnviz.ui.explore.head_grid import layer_grid
 from attnviz.ui.explore.head_view import FORMULAS, VIEWS
+from attnviz.ui.generate import sampling
+from attnviz.ui.share_bars import Share, share_bars
 
 if TYPE_CHECKING:
+    from attnviz.canvas import TokenRef
     from attnviz.trace.trace import AttentionLayer
+    from attnviz.ui.explore.focus import Focus
     from attnviz.ui.model_page import PageTrace
+
+STRONGEST = 5  # keys of a query
+LIKELIEST = 8  # predictions
+ADD = " Click to add it to the text."
 
 
 def head(page: PageTrace, layer: AttentionLayer, n: int) -> None:
@@ -48,7 +56,7 @@ def cell(page: PageTrace, layer: AttentionLayer, n: int) -> None:
         return
     query, key = selected
     rows, cols = page.trace.row_tokens(layer.index), page.trace.col_tokens(layer.index)
-    names = (display_text(rows[query].text), display_text(cols[key].text))
+    names = (display_text(rows[query].text).strip(), display_text(cols[key].text).strip())
     st.markdown(escape_markdown(f"{query} “{names[0]}” → {key} “{names[1]}”"))
     try:
         steps = page.memo(
@@ -59,6 +67,83 @@ def cell(page: PageTrace, layer: AttentionLayer, n: int) -> None:
         st.caption(escape_markdown(str(error)))
         return
     st.markdown(_arithmetic(steps))
+
+
+def query(page: PageTrace, layer: AttentionLayer, n: int, focused: TokenRef | None) -> None:
+    """The keys that the query in focus attends to most; a click picks that cell."""
+    if focused is None or focused.side != "row" or layer.source == "refused":
+        return
+    trace, ref = page.trace, page.ref
+    rows, cols = trace.row_tokens(layer.index), trace.col_tokens(layer.index)
+    strongest = page.memo(
+        ("strongest", layer.index, n, focused.index),
+        lambda: _strongest(page, layer, n, focused.index),
+    )
+    name = display_text(rows[focused.index].text).strip()
+    st.caption(escape_markdown(f"What {focused.index} “{name}” attends to"))
+
+    def pick(i: int) -> None:
+        focus.choose_cell(ref.trace, layer, (focused.index, strongest[i][0]))
+
+    shares = [
+        Share(display_text(cols[key].text), weight, key, "Show how it is computed.", clickable=True)
+        for key, weight in strongest
+    ]
+    share_bars(shares, key="strongest", label=f"What {name} attends to", on_choose=pick)
+
+
+def _strongest(page: PageTrace, layer: AttentionLayer, n: int, row: int) -> list[tuple[int, float]]:
+    """The keys of a row by weight, the largest first, with their weights."""
+    weights = page.trace.attention(layer.index, n).weights(slice(row, row + 1))[0].float()
+    top = weights.topk(min(STRONGEST, len(weights)))
+    return [
+        (int(key), float(weight))
+        for weight, key in zip(top.values, top.indices, strict=True)
+        if weight > 0
+    ]
+
+
+def predictions(page: PageTrace, at: Focus | None) -> None:
+    """The likeliest tokens after a position, or at it for a model that fills in masked tokens."""
+    trace, tokenizer = page.trace, page.model.tokenizer
+    text = "target" if trace.target_tokens else "source"
+    position = at.index if at is not None and at.text == text else None
+    missing = prediction_text.missing(trace, tokenizer, position)
+    if missing:
+        st.caption(escape_markdown(missing))
+        return
+    try:
+        likeliest = page.memo(
+            ("predictions", position), lambda: trace.predictions(position, LIKELIEST)
+        )
+    except AttnVizError as error:
+        st.caption(escape_markdown(str(error)))
+        return
+    st.caption(escape_markdown(prediction_text.heading(trace, tokenizer, position)))
+    given = page.ref.request.text + page.generated
+    last = len(prediction_text.predicted_tokens(trace)) - 1
+    new = [
+        prediction_text.text_with(trace, tokenizer, one, given)
+        if position in (None, last) or trace.task == "fill"
+        else None
+        for one in likeliest
+    ]
+    shares = [
+        Share(
+            display_text(one.token),
+            one.probability,
+            help=f"Probability {one.probability:.6g}." + (ADD if text is not None else ""),
+            clickable=text is not None,
+        )
+        for one, text in zip(likeliest, new, strict=True)
+    ]
+    label = f"The most likely token is {shares[0].token}"
+
+    def add(i: int) -> None:
+        st.session_state["text"] = new[i]
+        sampling.request_tokens(0)
+
+    share_bars(shares, key="predictions", label=label, on_choose=add)
 
 
 def _description(page: PageTrace, layer: AttentionLayer, n: int) -> HeadDescription:
@@ -76,12 +161,12 @@ def _arithmetic(steps: WeightSteps) -> str:
     if steps.edited:
         lines.append(("+ edits", steps.edited))
     lines += [("score", steps.score), ("row's highest score", steps.highest)]
-    rows = [f"| {name} | {value:.4f} |" for name, value in lines]
+    rows = [f"| {name} | {value:.5g} |" for name, value in lines]
     rows.append(
-        f"| **weight** = exp(score − highest) / {steps.total:.4f} | **{steps.weight:.4f}** |"
+        f"| **weight** = exp(score − highest) / {steps.total:.5g} | **{steps.weight:.4g}** |"
     )
     rows.append(f"| rank in the row | {steps.rank} |")
     if steps.share is not None:
-        rows.append(f"| share of the head's output | {100 * steps.share:.1f}% |")
+        rows.append(f"| share of the head's output | {100 * steps.share:.3g}% |")
     masked = "\n\nMasked: the query may not see this key." if steps.masked else ""
     return "| step | value |\n| :-- | --: |\n" + "\n".join(rows) + masked

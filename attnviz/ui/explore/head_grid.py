@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from attnviz.analysis import matrices
 from attnviz.canvas import CanvasState, GridLayer, GridPayload, assemble_grid, grid_layer
 from attnviz.ui.canvas import canvas
 from attnviz.ui.error_display import attempt
@@ -18,7 +17,7 @@ from attnviz.ui.executor import Job
 from attnviz.ui.head_choice import move_to
 from attnviz.ui.shared import shared
 from attnviz.ui.trace_cache import key_of
-from attnviz.ui.waiting import no_report, queue_status
+from attnviz.ui.waiting import no_report
 
 if TYPE_CHECKING:
     from attnviz.trace.trace import AttentionLayer, Trace
@@ -51,9 +50,7 @@ def _grid(ref: TraceRef, layer: AttentionLayer, head: int, growing: bool) -> Non
             move_to(layers, *state.selected)
             st.session_state[_CLICKED] = True
 
-    with st.container(horizontal=True, vertical_alignment="center"):  # keeps its height throughout
-        _download(ref, payload)
-        status = st.empty()
+    status = st.empty()  # takes no room while it is
     canvas(
         replace(payload, selected=(layer.index, head)),
         key="heads",
@@ -63,28 +60,12 @@ def _grid(ref: TraceRef, layer: AttentionLayer, head: int, growing: bool) -> Non
         on_change=on_change,
     )
     if not payload.complete:
-        _read_on(ref.trace, payload, status)
+        _read_on(ref.trace, status)
 
 
-def _download(ref: TraceRef, payload: GridPayload) -> None:
-    st.download_button(
-        "Heads as CSV",
-        lambda: matrices.metrics(ref.trace, payload.metrics).csv(),
-        file_name="heads.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-        type="tertiary",
-        disabled=not payload.complete,
-        help="One row per head, with all its metrics.",
-    )
-
-
-def _read_on(trace: Trace, payload: GridPayload, status: DeltaGenerator) -> None:
-    doing = f"Computing all heads: layer {len(payload.thumbnails)} of {len(payload.layers)}"
-    report = queue_status(status, doing)
-    report(0)
-    if attempt(lambda: read_grid(trace, report, MOMENT), status) is None:
+def _read_on(trace: Trace, status: DeltaGenerator) -> None:
+    """Read more layers; the canvas says how many there are."""
+    if attempt(lambda: read_grid(trace, no_report, MOMENT), status) is None:
         st.rerun()  # the whole page shows what is wrong, and does not try again by itself
 
 

@@ -1,18 +1,13 @@
-"""One head on the canvas in any of its views, with what is on screen in the link and as files."""
+"""One head on the canvas in any of its views, with what is on screen in the link."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from attnviz.analysis.verdict import verdict
 from attnviz.canvas import CanvasState, TokenRef, Viewport
-from attnviz.canvas.bundle import as_html
-from attnviz.canvas.naming import layer_name
-from attnviz.canvas.page import page_html
 from attnviz.ui import query_params
 from attnviz.ui.canvas import canvas, canvas_state
 from attnviz.ui.error_display import attempt
@@ -23,11 +18,14 @@ from attnviz.ui.explore.head_payload import (
     Area,
     HeadView,
     payload,
-    table,
     vectors_window,
 )
 from attnviz.ui.trace_cache import trace_memo
-from attnviz.ui.waiting import no_report, queue_status
+from attnviz.ui.waiting import queue_status
+
+if TYPE_CHECKING:
+    from attnviz.trace.trace import AttentionLayer
+    from attnviz.ui.generate.results import TraceRef
 
 HEIGHT = 420  # at least; more where the window has room
 
@@ -51,12 +49,19 @@ FORMULAS = {
     "Output": r"O = W V",
 }
 
+_AREA = "_area_on_screen"
 _ZOOM = "zoom"  # the query parameter: m or v, rows, columns
 _AXES = dict.fromkeys(MAPS, "m") | dict.fromkeys(VECTORS, "v")  # views of one letter share a zoom
-_FOCUS_MOVED = "_focus_moved"
+_PAGE_CHANGED = "_page_changed"
 
 
-def choose_view() -> str:
+def area_on_screen() -> list[Area]:
+    """One item: the part of the view on screen, which a file made later holds too."""
+    area: list[Area] = st.session_state.setdefault(_AREA, [Area()])
+    return area
+
+
+def _choose_view() -> str:
     """Draw the control for the view."""
     return st.segmented_control(
         "View",
@@ -67,30 +72,41 @@ def choose_view() -> str:
         label_visibility="collapsed",
         key="show",
         bind="query-params",
+        on_change=_rerun_page,
         help="  \n".join(f"**{name}** {what}" for name, what in VIEWS.items()),
     )
 
 
+def _rerun_page() -> None:
+    """Follow a change that other panes show too, in a callback of the fragment."""
+    st.session_state[_PAGE_CHANGED] = True
+
+
 @st.fragment
-def draw(shown: HeadView) -> None:
-    """The canvas and its files. Zooming reruns this fragment alone; a chosen token, the page."""
-    if st.session_state.pop(_FOCUS_MOVED, False):
+def draw(ref: TraceRef, layer: AttentionLayer, head: int, focused: TokenRef | None) -> str:
+    """The control for the view, the canvas, and its files; returns the view.
+
+    Zooming reruns this fragment alone. A chosen token or view reruns the page.
+
+    Args:
+        focused: where the layer's map has the token in focus.
+    """
+    if st.session_state.pop(_PAGE_CHANGED, False):
         st.rerun()
-    view = shown.view
-    with st.container(horizontal=True, vertical_alignment="center"):
-        files, waiting = st.container(horizontal=True, width="content"), st.empty()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        view, waiting = _choose_view(), st.empty()
+    shown = HeadView(ref, layer, head, view, focused)
     memo = trace_memo(shown.trace, queue_status(waiting, "Drawing"))
     key = f"canvas_{_AXES.get(view, view.lower())}"
     area = _linked_area(shown, canvas_state(key))
+    area_on_screen()[0] = area
     data = attempt(lambda: payload(shown, area, memo))
     waiting.empty()
     if data is None:
-        return
+        return view
     if view in VECTORS and (rows := vectors_window(shown)) != slice(0, shown.n_vectors):
         of = f"{shown.n_vectors:,}, centered on the selected one."
         st.caption(f"Tokens {rows.start:,} to {rows.stop - 1:,} of {of}")
-    with files:
-        _files(shown, area)
     canvas(
         data,
         key=key,
@@ -99,62 +115,7 @@ def draw(shown: HeadView) -> None:
         source=shown.ref.source,
         on_change=lambda state, what: _link(shown, state, what),
     )
-
-
-def _files(shown: HeadView, area: Area) -> None:
-    """The downloads of what is on screen, and the code that computes it."""
-    memo = trace_memo(shown.trace, no_report)  # no page is running when a file is made
-    layer, head, view = shown.layer.index, shown.head, shown.view
-    title = f"{view} of {layer_name(shown.trace, layer)}, head {head}"
-    name = f"layer{layer}-head{head}-{view.lower()}"
-    whole = area._replace(viewport=area.viewport and replace(area.viewport, have=""))
-    with st.popover("Export", icon=":material/download:"):
-        _download(
-            "CSV", lambda: table(shown, area, memo).csv(), f"{name}.csv", "text/csv",
-            "The exact numbers on screen with their tokens, for spreadsheets and pandas.",
-        )  # fmt: skip
-        _download(
-            "NPZ", lambda: table(shown, area, memo).npz(), f"{name}.npz",
-            "application/octet-stream", "The exact numbers on screen, for NumPy.",
-        )  # fmt: skip
-        _download(
-            "HTML", lambda: _html(shown, whole, title), f"{name}.html",
-            "text/html", "This view as one HTML file that opens offline in any browser.",
-        )  # fmt: skip
-        _download(
-            "Whole trace", lambda: memo(("page", layer, head), lambda: _page(shown)), "trace.html",
-            "text/html", "Every head of every layer in one HTML file, computed in the reader's "
-            "browser: no server, no model, works offline.",
-        )  # fmt: skip
-    with st.popover("Copy as code", icon=":material/code:"):
-        st.caption("Reproduces these numbers with the attnviz package.")
-        st.code(shown.code, language="python")
-
-
-def _html(shown: HeadView, area: Area, title: str) -> str:
-    """This view as a page: what it is of, and how its numbers were checked."""
-    memo = trace_memo(shown.trace, no_report)
-    _, _, checked = verdict(shown.layer, shown.trace.fidelity(shown.layer.index, rows="recorded"))
-    return as_html(payload(shown, area, memo), title, source=shown.ref.source, receipt=checked)
-
-
-def _page(shown: HeadView) -> str:
-    name = shown.ref.choice.name.rsplit("/", 1)[-1]  # a folder's path is private
-    return page_html(shown.trace, title=name, selected=(shown.layer.index, shown.head))
-
-
-def _download(label: str, make: Callable[[], str | bytes], name: str, mime: str, help: str) -> None:
-    """A file that is made when it is downloaded."""
-    st.download_button(
-        label,
-        make,
-        file_name=name,
-        mime=mime,
-        icon=":material/download:",
-        on_click="ignore",
-        help=help,
-        key=f"download_{label}",
-    )
+    return view
 
 
 def _linked_area(shown: HeadView, state: CanvasState) -> Area:
@@ -189,7 +150,7 @@ def _link(shown: HeadView, state: CanvasState, changed: str) -> None:
             token = TokenRef("row", state.query)
         trace = shown.trace
         focus.choose(trace, focus.from_map(trace, shown.layer, token))
-    st.session_state[_FOCUS_MOVED] = True
+    _rerun_page()
 
 
 def _zoom(shown: HeadView, viewport: Viewport | None) -> str | None:

@@ -24,9 +24,13 @@ class Panes(NamedTuple):
     explanation: DeltaGenerator
 
 
+def style() -> None:
+    """The page's style; first of all, so that nothing moves when the panes come."""
+    st.html(_CSS)
+
+
 def panes() -> Panes:
     """Lay the page out."""
-    st.html(_CSS)
     tokens = st.container(key="tokens_pane")
     with st.container(key="panes"):
         grid = st.container(key="grid_pane", gap="small")

@@ -1,4 +1,4 @@
-"""Explore beside the canvas of one head: tokens, receipt, residual stream, predictions.
+"""Explore beside the canvas of one head: tokens, receipt, residual stream.
 
 Each draws into the current container.
 """
@@ -7,32 +7,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import streamlit as st
 
-from attnviz import charts
-from attnviz.analysis import matrices, prediction_text
+from attnviz.analysis import matrices
 from attnviz.analysis.verdict import verdict
 from attnviz.canvas import CanvasState, matrix_payload, strip_payload
 from attnviz.canvas.naming import row_axis, token_names, trace_id
-from attnviz.errors import AttnVizError
-from attnviz.models.tokens import display_text
 from attnviz.ui import tracing
 from attnviz.ui.canvas import canvas
-from attnviz.ui.charting import draw_chart
 from attnviz.ui.error_display import escape_markdown
 from attnviz.ui.explore import focus
 from attnviz.ui.explore.focus import Focus
 
 if TYPE_CHECKING:
     from attnviz.analysis.matrices import Matrix
-    from attnviz.trace.prediction import Prediction
     from attnviz.trace.trace import AttentionLayer
     from attnviz.ui.model_page import PageTrace
 
-STRIP_HEIGHT = 120
+STRIP_HEIGHT = 240  # at most, opened
 STREAM_HEIGHT = 420
-BAR = 20  # px, the height of a predicted token
 
 _BADGES = {"green": ":material/check:", "orange": ":material/info:", "red": ":material/block:"}
 
@@ -54,7 +47,14 @@ def tokens(page: PageTrace, layer: AttentionLayer, head: int, at: Focus | None) 
         start=page.start,
         memo=page.memo,
     )
-    canvas(payload, key="tokens", height=STRIP_HEIGHT, source=ref.source, on_change=on_change)
+    canvas(
+        payload,
+        key="tokens",
+        height=STRIP_HEIGHT,
+        compact=True,
+        source=ref.source,
+        on_change=on_change,
+    )
 
 
 def receipt(page: PageTrace, layer: AttentionLayer) -> None:
@@ -126,38 +126,3 @@ def _stream_files(matrix: Matrix) -> None:
                 key=f"stream_{label}",
                 help="The exact norms on screen.",
             )
-
-
-def predictions(page: PageTrace, at: Focus | None) -> None:
-    """The likeliest tokens after a position, or at it for a model that fills in masked tokens."""
-    trace, tokenizer = page.trace, page.model.tokenizer
-    text = "target" if trace.target_tokens else "source"
-    position = at.index if at is not None and at.text == text else None
-    missing = prediction_text.missing(trace, tokenizer, position)
-    if missing:
-        st.caption(escape_markdown(missing))
-        return
-    try:
-        likeliest = page.memo(("predictions", position), lambda: trace.predictions(position))
-    except AttnVizError as error:
-        st.caption(escape_markdown(str(error)))
-        return
-    st.caption(escape_markdown(prediction_text.heading(trace, tokenizer, position)))
-    _bars(likeliest, trace.task if trace.task in ("class", "label") else "token")
-
-
-def _bars(likeliest: tuple[Prediction, ...], label_title: str) -> None:
-    """The probabilities as bars."""
-    words = [display_text(prediction.token) for prediction in likeliest]
-    chart = charts.bars(
-        np.array([prediction.probability for prediction in likeliest]),
-        words,
-        label_title=label_title,
-        value_title="probability",
-        domain=(0.0, 1.0),
-    ).properties(
-        height=BAR * len(words) + 50,
-        autosize={"type": "fit", "contains": "padding"},
-        padding={"left": 0, "top": 4, "right": 12, "bottom": 4},
-    )
-    draw_chart(chart, "predictions", f"The most likely token is {words[0]}", width="stretch")
