@@ -4,7 +4,7 @@
 /** @typedef {import("./payload.js").Cell} Cell */
 
 export const LARGEST_CELL = 120; // px
-export const ROOMY = 56; // px a cell at first: three tokens need not fill a screen
+export const ROOMY = 80; // px a cell at first: three tokens need not fill a screen
 
 export class Viewport {
   constructor() {

@@ -72,15 +72,22 @@ def _read_on(trace: Trace, status: DeltaGenerator) -> None:
 def read_grid(trace: Trace, report: Report, seconds: float = 0.0) -> GridPayload:
     """The grid of a trace with the layers that are cached, or read within ``seconds``.
 
+    If any time is given, at least one more layer is read.
+
     Each layer is a job of its own: it is cached, and other requests have their turn in between.
     """
     values = shared().values
     deadline = time.monotonic() + seconds
+    may_read = seconds > 0
     layers: list[GridLayer] = []
     for layer in trace.layers:
-        key = (*key_of(trace), "grid", layer.index)
-        if layer.source != "refused" and (time.monotonic() < deadline or key in values):
+        if layer.source == "refused":
+            continue
+        known = (*key_of(trace), "grid", layer.index) in values
+        if known or may_read:
             layers.append(layer_grid(trace, layer.index, report))
+        if not known:
+            may_read = time.monotonic() < deadline
     return assemble_grid(trace, layers)
 
 
