@@ -9,7 +9,7 @@ from attnviz.ui.documents import FIRST, documents, text, title
 
 pages = documents()
 names = list(pages)
-asked = query_params.read("page")
+linked = query_params.read("page")
 
 
 def write() -> None:
@@ -24,7 +24,7 @@ with left:
     name = st.radio(
         "Document",
         names,
-        index=names.index(asked if asked in names else FIRST),
+        index=names.index(linked if linked in names else FIRST),
         key="document",
         format_func=lambda name: title(pages[name]),
         on_change=write,

@@ -26,7 +26,7 @@ access. From the bottom up:
 
 **Session**: everything around the model while it runs.
     recorder            receives the calls of the running thread, applies edits
-    residual_stream     the input of each block, with block_inputs, layout
+    residual_stream     the input of each block, with block_inputs, stream_axes
     structure           blocks, kinds of attention, what each part reads
     session, replay     a recorded pass, and the same pass again
     assembly            names, kinds and labels: from calls to a trace

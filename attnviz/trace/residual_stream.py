@@ -17,8 +17,8 @@ from transformers import Cache, PreTrainedModel
 from attnviz.trace import sparse
 from attnviz.trace.block_inputs import BlockInputs
 from attnviz.trace.call import Call
-from attnviz.trace.layout import to_batch_first
 from attnviz.trace.recorder import Recorder
+from attnviz.trace.stream_axes import to_batch_first
 from attnviz.trace.structure import Block, Kind, attention_inside, blocks, modality_of
 
 _OVERWRITTEN = "some of its blocks write to what enters them, and others do not"
