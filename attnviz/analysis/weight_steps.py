@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from attnviz.errors import AttnVizError
 from attnviz.trace import Trace
@@ -67,12 +68,7 @@ def weight_steps(
             "Count queries and keys from 0.",
         )
     record = trace.layer_record(layer, item)
-    modifiers = record.modifiers
-    if modifiers is None:
-        raise AttnVizError(
-            "This layer's scores are computed inside its module and are not available.",
-            "Look at its weights, which the module returns.",
-        )
+    modifiers = _modifiers(record)
     rows, heads = slice(query, query + 1), slice(head, head + 1)
     q, k = upcast(a.q[query]).double(), upcast(a.k[key]).double()
     dot = float(q @ k)
@@ -90,9 +86,6 @@ def weight_steps(
     sink = modifiers.sink_scores(item, heads, rows)
     if sink is not None and not modifiers.sink_gates_output:
         total += float((sink.double() - highest).exp())
-    values = upcast(a.v).double()
-    out = w @ values  # (d_v,)
-    length = float(out @ out)
     return WeightSteps(
         dot=dot,
         scaling=modifiers.scaling,
@@ -107,8 +100,24 @@ def weight_steps(
         total=total,
         weight=weight,
         rank=int((w > w[key]).sum()) + 1,
-        share=weight * float(values[key] @ out) / length if length else None,
+        share=_share(w, upcast(a.v).double(), key),
     )
+
+
+def _modifiers(record: LayerRecord) -> ScoreModifiers:
+    if record.modifiers is None:
+        raise AttnVizError(
+            "This layer's scores are computed inside its module and are not available.",
+            "Look at its weights, which the module returns.",
+        )
+    return record.modifiers
+
+
+def _share(w: Tensor, values: Tensor, key: int) -> float | None:
+    """A key's share of the output of weights (n_k,) and values (n_k, d_v)."""
+    out = w @ values  # (d_v,)
+    length = float(out @ out)
+    return float(w[key] * (values[key] @ out)) / length if length else None
 
 
 def _added(
