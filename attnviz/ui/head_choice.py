@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
 from attnviz.glossary import term
-from attnviz.ui.query_params import linked_index
+from attnviz.ui import query_params
+from attnviz.ui.query_params import linked_choice, linked_index
 
 if TYPE_CHECKING:
     from attnviz.trace.trace import AttentionLayer, Trace
@@ -22,14 +24,24 @@ class HeadChoice(NamedTuple):
     head: int
 
 
-def choose_head(trace: Trace) -> HeadChoice:
-    """Draw the sliders for layer and head, and a control for the kind where there are several."""
-    kinds = list(dict.fromkeys(layer.kind for layer in trace.layers))
-    kind = kinds[0]
-    if len(kinds) > 1:
-        kind = st.segmented_control(
-            "Attention", kinds, default=kinds[0], required=True, key="kind", bind="query-params"
-        )
+def choose_head(
+    trace: Trace, first: Callable[[], tuple[int, int] | None] = lambda: None
+) -> HeadChoice:
+    """Draw the sliders for layer and head, and a control for the kind where there are several.
+
+    Args:
+        first: the layer's index and the head to start on, where neither link nor session has one.
+    """
+    if not any(name in st.session_state or query_params.read(name) for name in ("layer", "head")):
+        place = first()
+        if place is not None:
+            move_to(trace.layers, *place)
+    titles: dict[str, str] = {layer.kind: layer.kind for layer in trace.layers}
+    kind = next(iter(titles))
+    if len(titles) > 1:
+        kind = linked_choice(st.segmented_control, "Attention", titles, key="kind")
+    else:
+        query_params.unlink("kind")
     layers = [layer for layer in trace.layers if layer.kind == kind]
     with st.container(horizontal=True, gap="medium"):
         with st.container():

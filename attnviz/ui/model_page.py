@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
-from attnviz.ui import head_choice, model_loading
+from attnviz.ui import head_choice, model_loading, query_params
 from attnviz.ui.error_display import attempt, escape_markdown
 from attnviz.ui.generate.results import TraceRef, trace_result
 from attnviz.ui.model_controls import model_controls
@@ -73,6 +73,7 @@ class ModelPage:
             title: of the page, before the model's summary.
             summary: shown in its place until there is a model to summarize.
         """
+        query_params.begin_page()
         self._summary_key = f"_summary_of_{title}"
         self._last_key = f"_last_of_{title}"  # the choice and the request of the last view
         self.bar = st.container(key="model_bar", horizontal=True, vertical_alignment="bottom")

@@ -11,6 +11,7 @@ the link as they are on screen, and cannot be out of range. The functions here a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Literal
@@ -18,9 +19,12 @@ from urllib.parse import quote
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 # Servers and chat programs cut addresses off at 8 KB; the rest of the view needs some of it.
 LINK_BYTES = 6_000
+
+_PAGE, _ARRIVED, _OPENED = "_page", "_page_arrived", "_page_opened"
 
 
 def read(name: str) -> str:
@@ -36,6 +40,40 @@ def write(name: str, value: str | None) -> None:
         st.query_params[name] = value
 
 
+def unlink(name: str) -> None:
+    """Remove the value of a control that is not drawn now; it stays in the session."""
+    write(name, None)
+    st.session_state.pop(f"_link_{name}", None)
+
+
+def went_back() -> bool:
+    """Whether the browser's Back or Forward caused this run: the link then decides everything."""
+    run = get_script_run_ctx()
+    return run is not None and run.is_history_navigation
+
+
+def arrive(page: str) -> None:
+    """To be called by the app in each run, with the page that is shown."""
+    if st.session_state.get(_PAGE) != page:
+        st.session_state[_ARRIVED] = True
+    st.session_state[_PAGE] = page
+
+
+def begin_page() -> None:
+    """To be called by a page at its start, if it asks for ``page_opened``."""
+    st.session_state[_OPENED] = st.session_state.pop(_ARRIVED, False)
+
+
+def page_opened() -> bool:
+    """Whether this run is the first since the session came to its page."""
+    return bool(st.session_state.get(_OPENED))
+
+
+def link_opened() -> bool:
+    """Whether this run shows what a link says, not what a person changed on the page."""
+    return went_back() or page_opened()
+
+
 def linked_text(
     label: str,
     *,
@@ -48,7 +86,7 @@ def linked_text(
     """A text area whose text is in the link under ``key``, as long as the link can carry it."""
     opened = _opened_link(key)
     if opened is not None:
-        st.session_state[key] = opened
+        st.session_state[key] = opened or default
     elif key not in st.session_state:
         st.session_state[key] = default
     with st.container():  # keeps the caption below its own box where boxes stand side by side
@@ -85,6 +123,8 @@ def linked_choice(
     opened = _opened_link(key)
     if found := [name for name in names if opened in (name, titles[name])]:
         st.session_state[key] = found[0]
+    elif opened == "":
+        st.session_state[key] = names[0]
     if st.session_state.get(key) not in titles:
         st.session_state[key] = names[0]
     chosen: str = draw(
@@ -101,12 +141,19 @@ def linked_choice(
 
 
 def linked_index(label: str, n: int, *, key: str, help: str = "") -> int:
-    """A slider over 0 .. n-1 that is in the link; with one choice it is disabled."""
+    """A slider over 0 .. n-1; with one choice it is disabled. It is always in the link."""
+    opened = _opened_link(key)
+    if opened is not None:
+        st.session_state[key] = int(opened) if re.fullmatch(r"\d{1,5}", opened) else 0
+    st.session_state.setdefault(key, 0)
+    clamp(key, max(0, n - 1))
     if n <= 1:
         st.slider(label, 0, 1, disabled=True, key=f"{key}_only", help=help or None)
+        _follow_widget(key, None)
         return 0
-    clamp(key, n - 1)
-    return st.slider(label, 0, n - 1, key=key, help=help or None, bind="query-params")
+    index = st.slider(label, 0, n - 1, key=key, help=help or None, persist_state="session")
+    _follow_widget(key, str(index))
+    return index
 
 
 def clamp(key: str, last: int) -> None:
@@ -143,9 +190,15 @@ def linked_integer(
 
 
 def _opened_link(key: str) -> str | None:
-    """The value of a link that was just opened or gone back to; None if the widget has it."""
+    """The value of a link that was just opened or gone back to; None if the widget has it.
+
+    Of a view gone back to, a value that the link lacks is "", which stands for the default.
+    """
     value = st.query_params.get(key)
     last = f"_link_{key}"
+    if went_back():
+        st.session_state[last] = value
+        return value or ""
     if value is None or value == st.session_state.get(last):
         return None
     st.session_state[last] = value

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from attnviz.trace.requests import ModelChoice, TraceRequest
+from attnviz.ui import first_view, query_params
 from attnviz.ui.generate import sampling
 from attnviz.ui.query_params import linked_text
 from attnviz.ui.sample_digits import choose_digit
@@ -14,11 +15,16 @@ from attnviz.ui.sample_digits import choose_digit
 if TYPE_CHECKING:
     from attnviz.trace.model import Model
 
-FIRST_TEXT = "When Mary and John went to the store, John gave a drink to"
+# The controls of what a model reads, by its architecture; a decoder reads a text.
+_CONTROLS = {"text", "target", "pair", "digit"}
+_READS = {"vision": {"digit"}, "encoder-decoder": {"text", "target"}, "encoder": {"text", "pair"}}
 
 
 def request_controls(choice: ModelChoice, model: Model) -> TraceRequest | None:
     """Draw the controls that suit the model; None until it has the image that it needs."""
+    first_view.open_model(choice, model)
+    for name in _CONTROLS - _READS.get(model.architecture, {"text"}):
+        query_params.unlink(name)
     if model.architecture == "vision":
         upload = st.file_uploader("Image", type=["png", "jpg", "jpeg", "webp"], key="image")
         digit = choose_digit()
@@ -30,7 +36,7 @@ def request_controls(choice: ModelChoice, model: Model) -> TraceRequest | None:
         text = linked_text(
             "Text",
             key="text",
-            default=FIRST_TEXT,
+            default=first_view.FIRST_TEXT,
             height=68,
             help=f"The model fills in `{mask}`." if mask else "",
         )

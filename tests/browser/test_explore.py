@@ -184,7 +184,7 @@ def test_a_link_restores_the_whole_view(visit: Begin) -> None:
 
 def test_a_key_on_the_slider_changes_picture_and_link(visit: Begin, model: Model) -> None:
     one = visit()
-    page = one.open(f"/explore?text={quote(TEXT)}")
+    page = one.open(f"/explore?text={quote(TEXT)}&layer=0&head=0")
     slide(one, "Layer", "ArrowRight")
     slide(one, "Head", "End")
     titled(page, "Layer 1, head 8: weights")

@@ -44,13 +44,19 @@ def current(trace: Trace, ref: TraceRef) -> Focus | None:
     origin = (ref.choice, replace(ref.request, sampling=None))
     if st.session_state.setdefault(_ORIGIN, origin) != origin:
         st.session_state[_ORIGIN] = origin
-        choose(trace, None)
+        if not query_params.link_opened():
+            choose(trace, None)
     found = re.fullmatch(r"(s?)(\d{1,7})", query_params.read(LINK))
     if found is None:
         return None
     text: Text = "target" if trace.target_tokens and not found[1] else "source"
     index = int(found[2])
     return Focus(text, index) if index < len(_tokens(trace, text)) else None
+
+
+def keep() -> None:
+    """The focus in the link is of the text that is shown next."""
+    st.session_state.pop(_ORIGIN, None)
 
 
 def choose(trace: Trace, focus: Focus | None) -> None:

@@ -26,8 +26,9 @@ def controls(choice: ModelChoice, model: Model, request: TraceRequest) -> TraceR
         return request
     origin = (choice, request)
     if st.session_state.setdefault(_ORIGIN, origin) != origin:
-        request_tokens(0)  # nothing has been generated after a new text
         st.session_state[_ORIGIN] = origin
+        if not query_params.link_opened():
+            request_tokens(0)  # nothing has been generated after a new text
     n_tokens = requested_tokens()
     at_most = n_tokens >= MAX_TOKENS
     with st.container(horizontal=True, vertical_alignment="center", width="content"):
