@@ -45,7 +45,8 @@ class CanvasState:
         cell: (query, key) clicked in the map.
         query: chosen in the neuron view.
         token: selected in the lines view, focused in the strip.
-        missing: id of a grid that the page took the browser to have.
+        step: shown in the film of a training; None at its latest.
+        missing: id of a grid or a training that the page took the browser to have.
     """
 
     selected: tuple[int, int] | None = None
@@ -53,6 +54,7 @@ class CanvasState:
     cell: tuple[int, int] | None = None
     query: int | None = None
     token: TokenRef | None = None
+    step: int | None = None
     missing: str | None = None
 
     @classmethod
@@ -67,6 +69,7 @@ class CanvasState:
             cell=_pair(_value(state, "cell")),
             query=_index(_value(state, "query")),
             token=_token(token) if isinstance(token, Mapping) else None,
+            step=_index(_value(state, "step")),
             missing=missing if isinstance(missing, str) else None,
         )
 

@@ -38,7 +38,7 @@ export class MapBases {
       this.byId.set(header.id, {
         pyramid, twoSided, rowMax, colMax,
         rowNames: header.rowNames ?? [], colNames: header.colNames ?? [],
-        ranks: null, largest: twoSided ? largestInTile(pyramid.tile) : largestSize(rowMax),
+        ranks: null, largest: header.top ?? (twoSided ? largestInTile(pyramid.tile) : largestSize(rowMax)),
       });
       for (const id of [...this.byId.keys()].slice(0, -BASES_KEPT)) this.byId.delete(id);
     }

@@ -43,7 +43,7 @@
  *   base?: TileHeader, tile?: TileHeader, rowNames?: string[], colNames?: string[],
  *   rowTitle?: string, colTitle?: string, rowAxis?: AxisHeader, colAxis?: AxisHeader, view: Extent | null, cell?: Cell | null,
  *   focus: [Side, number] | null, report: boolean, twoSided?: boolean,
- *   scale?: import("./scales.js").ScaleKind}} MapHeader
+ *   scale?: import("./scales.js").ScaleKind, top?: number}} MapHeader
  * @typedef {{header: MapHeader, arrays: {base?: Uint16Array, tile?: Uint16Array, exact?: Float32Array,
  *   rowMax?: Float32Array, colMax?: Float32Array}}} MapPayload
  */
@@ -80,7 +80,15 @@
  * @typedef {{header: StripHeader, arrays: StripArrays}} StripPayload
  */
 
-/** @typedef {GridPayload | MapPayload | LinesPayload | NeuronPayload | StripPayload} Payload */
+/**
+ * ./film/filmcurves.js
+ * @typedef {{name: string, named: boolean, color: number | "selected" | null}} Series color: of the palette; null is faint
+ * @typedef {CommonHeader & {mode: "curves", title: string, series: Series[], last: number, at: number | null,
+ *   domain?: [number, number], base?: {value: number, name: string}, note?: string}} CurvesHeader
+ * @typedef {{header: CurvesHeader, arrays: {x: Float32Array, y: Float32Array}}} CurvesPayload
+ */
+
+/** @typedef {CurvesPayload | GridPayload | MapPayload | LinesPayload | NeuronPayload | StripPayload} Payload */
 
 const ARRAY_TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array };
 

@@ -39,6 +39,13 @@ def as_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray((pixels * 255).round().to(torch.uint8).numpy()).convert("RGB")
 
 
+def has_ink(image: Image.Image, patch: int) -> tuple[bool, ...]:
+    """For each patch, row by row, whether it is brighter than the image is on average."""
+    pixels = torch.tensor(list(image.convert("L").tobytes()), dtype=torch.float32).view(SIDE, SIDE)
+    means = pixels.unfold(0, patch, patch).unfold(1, patch, patch).mean((2, 3))  # (side, side)
+    return tuple((means > pixels.mean()).flatten().tolist())
+
+
 def _make_data(
     options: dict[str, Any], model_options: dict[str, Any], schedule: Schedule
 ) -> TaskData:

@@ -120,6 +120,19 @@ def prepare(task: Task, settings: JobSettings) -> TrainingSetup:
     )
 
 
+def probe_example(task: Task, settings: JobSettings) -> ProbeExample:
+    """The probe of a task's job.
+
+    Raises:
+        AttnVizError: as `prepare`.
+    """
+    work = settings.work
+    assert isinstance(work, TaskWork)
+    model_options = {"seed": settings.schedule.seed, **task.model, **work.model}
+    data = task.make_data({**task.options, **work.options}, model_options, settings.schedule)
+    return _probe(data, settings)
+
+
 def _probe(data: TaskData, settings: JobSettings) -> ProbeExample:
     if not settings.probe:
         return data.probe

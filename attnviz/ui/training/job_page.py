@@ -12,10 +12,9 @@ from attnviz.train.events import Event, of_kind
 from attnviz.train.job import Job, Status
 from attnviz.train.settings import Limits
 from attnviz.ui.error_display import attempt, escape_markdown
-from attnviz.ui.training.curves import training_curves
+from attnviz.ui.training.film import film
 from attnviz.ui.training.job_list import open_job
 from attnviz.ui.training.job_results import results
-from attnviz.ui.training.snapshot_heads import SHALLOW_LAYERS, heads_over_time, n_recorded_layers
 
 REFRESH_SECONDS = 1.5
 _BADGES = {
@@ -64,14 +63,7 @@ def _view(job: Job, was_active: bool) -> None:
         st.rerun()  # the whole page, which starts or stops refreshing
     _progress(status, events)
     _controls(job, status)
-    is_deep = n_recorded_layers(job) > SHALLOW_LAYERS
-    with st.container(horizontal=not is_deep, gap="medium"):  # wraps in a narrow window
-        left = st.container(width="stretch" if is_deep else 380, horizontal=is_deep)
-        right = st.container(width="stretch" if is_deep else 570)
-    with left:
-        training_curves(events)
-    with right:
-        heads_over_time(job)
+    film(job, events, status.steps)
 
 
 def _progress(status: Status, events: tuple[Event, ...]) -> None:
