@@ -53,6 +53,9 @@ class Sent:
     maps: tuple[tuple[Head, Stamps], ...] = ()
 
 
+NOTHING_SENT = Sent()
+
+
 @dataclass(frozen=True)
 class FilmPayload:
     """A message of the film.
@@ -80,7 +83,7 @@ def film_payload(
     last: int,
     selected: Head,
     at: int | None = None,
-    sent: Sent = Sent(),  # noqa: B008  # frozen
+    sent: Sent = NOTHING_SENT,
 ) -> FilmPayload:
     """The film of a training, without the frames that were sent before.
 

@@ -3,8 +3,8 @@
     scorer = scorer_of(job)
     scorer.measure(snapshots.read(job.snapshots()[-1]).trace).scores    # {(layer, head): 0.91, ...}
 
-A task from scratch has a score of its own (`attnviz.train.tasks.targets`). In fine-tuning heads have
-their roles already; there the score is how far their attention has moved.
+A task from scratch has a score of its own (`attnviz.train.tasks.targets`). In fine-tuning heads
+have their roles already; there the score is how far their attention has moved.
 """
 
 from __future__ import annotations

@@ -43,6 +43,32 @@ def add_to_catalog(job: Job, name: str) -> Path:
     return target
 
 
+def saved_models() -> tuple[str, ...]:
+    """The names of the models that were added to the catalog."""
+    root = catalog.trained_models_folder().resolve()
+    return tuple(e.name for e in catalog.entries() if e.source.resolve().parent == root)
+
+
+def remove_from_catalog(name: str) -> None:
+    """Deletes a model that was added to the catalog. The job it came from keeps its own.
+
+    Raises:
+        AttnVizError: there is no such model, or its files cannot be removed.
+    """
+    if name not in saved_models():
+        raise AttnVizError(f"There is no saved model called '{name[:80]}'.", "Reload the page.")
+    folder = catalog.trained_models_folder() / name
+    try:
+        if folder.is_symlink():  # what it points to belongs to someone else
+            folder.unlink()
+        else:
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise AttnVizError(
+            f"The model {name} cannot be removed ({error.strerror}).", f"Remove {folder} by hand."
+        ) from error
+
+
 def export_forms(job: Job) -> tuple[ExportForm, ...]:
     """What `export_zip` can write for a job."""
     newest = job.checkpoint

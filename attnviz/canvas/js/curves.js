@@ -172,7 +172,7 @@ export class CurvesMode extends Mode {
     const { left, right, top, bottom } = this.plot;
     ctx.font = this.stage.font(LETTERS);
     ctx.lineWidth = 1;
-    for (const value of ticksOf(this.range, Math.max(2, Math.floor((bottom - top) / 38)))) {
+    for (const value of ticksOf(this.range, Math.max(3, Math.floor((bottom - top) / 34)))) {
       const y = Math.round(this._down(value)) + 0.5;
       ctx.strokeStyle = theme.border;
       ctx.beginPath();
@@ -198,7 +198,8 @@ export class CurvesMode extends Mode {
     ctx.lineTo(right, y);
     ctx.stroke();
     ctx.setLineDash([]);
-    ctx.fillText(header.base.name, left + 4, y - 8);
+    ctx.textAlign = "right";
+    ctx.fillText(header.base.name, right - 10, y - 8);
   }
 
   /** @param {CanvasRenderingContext2D} ctx @param {Series} series @param {number} s */

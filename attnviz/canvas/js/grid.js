@@ -72,7 +72,7 @@ export class GridMode extends Mode {
     this.stage.hideTip();
     this.heads = headsOf(content);
     this.label = `${this.heads.length} heads of ${content.layers.length} layers. Arrow keys move, Enter selects.`;
-    if (first) this._build(content);
+    if (first) this._build(content, header.compact ?? false);
     this.filter.shown.textContent = this._leastText();
     this.stage.resize();
     if (first) this._reveal();
@@ -95,8 +95,8 @@ export class GridMode extends Mode {
     else this.stage.status(kept === this.heads.length ? "" : `${kept} of ${this.heads.length} heads`);
   }
 
-  /** @param {GridContent} content */
-  _build({ metrics }) {
+  /** @param {GridContent} content @param {boolean} compact beside other canvases there is room for order and color alone */
+  _build({ metrics }, compact) {
     const metric = dropdown("Metric", metrics.map(({ title }, i) => [String(i), title]), String(this.metric), (i) => {
       this.metric = Number(i);
       metric.title = metrics[this.metric].help;
@@ -109,7 +109,7 @@ export class GridMode extends Mode {
       this.order, (value) => { this.order = value; this._arrange(); });
     const scale = dropdown("Color scale", [["log", "Color: log"], ["linear", "Color: linear"]],
       this.scaleKind, (kind) => { this.scaleKind = kind; this.themed(); });
-    this.setTools([order, metric, this.filter.group, scale]);
+    this.setTools(compact ? [order, scale] : [order, metric, this.filter.group, scale]);
   }
 
   _leastValue() {

@@ -114,7 +114,10 @@ def aligned(probed: Probed) -> Keys:
     """
     source = _fields(probed.cols)
     target = _fields(probed.rows[1:])  # the first row is the start token
-    return (*(source.get(field, NONE) for field in _by_position(target, len(probed.rows) - 1)), NONE)
+    return (
+        *(source.get(field, NONE) for field in _by_position(target, len(probed.rows) - 1)),
+        NONE,
+    )
 
 
 def inked(probed: Probed) -> Keys:
@@ -142,11 +145,10 @@ def _written(
 def _fields(tokens: Sequence[str]) -> dict[tuple[str, int], frozenset[int]]:
     """The positions of a date's parts: of each digit of the year, of the month and of the day."""
     text = "".join(token if len(token) == 1 else "\0" for token in tokens)  # "</s>" is one place
+    order = ("year", "month", "day") if "-" in text else ("day", "month", "year")
     found: dict[tuple[str, int], frozenset[int]] = {}
     start = 0
-    dashed = "-" in text
-    parts = text.split("-" if dashed else " ")
-    for name, part in zip(("year", "month", "day") if dashed else ("day", "month", "year"), parts):
+    for name, part in zip(order, text.split("-" if "-" in text else " "), strict=False):
         places = [start + k for k, c in enumerate(part) if c.isalnum()]
         if name == "year":
             found |= {(name, k): frozenset({place}) for k, place in enumerate(places)}
@@ -156,9 +158,7 @@ def _fields(tokens: Sequence[str]) -> dict[tuple[str, int], frozenset[int]]:
     return found
 
 
-def _by_position(
-    fields: dict[tuple[str, int], frozenset[int]], n: int
-) -> list[tuple[str, int]]:
+def _by_position(fields: dict[tuple[str, int], frozenset[int]], n: int) -> list[tuple[str, int]]:
     """The part that each of n positions belongs to."""
     at = {place: field for field, places in fields.items() for place in places}
     return [at.get(i, ("", 0)) for i in range(n)]

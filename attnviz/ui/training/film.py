@@ -92,6 +92,20 @@ def cached_snapshot(path: Path) -> snapshots.Snapshot:
     return snapshot
 
 
+def cached_scorer(job: Job) -> Scorer:
+    """`scorer_of`, made once.
+
+    Raises:
+        AttnVizError: the settings or the first snapshot cannot be read.
+    """
+    caches = shared()
+    changed = (job.folder / SETTINGS_FILE).stat().st_mtime, *map(_stamp, job.snapshots()[:1])
+    scorer: Scorer = caches.views.run(
+        ("scorer", str(job.folder), changed), lambda _: scorer_of(job), caches.values, no_report
+    )
+    return scorer
+
+
 def score_history(job: Job) -> ScoreHistory:
     """Every head's score at every kept step; there must be one. Each is computed once.
 
@@ -99,16 +113,12 @@ def score_history(job: Job) -> ScoreHistory:
         AttnVizError: the settings or a snapshot cannot be read.
     """
     paths = job.snapshots()
-    caches = shared()
-    changed = (job.folder / SETTINGS_FILE).stat().st_mtime, _stamp(paths[0])
-    scorer: Scorer = caches.views.run(
-        ("scorer", str(job.folder), changed), lambda _: scorer_of(job), caches.values, no_report
-    )
+    scorer = cached_scorer(job)
     measured = []
     for path in paths:
         trace = cached_snapshot(path).trace
         memo = trace_memo(trace, no_report)
-        measured.append(memo(("scores", changed), partial(scorer.measure, trace)))
+        measured.append(memo(("scores", _stamp(paths[0])), partial(scorer.measure, trace)))
     return ScoreHistory.of(scorer, [snapshots.step_of(path) for path in paths], measured)
 
 

@@ -12,6 +12,7 @@ from attnviz.errors import AttnVizError
 from attnviz.train.estimate import estimate
 from attnviz.train.finetune.dataset import MAX_HELD_OUT, check
 from attnviz.train.finetune.objectives import supported_objectives
+from attnviz.train.finetune.samples import sample
 from attnviz.train.settings import FinetuneWork, JobSettings, Schedule
 from attnviz.ui import model_loading
 from attnviz.ui.error_display import attempt
@@ -69,6 +70,9 @@ def draft(caption: DeltaGenerator, form: DeltaGenerator, errors: DeltaGenerator)
     if request is None:
         return None
     with errors:
+        if not request.data and request.work.data in PLACEHOLDERS:
+            st.info("Add your data or use the sample to see what the training takes.")
+            return None
         return attempt(lambda: _checked(model, request))
 
 
@@ -86,7 +90,7 @@ def _form(model: Model, name: str) -> FinetuneRequest | None:
         key="objective",
         format_func=OBJECTIVES.__getitem__,
     )
-    data, file_name = _data(objective)
+    data, file_name = _data(model, objective)
     columns = _columns(objective, file_name)
     method, method_options = _method()
     length, held_out = _example_controls()
@@ -112,11 +116,9 @@ def _checked(model: Model, request: FinetuneRequest) -> JobDraft:
     """The request with its estimate, from the shapes of the loaded model.
 
     Raises:
-        AttnVizError: there is no data, or it is invalid.
+        AttnVizError: the data is invalid.
     """
     work, data = request.work, request.data
-    if not data and work.data in PLACEHOLDERS:
-        raise AttnVizError("No data yet.", "Upload a file or paste text.")
     n = check(work, data)
     if work.objective in ("causal", "masked"):
         n = len(data) // (BYTES_PER_TOKEN * work.length)
@@ -126,7 +128,7 @@ def _checked(model: Model, request: FinetuneRequest) -> JobDraft:
     return JobDraft(request.settings, cost, data)
 
 
-def _data(objective: str) -> tuple[bytes, str]:
+def _data(model: Model, objective: str) -> tuple[bytes, str]:
     """The data, and a file name whose suffix is its format."""
     is_text = objective in ("causal", "masked")
     types = ["txt", "jsonl", "csv"] if is_text else ["csv", "jsonl"]
@@ -135,8 +137,29 @@ def _data(objective: str) -> tuple[bytes, str]:
         return upload.getvalue(), upload.name
     if is_text:
         text = st.text_area("Or paste text", key="ft_text", height=120)
-        return text.encode(errors="replace"), PLACEHOLDERS[0]
-    return b"", PLACEHOLDERS[1]
+        if text:
+            return text.encode(errors="replace"), PLACEHOLDERS[0]
+    return _sample_data(model, objective, PLACEHOLDERS[0 if is_text else 1])
+
+
+def _sample_data(model: Model, objective: str, empty: str) -> tuple[bytes, str]:
+    """A sample, once it was asked for; until then nothing, under the name ``empty``."""
+    found = sample(objective, model.tokenizer)  # type: ignore[arg-type]  # one of OBJECTIVES
+    key = f"_ft_sample_{objective}"
+    if not st.session_state.get(key):
+        if st.button(f"Use a sample: {found.says}", icon=":material/article:", key="ft_sample"):
+            st.session_state[key] = True
+            st.rerun()
+        return b"", empty
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"Sample data: {found.says}.", width="content")
+        st.download_button(
+            "Download", found.data, file_name=found.name, type="tertiary", on_click="ignore"
+        )
+        if st.button("Remove", key="ft_no_sample", type="tertiary"):
+            st.session_state[key] = False
+            st.rerun()
+    return found.data, found.name
 
 
 def _columns(objective: str, file_name: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.train import jobs
 from attnviz.train.events import Event, of_kind
@@ -29,26 +28,33 @@ _BADGES = {
 }
 
 
-def job_page(job: Job, caption: DeltaGenerator) -> None:
-    """Everything below the page's header.
-
-    Args:
-        caption: the placeholder below the header, for the job's title.
-    """
+def job_page(job: Job) -> None:
+    """Everything below the page's header."""
     status = attempt(lambda: job.status)
-    caption.caption(escape_markdown(job.settings.title if status else job.name))
-    with st.container(horizontal=True, horizontal_alignment="distribute"):
+    is_active = status.is_active if status else job.is_alive
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(escape_markdown(job.settings.title if status else job.name), width="stretch")
         if st.button("New run", icon=":material/add:", key="new"):
             open_job(None)
-        is_active = status.is_active if status else job.is_alive
-        delete = not is_active and st.button("Delete", icon=":material/delete:", key="delete")
-        if delete and _succeeds(lambda: jobs.delete(job)):
-            open_job(None)
+        if not is_active:
+            _delete_button(job)
     if status:
-        view = st.fragment(_live_view, run_every=REFRESH_SECONDS if status.is_active else None)
-        view(job, status.is_active)
-        if not status.is_active:
+        view = st.fragment(_live_view, run_every=REFRESH_SECONDS if is_active else None)
+        view(job, is_active)
+        if not is_active:
             attempt(lambda: results(job))
+
+
+def _delete_button(job: Job) -> None:
+    """Deletes the job, after a question."""
+    with st.popover("Delete", icon=":material/delete:"):
+        st.markdown(
+            "Delete this run with its snapshots, checkpoints and model? This cannot be undone. "
+            "Models saved from it stay in the model lists."
+        )
+        clicked = st.button("Delete run", key="delete", type="primary")
+        if clicked and _succeeds(lambda: jobs.delete(job)):
+            open_job(None)
 
 
 def _live_view(job: Job, was_active: bool) -> None:
@@ -61,17 +67,18 @@ def _view(job: Job, was_active: bool) -> None:
     status = job.status_from(events)
     if status.is_active != was_active:
         st.rerun()  # the whole page, which starts or stops refreshing
-    _progress(status, events)
-    _controls(job, status)
+    _progress(job, status, events)
     film(job, events, status.steps)
 
 
-def _progress(status: Status, events: tuple[Event, ...]) -> None:
+def _progress(job: Job, status: Status, events: tuple[Event, ...]) -> None:
     color, icon = _BADGES[status.state]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(status.state, color=color, icon=icon)  # type: ignore[arg-type]
         st.caption(_summary(status, events))
-    st.progress(min(1.0, status.step / status.steps))
+        _controls(job, status)
+    if status.state != "finished":
+        st.progress(min(1.0, status.step / status.steps))
     if status.sentence:
         is_error = status.state in ("failed", "interrupted")
         (st.error if is_error else st.warning)(escape_markdown(status.sentence))
@@ -100,7 +107,7 @@ def _summary(status: Status, events: tuple[Event, ...]) -> str:
 
 
 def _controls(job: Job, status: Status) -> None:
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, width="content"):
         if status.is_active:
             if st.button("Pause", icon=":material/pause:", key="pause"):
                 attempt(job.pause)

@@ -6,10 +6,11 @@ import re
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
 
-from attnviz import charts
-from attnviz.canvas.naming import layer_name
+from attnviz.canvas import map_payload, matrix_payload
+from attnviz.canvas.naming import layer_name, source_line, trace_id
 from attnviz.models.tokens import display_text
 from attnviz.trace import Prediction
 from attnviz.train.attention_change import AttentionChange, attention_change
@@ -17,15 +18,17 @@ from attnviz.train.events import of_kind
 from attnviz.train.job import Job
 from attnviz.train.model_export import ExportForm, add_to_catalog, export_forms, export_zip
 from attnviz.train.settings import FinetuneWork
-from attnviz.ui.charting import draw_chart
+from attnviz.ui.canvas import canvas
 from attnviz.ui.error_display import attempt, escape_markdown
+from attnviz.ui.head_choice import move_to
 from attnviz.ui.shared import shared
 from attnviz.ui.trace_cache import register
-from attnviz.ui.training.snapshot_heads import head_map
+from attnviz.ui.training.film import cached_snapshot, score_history
 from attnviz.ui.waiting import no_report
 
 N_HEADS = 3  # drawn before and after
-MAP_PX = 280  # a map's side, so that two fit side by side
+MAP_PX, CHANGE_PX = 420, 300
+MAP_SIDE = 128  # cells a side, pooled where the probe is longer
 N_PREDICTIONS = 5
 MAX_LINK_CHARACTERS = 1000  # of the probe, in the link to Explore
 _EXPECTATIONS = {
@@ -55,9 +58,7 @@ def results(job: Job) -> None:
 def _open_and_download(job: Job, model: Path) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Open in Explore", icon=":material/search:", key="explore"):
-            # the session's model has precedence over a link's
-            st.session_state["model"] = str(model)
-            st.switch_page("pages/explore.py", query_params=_probe_link(job))
+            _open_in_explore(job, model)
         for form in export_forms(job):
             st.download_button(
                 "Download the model" if form == "model" else "Download the adapter",
@@ -68,6 +69,18 @@ def _open_and_download(job: Job, model: Path) -> None:
                 on_click="ignore",
                 key=f"download_{form}",
             )
+
+
+def _open_in_explore(job: Job, model: Path) -> None:
+    """The trained model with the probe and the head that tells most, in Explore."""
+    # the session's model and head have precedence over a link's
+    st.session_state["model"] = str(model)
+    trace = cached_snapshot(job.snapshots()[-1]).trace
+    if (head := score_history(job).telling) is not None:
+        move_to(trace.layers, *head)
+    chosen = {name: st.session_state[name] for name in ("kind", "layer", "head") if head}
+    link = {name: str(value) for name, value in chosen.items()}
+    st.switch_page("pages/explore.py", query_params={**_probe_link(job), **link})
 
 
 def _probe_link(job: Job) -> dict[str, str]:
@@ -115,14 +128,12 @@ def _compare_predictions(job: Job, change: AttentionChange) -> None:
     before, after = change.predictions
     if not before or not after:
         return
-    objective = _objective(job)
-    label = "class" if objective == "classify" else "token"
-    st.caption(f"{_EXPECTATIONS[objective]}, before and after training.")
+    st.caption(f"{_EXPECTATIONS[_objective(job)]}, before and after training.")
     left, right = st.columns(2, gap="large")
     with left:
-        _draw_predictions("Before", before, label)
+        _draw_predictions("Before", before)
     with right:
-        _draw_predictions("After", after, label)
+        _draw_predictions("After", after)
 
 
 def _objective(job: Job) -> str:
@@ -133,19 +144,11 @@ def _objective(job: Job) -> str:
     return {"digits": "classify", "dates": "seq2seq"}.get(work.task, "causal")
 
 
-def _draw_predictions(title: str, predictions: tuple[Prediction, ...], label: str) -> None:
+def _draw_predictions(title: str, predictions: tuple[Prediction, ...]) -> None:
     st.caption(title)
-    shown = predictions[:N_PREDICTIONS]
-    chart = charts.bars(
-        [p.probability for p in shown],
-        [display_text(p.token) for p in shown],
-        label_title=label,
-        value_title="probability",
-        domain=(0.0, 1.0),
-    )
-    chart = chart.properties(height=150, autosize={"type": "fit", "contains": "padding"})
-    alt = f"{title} training, {shown[0].token} is most likely"
-    draw_chart(chart, title, alt, width="stretch")
+    for p in predictions[:N_PREDICTIONS]:
+        token = escape_markdown(display_text(p.token))
+        st.progress(p.probability, text=f"{token} · {p.probability:.1%}")
 
 
 def _draw_divergences(change: AttentionChange) -> None:
@@ -153,17 +156,20 @@ def _draw_divergences(change: AttentionChange) -> None:
         "How much each head's attention on the probe example changed: Jensen-Shannon "
         "divergence in bits, from 0 (identical) to 1 (disjoint)."
     )
+    trace = change.after.trace
     n_layers, n_heads = change.divergence.shape
-    chart = charts.heatmap(
-        change.divergence,
-        [layer_name(change.after.trace, i) for i in range(n_layers)],
+    payload = matrix_payload(
+        np.nan_to_num(change.divergence),
+        [layer_name(trace, i) for i in range(n_layers)],
         [str(head) for head in range(n_heads)],
-        row_title=None,
+        masked=np.isnan(change.divergence),
+        title="Change by layer and head",
+        id=f"{trace_id(trace)}/change",
+        row_title="layer",
         col_title="head",
         value_title="bits",
-        palette="sequential",
     )
-    draw_chart(chart, "change", "Change by layer and head")
+    canvas(payload, key="change", height=CHANGE_PX, compact=True, source=source_line(trace))
 
 
 def _draw_most_changed(change: AttentionChange) -> None:
@@ -172,7 +178,9 @@ def _draw_most_changed(change: AttentionChange) -> None:
         value = change.divergence[layer, head]
         name = layer_name(change.after.trace, layer)
         st.markdown(f"**{name}, head {head}** changed by {value:.2g} bits")
-        with st.container(horizontal=True, gap="large"):
-            for title, trace in sides:
+        for box, (title, trace) in zip(st.columns(2), sides, strict=True):
+            with box:
+                st.caption(f"{title} training")
+                payload = map_payload(trace, layer, head, size=MAP_SIDE)
                 key = f"change_{title}_{layer}_{head}"
-                head_map(trace, layer, head, key=key, title=title, side=MAP_PX)
+                canvas(payload, key=key, height=MAP_PX, compact=True, source=source_line(trace))

@@ -31,8 +31,7 @@ export class Film {
     root.replaceChildren(element("div", { class: "film", role: "group", "aria-label": "The training, step by step" }, [
       element("div", { class: "film-bar" }, [this.playButton, speed, this.slider.group]),
       element("div", { class: "film-panes" }, [
-        element("section", { class: "film-curves", "aria-label": "Loss and scores" }, [
-          this.choice.group, training, scores]),
+        element("section", { class: "film-curves", "aria-label": "Loss and scores" }, [training, scores]),
         element("section", { class: "film-heads", "aria-label": "All heads" }, [grid]),
         element("section", { class: "film-map", "aria-label": "Selected head" }, [this.headName, map]),
       ])]));
@@ -190,9 +189,10 @@ export class Film {
     const { header, arrays } = this;
     if (!header || !arrays) return;
     const room = { height: Math.round(header.height * LOSS_SHARE), source: header.source };
-    this.choice.group.hidden = !header.accuracies.length;
-    if (!header.accuracies.length) this.curve = "loss";
+    const both = header.accuracies.length > 0;
+    if (!both) this.curve = "loss";
     this.training.display((this.curve === "loss" ? lossCurves : accuracyCurves)(header, arrays, room));
+    if (both) this.training.mode?.setTools([this.choice.group]);
     const scored = header.heads.length > 0;
     this.scores.stage.root.hidden = !scored;
     if (scored) this.scores.display(scoreCurves(header, arrays, { ...room, height: header.height - room.height }));
@@ -210,7 +210,7 @@ export class Film {
     }
     this.grid.display({
       header: {
-        mode: "grid", id: `${header.id}/${this.frame}/${this.thumbs.length}`, layers: header.layers, selected: header.selected, height: header.height,
+        mode: "grid", id: `${header.id}/${this.frame}/${this.thumbs.length}`, layers: header.layers, selected: header.selected, height: header.height, compact: true,
         metrics: [{ key: "score", title: header.scoreTitle, help: header.scoreRule }],
         source: header.source, title: `All heads at step ${header.steps[this.frame]}`, arrays: {},
       },
