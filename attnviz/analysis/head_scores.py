@@ -51,6 +51,6 @@ def target_scores(
         scores.append(float((picked * wanted).sum(dim=1).mean()))
         masked = a.masked()
         visible = torch.ones_like(wanted) if masked is None else ~masked.cpu()[rows]
-        share = (wanted & visible).sum(dim=1) / visible.sum(dim=1).clamp_min(1)
+        share = (wanted & visible).sum(dim=1).double() / visible.sum(dim=1).clamp_min(1)
         uniform += float(share.mean()) / shown.n_heads
     return np.array(scores), uniform

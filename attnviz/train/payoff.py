@@ -14,6 +14,7 @@ from attnviz.train.events import Event, of_kind
 from attnviz.train.head_scores import HeadScores, Scorer
 
 ALSO = 2  # further heads that are named
+LOSSES = 5  # that are averaged: one batch's says little
 NEGLIGIBLE_BITS = 0.005  # of change
 
 
@@ -83,9 +84,10 @@ def payoff(history: ScoreHistory, events: tuple[Event, ...], name: Callable[[Hea
 
 
 def loss_near(events: tuple[Event, ...], step: int) -> float | None:
-    """The training loss at the logged step nearest to ``step``."""
+    """The training loss around ``step``: the mean of the ``LOSSES`` logged nearest to it."""
     known = [(e["step"], e["loss"]) for e in of_kind(events, "step") if e.get("loss") is not None]
-    return min(known, key=lambda one: abs(one[0] - step))[1] if known else None
+    nearest = sorted(known, key=lambda one: abs(one[0] - step))[:LOSSES]
+    return sum(loss for _, loss in nearest) / len(nearest) if nearest else None
 
 
 def _loss(events: tuple[Event, ...], rise: Rise) -> str:
