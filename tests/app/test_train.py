@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import attnviz
 from attnviz.analysis.lab import Lab, tokenize
+from attnviz.canvas import wire
+from attnviz.canvas.codecs import SignificantDigits
 from attnviz.models import catalog
 from attnviz.nn import AttentionConfig
-from attnviz.train import jobs
+from attnviz.train import jobs, snapshots
 from attnviz.train.job import Job
 from attnviz.train.run_job import run
 from attnviz.train.settings import TaskWork
@@ -43,6 +47,13 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 def text_of(app: AppTest) -> str:
     shown = [*app.caption, *app.markdown, *app.error, *app.warning, *app.info]
     return "\n".join(element.value for element in shown).replace("\\", "")
+
+
+def film_of(app: AppTest) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What the film's component was sent."""
+    sent = [wire.unpack(one.proto.bytes) for one in app.get("bidi_component")]
+    (film,) = [one for one in sent if one[0]["mode"] == "film"]
+    return film
 
 
 def start(app: AppTest) -> Job:
@@ -162,10 +173,19 @@ def test_a_job_from_start_to_result(app: AppTest) -> None:
     assert "Step 6 of 6" in shown
     assert "held-out accuracy" in shown
     assert "Jensen-Shannon" in shown
-    assert app.select_slider(key="at_step").options == ["0", "3", "6"]
-    app.select_slider(key="at_step").set_value(0).run()
+    header, arrays = film_of(app)
+    assert header["steps"] == [0, 3, 6]
+    assert header["scoreTitle"] == "Copy score"
+    assert arrays["scores"].shape == (3, 2)  # one layer of two heads
+    app.query_params["step"], app.query_params["watch"] = "3", "0.1"
+    app.run()
     assert not app.exception
-    assert app.select_slider(key="at_step").value == 0
+    header, arrays = film_of(app)
+    assert (header["at"], header["selected"]) == (3, [0, 1])
+    trace = snapshots.read(job.snapshots()[1]).trace
+    weights = trace.attention(0, 1).weights().numpy()
+    shown = np.nan_to_num(SignificantDigits().decode(arrays["codes"][1]))
+    assert shown == pytest.approx(weights, rel=6e-4, abs=1e-7)
     app.text_input(key="keep_name").set_value("my copier")
     keep = next(b for b in app.button if b.label == "Save")
     keep.click().run()
@@ -176,8 +196,14 @@ def test_a_job_from_start_to_result(app: AppTest) -> None:
     assert "my-copier" in [entry.name for entry in catalog.entries()]
     assert attnviz.load("my-copier").trace("ab>").layers
     app.button(key="new").click().run()
-    assert "job" not in app.query_params
-    assert any(b.label.startswith("Copy · ") and "finished" in b.label for b in app.button)
+    assert not {"job", "step", "watch"} & set(app.query_params)
+    assert any(b.label == "Copy · finished" for b in app.button)
+    assert len(app.get("image")) == 1  # the run's picture
+    app.button(key="remove_my-copier").click().run()
+    assert not app.exception
+    assert 'Removed "my-copier"' in app.success[0].value.replace("\\", "")
+    assert "my-copier" not in [entry.name for entry in catalog.entries()]
+    assert job.model is not None  # the run keeps its own
 
 
 def test_invalid_settings_are_reported_beside_the_button(app: AppTest) -> None:
@@ -263,7 +289,9 @@ def test_fine_tuning_asks_for_data_and_names_its_mistakes(app: AppTest) -> None:
     app.session_state["door"] = "model"
     app.run()
     assert not app.exception
-    assert "No data yet" in text_of(app)
+    assert not app.error  # that there are no data yet is no error
+    assert "Add your data or use the sample" in text_of(app)
+    assert next(b for b in app.button if b.label == "Start").disabled
     app.text_area(key="ft_text").set_value("abcd" * 60).run()
     app.segmented_control(key="ft_method").set_value("last").run()
     app.number_input(key="ft_last").set_value(1)
@@ -304,3 +332,43 @@ def test_damaged_jobs_leave_the_page_and_each_other_alone(app: AppTest, tmp_path
         assert not app.exception, job.name
         assert not job.folder.exists()
     assert [job.name for job in jobs.all()] == [intact.name]
+
+
+@pytest.mark.parametrize("model", ["tiny-induction", "tiny-dates"])
+def test_a_sample_is_one_click_away(model: str, app: AppTest) -> None:
+    app.session_state["model"] = model
+    app.session_state["door"] = "model"
+    app.run()
+    app.button(key="ft_sample").click().run()
+    assert not app.exception
+    assert not app.error
+    assert "trainable parameters" in text_of(app)
+    app.number_input(key="ft_length").set_value(16)
+    app.number_input(key="ft_steps").set_value(2).run()
+    job = start(app)
+    wait_until_inactive(job)
+    assert job.status.state == "finished", job.status.sentence
+    app.run()
+    assert not app.exception
+    header, _ = film_of(app)
+    assert header["scoreTitle"] == "Change"
+    app.button(key="new").click().run()
+    app.button(key="ft_no_sample").click().run()
+    assert next(b for b in app.button if b.label == "Start").disabled
+
+
+def test_the_trained_model_opens_in_explore_at_its_most_telling_head(app: AppTest) -> None:
+    task = find("induction")
+    schedule = replace(task.schedule, steps=4, batch_size=4, snapshots=2, checkpoints=1)
+    job = jobs.create(settings_for(task, schedule=schedule))
+    run(job)
+    app.query_params["job"] = job.name
+    app.run()
+    header, arrays = film_of(app)
+    best = header["heads"][int(arrays["scores"][-1].argmax())]
+    assert header["selected"] == [best["layer"], best["head"]]
+    app.button(key="explore").click().run()
+    assert not app.exception
+    assert app.session_state["model"] == str(job.model)
+    assert app.session_state["layer"] == best["layer"]
+    assert app.session_state["head"] == best["head"]

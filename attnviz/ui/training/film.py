@@ -24,7 +24,7 @@ from attnviz.ui.shared import shared
 from attnviz.ui.trace_cache import register, trace_memo
 from attnviz.ui.waiting import no_report
 
-HEIGHT = 470  # px, of the pictures below the controls
+HEIGHT = 530  # px, of the pictures below the controls
 HTML = '<div class="film-root"></div>\n'
 STEP, WATCHED = "step", "watch"  # query parameters: the step, and "layer.head"
 _AUTO, _SENT = "_film_auto", "_film_sent"  # of the session state

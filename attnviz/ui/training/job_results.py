@@ -76,11 +76,12 @@ def _open_in_explore(job: Job, model: Path) -> None:
     # the session's model and head have precedence over a link's
     st.session_state["model"] = str(model)
     trace = cached_snapshot(job.snapshots()[-1]).trace
+    link = _probe_link(job)
     if (head := score_history(job).telling) is not None:
         move_to(trace.layers, *head)
-    chosen = {name: st.session_state[name] for name in ("kind", "layer", "head") if head}
-    link = {name: str(value) for name, value in chosen.items()}
-    st.switch_page("pages/explore.py", query_params={**_probe_link(job), **link})
+        state = st.session_state
+        link |= {name: str(state[name]) for name in ("kind", "layer", "head") if name in state}
+    st.switch_page("pages/explore.py", query_params=link)
 
 
 def _probe_link(job: Job) -> dict[str, str]:
