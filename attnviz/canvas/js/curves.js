@@ -8,10 +8,10 @@ import { ticksOf } from "./ticks.js";
 /** @typedef {import("./payload.js").CurvesHeader} CurvesHeader */
 /** @typedef {import("./payload.js").Series} Series */
 
-const LETTERS = 11; // px
-const EDGE = { left: 46, top: 12, bottom: 32, right: 12 };
-const LEAST_APART = 13; // px between the names at the lines' ends
-const LEAST_TALL = 90; // px
+const CURVE_LETTERS = 11; // px
+const AROUND_CURVES = { left: 46, top: 12, bottom: 32, right: 12 };
+const ENDS_APART = 13; // px between the names at the lines' ends
+const CURVES_TALL = 90; // px
 
 /** @extends {Mode<number>} an item is an index into the steps */
 export class CurvesMode extends Mode {
@@ -42,7 +42,7 @@ export class CurvesMode extends Mode {
     this.name.textContent = header.title;
     this.label = `${header.title} over ${header.last} steps. Left and right read the values, Enter shows that step.`;
     this.last = Math.max(1, header.last);
-    this.range = header.domain ?? rangeOf(y);
+    this.range = header.domain ?? rangeOfCurves(y);
     if (this.hovered !== null && this.hovered >= x.length) this.setHovered(null);
     this.stage.repaint();
   }
@@ -61,16 +61,16 @@ export class CurvesMode extends Mode {
   // ---- layout --------------------------------------------------------------------------------
 
   naturalHeight() {
-    return Math.max(LEAST_TALL, this.stage.most);
+    return Math.max(CURVES_TALL, this.stage.most);
   }
 
   layout() {
     const { width, height } = this.stage;
     const ctx = context2d(this.stage.picture);
-    ctx.font = this.stage.font(LETTERS);
+    ctx.font = this.stage.font(CURVE_LETTERS);
     const names = (this.header?.series ?? []).filter(({ named }) => named).map(({ name }) => ctx.measureText(name).width);
-    const right = Math.max(EDGE.right, ...names.map((w) => Math.min(w, 90) + 12));
-    this.plot = { left: EDGE.left, top: EDGE.top, right: Math.max(EDGE.left + 10, width - right), bottom: height - EDGE.bottom };
+    const right = Math.max(AROUND_CURVES.right, ...names.map((w) => Math.min(w, 90) + 12));
+    this.plot = { left: AROUND_CURVES.left, top: AROUND_CURVES.top, right: Math.max(AROUND_CURVES.left + 10, width - right), bottom: height - AROUND_CURVES.bottom };
   }
 
   /** @param {number} step */
@@ -161,7 +161,7 @@ export class CurvesMode extends Mode {
     const { header } = this;
     if (!header) return;
     this._drawAxes(ctx, header);
-    const order = header.series.map((_, s) => s).sort((a, b) => rank(header.series[a]) - rank(header.series[b]));
+    const order = header.series.map((_, s) => s).sort((a, b) => depthOf(header.series[a]) - depthOf(header.series[b]));
     for (const s of order) this._drawLine(ctx, header.series[s], s);
     this._drawNames(ctx, header);
   }
@@ -170,7 +170,7 @@ export class CurvesMode extends Mode {
   _drawAxes(ctx, header) {
     const { theme } = this.stage;
     const { left, right, top, bottom } = this.plot;
-    ctx.font = this.stage.font(LETTERS);
+    ctx.font = this.stage.font(CURVE_LETTERS);
     ctx.lineWidth = 1;
     for (const value of ticksOf(this.range, Math.max(3, Math.floor((bottom - top) / 34)))) {
       const y = Math.round(this._down(value)) + 0.5;
@@ -228,11 +228,11 @@ export class CurvesMode extends Mode {
       const y = this._lastOf(s);
       return series.named && y !== null ? [{ series, y: this._down(y) }] : [];
     }).sort((a, b) => a.y - b.y);
-    ends.forEach((end, i) => { if (i) end.y = Math.max(end.y, ends[i - 1].y + LEAST_APART); });
+    ends.forEach((end, i) => { if (i) end.y = Math.max(end.y, ends[i - 1].y + ENDS_APART); });
     const over = (ends.at(-1)?.y ?? 0) - this.plot.bottom;
     ctx.textAlign = "left";
     for (const { series, y } of ends) {
-      ctx.font = this.stage.font(LETTERS, series.color === "selected" ? "600" : "400");
+      ctx.font = this.stage.font(CURVE_LETTERS, series.color === "selected" ? "600" : "400");
       ctx.fillStyle = this._color(series);
       ctx.fillText(series.name, this.plot.right + 6, over > 0 ? y - over : y);
     }
@@ -278,12 +278,12 @@ export class CurvesMode extends Mode {
 }
 
 /** What is drawn later lies in front. @param {Series} series */
-function rank({ color }) {
+function depthOf({ color }) {
   return color === "selected" ? 2 : color === null ? 0 : 1;
 }
 
 /** The least and the largest finite number, from 0 on. @param {Float32Array} values @returns {[number, number]} */
-function rangeOf(values) {
+function rangeOfCurves(values) {
   let high = 0;
   for (const value of values) if (Number.isFinite(value) && value > high) high = value;
   return [0, high || 1];
