@@ -16,6 +16,7 @@ NAMES = (
     "trace_page",
     "lab_rerun",
     "rerun_bytes",
+    "head_click",
     "training",
     "memory_walk",
 )
