@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -98,6 +98,7 @@ class Model:
         inputs: dict[str, Tensor] | None = None,
         edits: Sequence[Edit] = (),
         keep: Sequence[str] = KEEP,
+        on_layer: Callable[[int], None] = lambda n_layers: None,
     ) -> Trace:
         """Runs the model once and records what it did.
 
@@ -112,6 +113,8 @@ class Model:
             keep: "qkv", "residual", "output" (each layer's own output, so that the receipt needs
                 no second pass), and "logits" (of every position; of a causal model the last
                 position's are kept by default).
+            on_layer: called after each layer with the number of layers so far. An exception that
+                it raises ends the forward pass.
 
         Raises:
             AttnVizError: input that the model can't take.
@@ -130,7 +133,7 @@ class Model:
         last_only = continues_text(self.module) and "logits" not in keep
         if last_only and "logits_to_keep" in accepted:
             tensors.setdefault("logits_to_keep", 1)
-        recorder = Recorder(tuple(edits), keep_outputs="output" in keep)
+        recorder = Recorder(tuple(edits), keep_outputs="output" in keep, on_layer=on_layer)
         replay = Replay(self.module, tensors, edits, prepared.batch)
         with recording(self.module, recorder, prepared.batch, "residual" in keep) as stream:
             output = self.module(**copied(tensors))

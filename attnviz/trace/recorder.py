@@ -64,6 +64,8 @@ class Recorder:
         edits: interventions, applied to the layers they name.
         keep_outputs: keep each layer's own output, so that a receipt needs no second pass.
         observer: receives the layers as they run; then no records are kept.
+        on_layer: called after each layer with the number of layers so far. What it raises ends the
+            forward pass.
 
     Attributes:
         calls: one per layer, in order.
@@ -76,6 +78,7 @@ class Recorder:
         edits: tuple[Edit, ...] = (),
         keep_outputs: bool = False,
         observer: LayerObserver | None = None,
+        on_layer: Callable[[int], None] = lambda n_layers: None,
     ) -> None:
         self.calls: list[Call] = []
         self.edits = edits
@@ -83,6 +86,7 @@ class Recorder:
         self.before_finish: Callable[[], None] = lambda: None
         self._keep_outputs = keep_outputs
         self._observer = observer
+        self._on_layer = on_layer
         self._open: list[Call] = []  # calls of the running block
         self._layers: dict[tuple[int, int], int] = {}  # (module id, its nth run in a pass): index
         self._run_counts: dict[int, int] = {}  # of each module in this pass
@@ -165,6 +169,7 @@ class Recorder:
                 call = replace(call, layer=None, probe=None)
             kept = own if self._keep_outputs else None
             self.calls.append(replace(call, own=kept, index=index))
+            self._on_layer(len(self.calls))
 
     @property
     def n_calls(self) -> int:

@@ -1,4 +1,4 @@
-"""The size of a trace, estimated before it is made."""
+"""The size of a trace and of its model, estimated before the trace is made."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from attnviz.trace.model import Model
+
+
+def layers_of(model: Model) -> int:
+    """How many layers the model has, by its config; 0 if that doesn't say."""
+    config = model.module.config.get_text_config()
+    n_layers: int = getattr(config, "num_hidden_layers", 0) or 0
+    return n_layers + (getattr(config, "num_decoder_layers", None) or 0)
 
 
 def trace_bytes(model: Model, n: int, keep: tuple[str, ...]) -> int:
@@ -18,8 +25,6 @@ def trace_bytes(model: Model, n: int, keep: tuple[str, ...]) -> int:
     d_model = getattr(config, "hidden_size", 0) or 0
     heads = getattr(config, "num_attention_heads", None) or 1
     n_kv = getattr(config, "num_key_value_heads", None) or heads
-    n_layers = getattr(config, "num_hidden_layers", 0) or 0
-    n_layers += getattr(config, "num_decoder_layers", None) or 0
     vectors = 2 + 2 * n_kv / heads + ("output" in keep)  # stream and Q, K and V, outputs
     logits = (getattr(config, "vocab_size", 0) or 0) if "logits" in keep else 0
-    return int(n * (n_layers * vectors * d_model + logits) * model.dtype.itemsize)
+    return int(n * (layers_of(model) * vectors * d_model + logits) * model.dtype.itemsize)

@@ -28,19 +28,34 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from attnviz.errors import AttnVizError
 from attnviz.ui.lru_cache import Key, LRUCache
 
 log = logging.getLogger("attnviz")
 
-Report = Callable[[int], None]  # called with the number of requests in front; 0 when it runs
 
 QUIET_SECONDS = 0.15  # shorter work is not reported: the message would only flicker
 REPORT_SECONDS = 0.2
 GRACE_SECONDS = 3.0  # a rerun that comes back within this time keeps its position
 IDLE_SECONDS = 1.0  # without work for this long, a worker calls ``on_idle``
+
+
+class JobStatus(NamedTuple):
+    """Where a request is.
+
+    Attributes:
+        ahead: the number of requests in front of it; 0 when it runs.
+        done: its steps so far. total: of how many; 0 if it doesn't count them.
+    """
+
+    ahead: int
+    done: int = 0
+    total: int = 0
+
+
+Report = Callable[[JobStatus], None]
 
 
 class Abandoned(Exception):
@@ -52,6 +67,7 @@ class Job:
     """One piece of work, which is passed to its action, and the pages that wait for it.
 
     Attributes:
+        done_steps: as its action counts them. total_steps: of how many; 0 if it doesn't count.
         waiters: how many threads wait for the result.
         left_at: when the last of them left.
     """
@@ -60,6 +76,8 @@ class Job:
     action: Callable[[Job], Any]
     cache: LRUCache
     changed: threading.Condition = field(repr=False)
+    done_steps: int = 0
+    total_steps: int = 0
     waiters: int = 0
     left_at: float = 0.0
     abandoned: bool = False
@@ -81,6 +99,11 @@ class Job:
             self.abandoned = self.abandoned or not self.wanted()
             if self.abandoned:
                 raise Abandoned
+
+    def step(self, done: int, total: int) -> None:
+        """Count a step, and end the job here if it is no longer wanted, as ``check`` does."""
+        self.done_steps, self.total_steps = done, total
+        self.check()
 
 
 class Executor:
@@ -144,7 +167,7 @@ class Executor:
     def _wait(self, job: Job, report: Report) -> None:
         timeout = QUIET_SECONDS
         while not job.done.wait(timeout):
-            report(self.ahead_of(job))
+            report(JobStatus(self.ahead_of(job), job.done_steps, job.total_steps))
             timeout = REPORT_SECONDS
 
     def ahead_of(self, job: Job) -> int:

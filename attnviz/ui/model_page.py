@@ -102,9 +102,11 @@ class ModelPage:
         if request is None:
             errors.caption("Upload an image to see how the model attends to its patches.")
             st.stop()
-        report = queue_status(self._waiting, "Generating" if request.sampling else "Tracing")
-        limit, head = self._controls.limit, head_choice.last_chosen()
         new = (choice, request)
+        note = "showing the previous view" if self._last() not in (None, new) else ""
+        doing = "Generating" if request.sampling else "Tracing"
+        report = queue_status(self._waiting, doing, note)
+        limit, head = self._controls.limit, head_choice.last_chosen()
         result = attempt(lambda: trace_result(*new, report, limit, errors, head), errors)
         if result is not None:
             st.session_state[self._last_key] = new

@@ -8,7 +8,7 @@ from attnviz.errors import AttnVizError
 from attnviz.models import limits
 from attnviz.trace.lengths import check_length
 from attnviz.trace.requests import ModelChoice, TraceRequest
-from attnviz.trace.size import trace_bytes
+from attnviz.trace.size import layers_of, trace_bytes
 from attnviz.ui import memory
 from attnviz.ui.executor import Job, Report
 from attnviz.ui.model_loading import identity, load
@@ -45,7 +45,8 @@ def trace(
 
     def action(job: Job) -> Trace:
         make_room(model, n, keep)
-        new = model.trace(keep=keep, **arguments)
+        total = layers_of(model)
+        new = model.trace(keep=keep, on_layer=lambda n: job.step(n, max(n, total)), **arguments)
         if not new.layers:
             raise AttnVizError(f"{model.name} has no attention.", "Choose a transformer.")
         return new
@@ -85,12 +86,17 @@ def fidelity(
     key = key_of(trace)
 
     def action(job: Job) -> Fidelity:
-        check = trace.fidelity(layer, should_continue=job.wanted)
+        def goes_on() -> bool:
+            job.done_steps, job.total_steps = min(job.done_steps + 1, layer + 1), layer + 1
+            return job.wanted()
+
+        check = trace.fidelity(layer, should_continue=goes_on)
         if check.rows < check.total_rows and request.sampling is None:
             job.check()
             if key[1:4] == identity(model):
                 new = model.trace(**request.arguments())
-                check = new.fidelity(layer, should_continue=job.wanted)
+                job.done_steps = 0
+                check = new.fidelity(layer, should_continue=goes_on)
         job.check()
         return check
 

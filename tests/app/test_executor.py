@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from attnviz.errors import AttnVizError
-from attnviz.ui.executor import GRACE_SECONDS, Executor, Job
+from attnviz.ui.executor import GRACE_SECONDS, Executor, Job, JobStatus
 from attnviz.ui.lru_cache import Key, LRUCache
 
 SOON = 20.0  # seconds; only ever waited for when something is broken
@@ -20,7 +20,7 @@ class Rerun(BaseException):
     """Like Streamlit's RerunException: not an Exception."""
 
 
-def quiet(ahead: int) -> None:
+def quiet(status: JobStatus) -> None:
     """A report that is not shown."""
 
 
@@ -33,14 +33,16 @@ class Request(threading.Thread):
         super().__init__(daemon=True)
         self.request = lambda: executor.run((key,), action, cache, self.report)
         self.positions: list[int] = []
+        self.steps: list[tuple[int, int]] = []
         self.value: Any = None
         self.raised: BaseException | None = None
         self.reported = threading.Event()
         self.leave = threading.Event()
         self.start()
 
-    def report(self, ahead: int) -> None:
-        self.positions.append(ahead)
+    def report(self, status: JobStatus) -> None:
+        self.positions.append(status.ahead)
+        self.steps.append((status.done, status.total))
         self.reported.set()
         if self.leave.is_set():
             raise Rerun
@@ -334,3 +336,25 @@ def test_a_value_dropped_before_its_job_runs_is_computed_again() -> None:
     first.finish()
     assert second.finish() in (b"computed", b"put")
     assert second.raised is None
+
+
+def test_steps_are_reported_and_end_when_no_page_waits() -> None:
+    """As a trace's layers: a page that left takes its trace along."""
+    executor, cache = Executor(), LRUCache()
+    steps: list[int] = []
+    seen = threading.Event()
+
+    def action(job: Job) -> None:
+        for n in range(1, 1000):
+            steps.append(n)
+            job.step(n, 1000)
+            seen.wait(0.05)
+
+    one = Request(executor, "counts", action, cache)
+    deadline = time.monotonic() + SOON
+    while not any(done for done, _ in one.steps) and time.monotonic() < deadline:
+        one.leave.wait(0.01)
+    assert one.steps[-1][1] == 1000 and 0 < one.steps[-1][0] <= len(steps)
+    one.leave.set()
+    assert one.finish() is None and isinstance(one.raised, Rerun)
+    assert executor.run(("after",), lambda job: len(steps), cache, quiet) < 999

@@ -19,7 +19,7 @@ from attnviz.errors import AttnVizError
 from attnviz.trace.lengths import check_length, check_room
 from attnviz.trace.requests import ModelChoice, Sampling, TraceRequest
 from attnviz.ui import model_loading, tracing
-from attnviz.ui.executor import Report
+from attnviz.ui.executor import JobStatus, Report
 from attnviz.ui.generate.live_view import LiveView
 from attnviz.ui.generate.progress import GenerationProgress
 from attnviz.ui.generate.sampling import request_tokens, requested_tokens
@@ -110,9 +110,9 @@ def trace_result(
     placeholder = (where or st).empty()
     live_view = LiveView(placeholder, model, request, progress, lambda: _stop(key), head)
 
-    def report_and_draw(ahead: int) -> None:
-        report(ahead)
-        if not ahead:
+    def report_and_draw(status: JobStatus) -> None:
+        report(status)
+        if not status.ahead:
             live_view.draw()
 
     with progress.viewer(head):

@@ -184,3 +184,27 @@ def test_inputs_without_a_token_raise(act: str, shape: tuple[int, int]) -> None:
     model = attnviz.wrap(build("llama"))
     with pytest.raises(AttnVizError, match="no token"):
         getattr(model, act)(inputs={"input_ids": torch.zeros(shape, dtype=torch.long)})
+
+
+@pytest.mark.parametrize("name", ["llama", "t5", "bert"])
+def test_layers_are_counted_as_they_run_and_a_trace_can_be_ended_between_them(name: str) -> None:
+    """What ended it leaves no trace in the model: the next one is whole."""
+    model, given = attnviz.wrap(build(name)), inputs(name)
+    counted: list[int] = []
+    whole = model.trace(inputs=given, on_layer=counted.append)
+    assert counted == list(range(1, len(whole.layers) + 1))
+
+    class Ended(Exception):
+        pass
+
+    def end(n_layers: int) -> None:
+        if n_layers == 2:
+            raise Ended
+
+    with pytest.raises(Ended):
+        model.trace(inputs=given, on_layer=end)
+    again = model.trace(inputs=given)
+    assert len(again.layers) == len(whole.layers)
+    for a, b in zip(whole.layers, again.layers, strict=True):
+        assert (a.index, a.kind, a.source) == (b.index, b.kind, b.source)
+    torch.testing.assert_close(again.attention(1, 0).q, whole.attention(1, 0).q)
