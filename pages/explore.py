@@ -8,7 +8,7 @@ from attnviz.ui.error_display import attempt
 from attnviz.ui.explore import (
     examples,
     explanation,
-    export,
+    export_menu,
     focus,
     head_grid,
     head_view,
@@ -36,7 +36,7 @@ with pane.head:
     view = head_view.draw(page.ref, layer, head, focused)
 with frame.bar:
     examples.menu(page.ref.choice)
-    export.menu(HeadView(page.ref, layer, head, view, focused))
+    export_menu.menu(HeadView(page.ref, layer, head, view, focused))
 with pane.tokens:
     attempt(lambda: panels.tokens(page, layer, head, at))
 with pane.explanation:

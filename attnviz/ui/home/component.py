@@ -28,7 +28,7 @@ def show(view: View, data: Mapping[str, Any], *, announce: bool = False) -> Any:
         With ``go``, the name of what was clicked, and ``painted``; each for one run.
     """
     key = f"home_{view}"
-    mount = served_component("home", '<div class="home"></div>\n', "home/component.js")
+    mount = served_component("home", '<div class="home"></div>\n', "home/parts.js")
     return mount(
         key=key,
         # Bytes: Streamlit loads pandas to see whether what is in a dictionary is a table.

@@ -22,7 +22,7 @@ const NS = "http://www.w3.org/2000/svg";
  */
 
 export class CardsView {
-  /** @param {HTMLElement} root @param {import("./component.js").Page} page */
+  /** @param {HTMLElement} root @param {import("./parts.js").Page} page */
   constructor(root, page) {
     this.root = root;
     this.page = page;

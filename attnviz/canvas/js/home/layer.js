@@ -26,7 +26,7 @@ const RESTING = "Rows are queries, columns are keys, hatched is masked. Hover a 
  */
 
 export class LayerView {
-  /** @param {HTMLElement} root @param {import("./component.js").Page} page */
+  /** @param {HTMLElement} root @param {import("./parts.js").Page} page */
   constructor(root, page) {
     this.root = root;
     this.page = page;

@@ -7,7 +7,7 @@ import { link } from "./link.js";
 /** @typedef {{title: string, lead: string, version: string}} Masthead */
 
 export class MastheadView {
-  /** @param {HTMLElement} root @param {import("./component.js").Page} page */
+  /** @param {HTMLElement} root @param {import("./parts.js").Page} page */
   constructor(root, page) {
     this.root = root;
     this.page = page;

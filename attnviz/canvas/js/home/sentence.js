@@ -28,7 +28,7 @@ const WIDTH = { least: 0.5, most: 6 };
  */
 
 export class SentenceView {
-  /** @param {HTMLElement} root @param {import("./component.js").Page} page */
+  /** @param {HTMLElement} root @param {import("./parts.js").Page} page */
   constructor(root, page) {
     this.root = root;
     this.page = page;
