@@ -126,7 +126,7 @@ def film_payload(
             }
             for layer, head in heads
         ],
-        "told": [heads.index(head) for head, _ in history.emerged],
+        "told": [(heads.index(head), rise.step) for head, rise in history.emerged],
         "accuracies": names,
         "firstThumbs": first_thumbs,
         "firstMap": first_map,

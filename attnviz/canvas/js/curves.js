@@ -220,6 +220,17 @@ export class CurvesMode extends Mode {
     }
     ctx.stroke();
     ctx.globalAlpha = 1;
+    if (series.at !== undefined && series.named) this._drawMark(ctx, s, series.at);
+  }
+
+  /** A ring on a line, where the text above tells of it. @param {CanvasRenderingContext2D} ctx @param {number} s @param {number} step */
+  _drawMark(ctx, s, step) {
+    const value = this._value(s, this._nearestTo(step));
+    ctx.beginPath();
+    ctx.arc(this._left(step), this._down(value), 4, 0, 2 * Math.PI);
+    ctx.fillStyle = this.stage.theme.background;
+    ctx.fill();
+    ctx.stroke();
   }
 
   /** The lines' names at their ends, pushed apart. @param {CanvasRenderingContext2D} ctx @param {CurvesHeader} header */

@@ -82,7 +82,7 @@
 
 /**
  * ./film/filmcurves.js
- * @typedef {{name: string, named: boolean, color: number | "selected" | null}} Series color: of the palette; null is faint
+ * @typedef {{name: string, named: boolean, color: number | "selected" | null, at?: number}} Series color: of the palette; null is faint. at: a step to mark on it
  * @typedef {CommonHeader & {mode: "curves", title: string, series: Series[], last: number, at: number | null,
  *   domain?: [number, number], base?: {value: number, name: string}, note?: string}} CurvesHeader
  * @typedef {{header: CurvesHeader, arrays: {x: Float32Array, y: Float32Array}}} CurvesPayload
