@@ -69,6 +69,7 @@ def test_hovering_a_word_draws_its_row_of_the_chosen_head(visit: Begin) -> None:
 def test_the_model_is_loaded_behind_the_first_picture(visit: Begin) -> None:
     """The picture is there before the page says so, and stays the same when it does."""
     page = visit().open("/")
+    expect(page.locator(ARCS).first).to_be_attached()
     before = edges(page)
     expect(page.get_by_text("SmolLM2 135M is loaded.")).to_be_visible()
     assert edges(page) == before

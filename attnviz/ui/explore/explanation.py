@@ -11,6 +11,7 @@ from attnviz.analysis.roles import HeadDescription, describe
 from attnviz.analysis.weight_steps import WeightSteps, weight_steps
 from attnviz.canvas.naming import layer_name
 from attnviz.errors import AttnVizError
+from attnviz.glossary import term
 from attnviz.models.tokens import display_text
 from attnviz.ui.error_display import escape_markdown
 from attnviz.ui.explore import focus
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from attnviz.ui.explore.focus import Focus
     from attnviz.ui.model_page import PageTrace
 
+TERMS = {"Scores": "score", "Neuron": "score", "Q": "query", "K": "key"}
+TERMS |= {"V": "value", "Output": "output"}  # each view's term in the glossary; others show weights
 STRONGEST = 5  # keys of a query
 LIKELIEST = 8  # predictions
 ADD = " Click to add it to the text."
@@ -32,7 +35,8 @@ ADD = " Click to add it to the text."
 
 def head(page: PageTrace, layer: AttentionLayer, n: int) -> None:
     """The head's name, its role if it has one, and a sentence with the numbers behind it."""
-    st.markdown(f"**{escape_markdown(layer_name(page.trace, layer.index))}, head {n}**")
+    name = escape_markdown(layer_name(page.trace, layer.index))
+    st.markdown(f"**{name}, head {n}**", help=f"{term('layer')} {term('head')}")
     if layer.source == "refused":
         return
     found = page.memo(("description", layer.index, n), lambda: _description(page, layer, n))
@@ -43,7 +47,7 @@ def head(page: PageTrace, layer: AttentionLayer, n: int) -> None:
 
 def view(name: str) -> None:
     """What the view shows, and its formula."""
-    st.caption(f"**{name}.** {VIEWS[name]}")
+    st.caption(f"**{name}.** {VIEWS[name]}", help=term(TERMS.get(name, "weight")))
     if name in FORMULAS:
         st.latex(FORMULAS[name])
 
@@ -57,7 +61,10 @@ def cell(page: PageTrace, layer: AttentionLayer, n: int) -> None:
     query, key = selected
     rows, cols = page.trace.row_tokens(layer.index), page.trace.col_tokens(layer.index)
     names = (display_text(rows[query].text).strip(), display_text(cols[key].text).strip())
-    st.markdown(escape_markdown(f"{query} “{names[0]}” → {key} “{names[1]}”"))
+    st.markdown(
+        escape_markdown(f"{query} “{names[0]}” → {key} “{names[1]}”"),
+        help=f"**Score:** {term('score')} **Weight:** {term('weight')}",
+    )
     try:
         steps = page.memo(
             ("weight_steps", layer.index, n, query, key),
@@ -80,7 +87,10 @@ def query(page: PageTrace, layer: AttentionLayer, n: int, focused: TokenRef | No
         lambda: _strongest(page, layer, n, focused.index),
     )
     name = display_text(rows[focused.index].text).strip()
-    st.caption(escape_markdown(f"What {focused.index} “{name}” attends to"))
+    st.caption(
+        escape_markdown(f"What {focused.index} “{name}” attends to"),
+        help=f"**Query:** {term('query')} **Key:** {term('key')}",
+    )
 
     def pick(i: int) -> None:
         focus.choose_cell(ref.trace, layer, (focused.index, strongest[i][0]))

@@ -13,6 +13,7 @@ from attnviz.analysis import matrices
 from attnviz.analysis.verdict import verdict
 from attnviz.canvas import CanvasState, matrix_payload, strip_payload
 from attnviz.canvas.naming import row_axis, token_names, trace_id
+from attnviz.glossary import term
 from attnviz.ui import tracing
 from attnviz.ui.canvas import canvas
 from attnviz.ui.error_display import escape_markdown
@@ -85,7 +86,10 @@ def stream(page: PageTrace, layer: AttentionLayer, at: Focus | None) -> None:
     Raises:
         AttnVizError: the trace kept no stream, with the reason.
     """
-    st.caption("Residual stream: the L2 norm of each token's vector after each block.")
+    st.caption(
+        "Residual stream: the L2 norm of each token's vector after each block.",
+        help=term("residual"),
+    )
     trace = page.trace
     tower = trace.tower_of(layer.index)
     which = layer.kind if tower is None else tower.name
