@@ -7,11 +7,12 @@ known, each run is then located in it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transformers import PreTrainedTokenizerBase
 
 from attnviz.models import graphemes
+from attnviz.models.token_pieces import raw_bytes, with_pieces
 from attnviz.models.tokenizer_calls import decode, spelling, vocabulary_entry
 from attnviz.models.tokens import Token
 
@@ -42,7 +43,8 @@ def decode_tokens(
         source: the text that was tokenized, if there is one; spans are located in it.
 
     Returns:
-        n tokens; without ``source`` their start and end are None.
+        n tokens; without ``source`` their start and end are None, and the parts of a character are
+        marked.
 
     Raises:
         AttnVizError: the tokenizer failed.
@@ -58,13 +60,23 @@ def decode_tokens(
         start, end = position, position + (0 if run.special else len(run.text))
         position = end
         for k, token_id in enumerate(ids[run.first : run.last]):
-            shown = run.text
+            shown, begin, stop = run.text, start, end
             if not run.special:
                 begin, stop = _span_in_run(whole, edges, start, end, k)
                 shown = whole[begin:stop]
             text = shown or spelling(tokenizer, token_id)
-            tokens.append(Token(text, int(token_id), None, None, run.special))
-    return tuple(tokens)
+            tokens.append(Token(text, int(token_id), begin, stop, run.special))
+    # Their spans are of the decoded text, which is no source; they say which share a character.
+    pieces = [replace(t, start=None, end=None) for t in with_pieces(tokenizer, tokens)]
+    return tuple(_spelled_out(tokenizer, t) for t in pieces)
+
+
+def _spelled_out(tokenizer: PreTrainedTokenizerBase, token: Token) -> Token:
+    """A token that begins a character whose other bytes have not come yet: its own bytes."""
+    if token.special or token.part or token.text.strip("\N{REPLACEMENT CHARACTER}"):
+        return token
+    raw = raw_bytes(vocabulary_entry(tokenizer, token.id))
+    return replace(token, text=f"<{raw}>", raw=raw)
 
 
 def _runs(

@@ -27,7 +27,7 @@ def with_pieces(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[Token]) -> 
                 name = vocabulary_entry(tokenizer, token.id)
                 found.append(replace(token, unknown=True, read=name))
             elif last - first > 1:
-                raw = _raw(vocabulary_entry(tokenizer, token.id))
+                raw = raw_bytes(vocabulary_entry(tokenizer, token.id))
                 found.append(replace(token, part=(k + 1, last - first), raw=raw))
             else:
                 at = (token.id, token.text)
@@ -65,8 +65,8 @@ def _other_spelling(tokenizer: PreTrainedTokenizerBase, token: Token) -> str | N
     return None if not read or read == text or "\N{REPLACEMENT CHARACTER}" in read else read
 
 
-def _raw(entry: str) -> str:
-    """The bytes of a part of a character, as hexadecimal; empty if the vocabulary has no bytes."""
+def raw_bytes(entry: str) -> str:
+    """The bytes of a vocabulary's entry for a part of a character, as hexadecimal."""
     if entry.startswith("<0x") and entry.endswith(">"):  # sentencepiece
         return entry[3:-1]
     if all(letter in _BYTES for letter in entry):

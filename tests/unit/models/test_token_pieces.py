@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attnviz
 from attnviz.canvas import strip_payload, wire
+from attnviz.models.token_decoding import decode_tokens
 
 
 def test_unknown_tokens_and_other_spellings_are_what_the_vocabulary_has() -> None:
@@ -35,3 +36,15 @@ def test_the_parts_of_a_character_are_numbered_and_their_bytes_make_it() -> None
     assert bytes.fromhex("".join(t.raw for t in tokens[2:5])).decode() == " 🦄"
     assert all(t.part is None and t.read is None and not t.unknown for t in tokens[5:])
     assert "".join(t.shown for t in tokens[5:]) == " fé the the"
+
+
+def test_generated_parts_of_a_character_are_numbered_too() -> None:
+    """They come without a source; the last character's bytes are not all there yet."""
+    tokenizer = attnviz.load("smollm2-135m").tokenizer
+    ids = tokenizer("坐天").input_ids
+    assert len(ids) == 4
+    tokens = decode_tokens(tokenizer, ids[:-1])
+    assert [t.shown for t in tokens] == ["坐 1/2", "坐 2/2", f"<{tokens[2].raw}>"]
+    assert bytes.fromhex(tokens[0].raw + tokens[1].raw).decode() == "坐"
+    assert "天".encode().startswith(bytes.fromhex(tokens[2].raw))
+    assert all(t.start is None and t.end is None for t in tokens)
