@@ -139,6 +139,12 @@ class Lab:
             return self._padded(self.context)
         return self.query_tokens
 
+    @property
+    def title(self) -> str:
+        """What is shown, for a saved picture."""
+        layer = f"layer {self.layer}" if self.layers > 1 else "one layer"
+        return f"Random weights, {layer} of {self.config.n_heads} heads"
+
     def stage_labels(self, stage: Stage) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The labels of a stage's rows and columns: tokens, or numbers of dimensions."""
         tokens = {"query": self.query_tokens, "key": self.key_tokens, "sink": ("sink",)}

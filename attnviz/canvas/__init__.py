@@ -1,4 +1,4 @@
-"""One canvas for every view of a trace: strip, grid, map, lines and neuron.
+"""One canvas for every view of a trace: strip, grid, map, lines and neuron; and a layer's flow.
 
     payload = map_payload(trace, layer, head)                # what the browser is sent
     page = as_html(payload, "Layer 3, head 5")               # one HTML file that opens offline
@@ -8,6 +8,7 @@ needs Streamlit: `attnviz.ui.canvas` mounts the same files on a page of the app.
 """
 
 from attnviz.canvas.bundle import as_html
+from attnviz.canvas.flow import FlowMatrix, FlowPayload, FlowStep
 from attnviz.canvas.grid import GridLayer, GridPayload, assemble_grid, grid_layer, grid_payload
 from attnviz.canvas.interaction import CanvasState, TokenRef, Viewport
 from attnviz.canvas.lines import LinesPayload, lines_payload
@@ -18,6 +19,9 @@ from attnviz.canvas.strip import StripPayload, strip_payload
 
 __all__ = [
     "CanvasState",
+    "FlowMatrix",
+    "FlowPayload",
+    "FlowStep",
     "GridLayer",
     "GridPayload",
     "LinesPayload",

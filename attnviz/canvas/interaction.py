@@ -47,6 +47,7 @@ class CanvasState:
         token: selected in the lines view, focused in the strip.
         step: shown in the film of a training; None at its latest.
         missing: id of a grid or a training that the page took the browser to have.
+        weight: (panel, query, key) clicked in a layer's flow.
     """
 
     selected: tuple[int, int] | None = None
@@ -56,6 +57,7 @@ class CanvasState:
     token: TokenRef | None = None
     step: int | None = None
     missing: str | None = None
+    weight: tuple[int, int, int] | None = None
 
     @classmethod
     def of(cls, raw: object) -> CanvasState:
@@ -71,6 +73,7 @@ class CanvasState:
             token=_token(token) if isinstance(token, Mapping) else None,
             step=_index(_value(state, "step")),
             missing=missing if isinstance(missing, str) else None,
+            weight=_triple(_value(state, "weight")),
         )
 
 
@@ -99,6 +102,13 @@ def _pair(raw: object) -> tuple[int, int] | None:
         return None
     first, second = _index(raw[0]), _index(raw[1])
     return None if first is None or second is None else (first, second)
+
+
+def _triple(raw: object) -> tuple[int, int, int] | None:
+    if not isinstance(raw, (list, tuple)) or len(raw) != 3:
+        return None
+    rest, first = _pair(raw[1:]), _index(raw[0])
+    return None if rest is None or first is None else (first, *rest)
 
 
 def _index(raw: object) -> int | None:

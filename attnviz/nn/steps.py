@@ -172,7 +172,7 @@ class AttentionSteps:
             }[config.positions]
             yield Stage("bias", "Position bias B", formula, self.bias, *pairs)
         if self.mask is not None:
-            formula = "M: 1 where the query can attend to the key"
+            formula = "M: 1 where visible"
             yield Stage("mask", "Mask M", formula, self.mask[:, 0], "query", "key")
         terms = "S" + (" + B" if self.bias is not None else "")
         formula = f"S ← {terms}" + (", −∞ where M is 0" if self.mask is not None else "")

@@ -14,7 +14,7 @@ from attnviz.canvas.grid import GridPayload
 from attnviz.canvas.interaction import CanvasState
 from attnviz.ui.served_component import served_component
 
-_STATES = ("selected", "view", "cell", "query", "token", "missing")
+_STATES = ("selected", "view", "cell", "query", "token", "missing", "weight")
 _GRIDS_SENT = "_grids_sent"  # to this browser tab: the last grid's id, by the canvas's key
 
 

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -109,7 +110,13 @@ def linked_text(
 
 
 def linked_choice(
-    draw: Callable[..., Any], label: str, titles: Mapping[str, str], *, key: str, **options: Any
+    draw: Callable[..., Any],
+    label: str,
+    titles: Mapping[str, str],
+    *,
+    key: str,
+    older: Mapping[str, str] = MappingProxyType({}),
+    **options: Any,
 ) -> str:
     """A choice that the link carries by a short name, whatever it is called on the screen.
 
@@ -117,10 +124,12 @@ def linked_choice(
         draw: ``st.pills`` or ``st.segmented_control``.
         titles: name to title. The first name is the default and is left out of the link. Older
             links hold titles, and still open.
+        older: what names were called before, in links that still open: title to name.
         options: more of ``draw``'s arguments.
     """
     names = list(titles)
     opened = _opened_link(key)
+    opened = older.get(opened or "", opened)
     if found := [name for name in names if opened in (name, titles[name])]:
         st.session_state[key] = found[0]
     elif opened == "":

@@ -1,6 +1,7 @@
 // Mounting a canvas: what Streamlit calls when there is new data or another theme.
 
 import { CurvesMode } from "./curves.js";
+import { FlowMode } from "./flow.js";
 import { GridMode } from "./grid.js";
 import { LinesMode } from "./lines.js";
 import { MapMode } from "./map.js";
@@ -17,7 +18,7 @@ import { StripMode } from "./strip.js";
  * @property {(name: string, value: unknown) => void} setStateValue
  */
 
-const MODES = { curves: CurvesMode, grid: GridMode, map: MapMode, lines: LinesMode, neuron: NeuronMode, strip: StripMode };
+const MODES = { curves: CurvesMode, flow: FlowMode, grid: GridMode, map: MapMode, lines: LinesMode, neuron: NeuronMode, strip: StripMode };
 const HEIGHT = 640; // px
 
 /** What is mounted in each root, kept from one call to the next. @type {WeakMap<Element, CanvasInstance>} */

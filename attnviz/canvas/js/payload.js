@@ -88,7 +88,19 @@
  * @typedef {{header: CurvesHeader, arrays: {x: Float32Array, y: Float32Array}}} CurvesPayload
  */
 
-/** @typedef {CurvesPayload | GridPayload | MapPayload | LinesPayload | NeuronPayload | StripPayload} Payload */
+/**
+ * ../flow.py
+ * @typedef {{name: string, title: string, formula: string, array: string, size: Cell, panels: string[],
+ *   rows: string, cols: string, row: string, col: string, rowTitle: string, colTitle: string,
+ *   twoSided: boolean, range: Span, beyond: boolean, holes: boolean}} FlowMatrixHeader rows, cols: names of
+ *   what they are; row, col: what sets their size
+ * @typedef {{title: string, line: string, matrices: FlowMatrixHeader[]}} FlowStepHeader
+ * @typedef {CommonHeader & {mode: "flow", title: string, steps: FlowStepHeader[], names: Record<string, string[]>,
+ *   texts: Record<string, AxisHeader>, picked: [number, number, number] | null, stale: string}} FlowHeader
+ * @typedef {{header: FlowHeader, arrays: Record<string, Float32Array>}} FlowPayload
+ */
+
+/** @typedef {CurvesPayload | FlowPayload | GridPayload | MapPayload | LinesPayload | NeuronPayload | StripPayload} Payload */
 
 const ARRAY_TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array };
 

@@ -93,8 +93,12 @@ export class Stage {
   /** The height that the page leaves to this canvas. */
   get available() {
     if (!this.fills) return this.most;
-    const above = this.frame.getBoundingClientRect().top + (pageOf(this.root)?.scrollTop ?? window.scrollY);
-    return Math.max(this.most, Math.floor(window.innerHeight - above - BELOW));
+    return Math.max(this.most, Math.floor(window.innerHeight - this.above - BELOW));
+  }
+
+  /** Px of the page that are above this canvas. */
+  get above() {
+    return this.frame.getBoundingClientRect().top + (pageOf(this.root)?.scrollTop ?? window.scrollY);
   }
 
   /** As high as the page allows, or as the mode needs if that is less. */

@@ -2,68 +2,89 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from attnviz.analysis.cell_steps import CellSteps
-from attnviz.analysis.lab import Lab
 from attnviz.charts import Chart, bars, heatmap
 from attnviz.ui.charting import draw_chart
-from attnviz.ui.error_display import escape_markdown
 
-_MAX_TERMS = 8  # of a sum on one line; the table above has them all
+if TYPE_CHECKING:
+    from attnviz.ui.lab.flow import Shown
+
+_MAX_TERMS = 5  # of a sum on one line; the chart beside it has them all
 
 
-def arithmetic(cell: CellSteps, lab: Lab, query: int, key: int) -> None:
+def arithmetic(cell: CellSteps, shown: Shown, query: int, key: int) -> None:
     """Draw the way from the two vectors to the weight, and from the weights to the output."""
-    q_of, k_of = escape_markdown(lab.query_tokens[query]), escape_markdown(lab.key_tokens[key])
-    rows = {f"q of {q_of}": cell.query, f"k of {k_of}": cell.key, "q × k": cell.product}
-    st.table(pd.DataFrame.from_dict(rows, orient="index").map(lambda x: f"{x:.5g}"))
-    st.latex(formulas(cell))
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="large"):
+        with st.container(width="content"):
+            st.latex(formulas(cell))
         draw_chart(
-            _weights_chart(cell, lab, query, key),
+            _vectors_chart(cell, shown, query, key),
+            "chart_vectors",
+            f"Query {query}, key {key} and their product, dimension by dimension",
+        )
+        draw_chart(
+            _weights_chart(cell, shown, query, key),
             "chart_row",
             f"Weights of query {query} over all keys",
         )
         draw_chart(
-            _contributions_chart(cell, lab),
+            _contributions_chart(cell, shown),
             "chart_sum",
             f"Each key's contribution to query {query}, and their sum",
         )
 
 
-def _weights_chart(cell: CellSteps, lab: Lab, query: int, key: int) -> Chart:
+def _vectors_chart(cell: CellSteps, shown: Shown, query: int, key: int) -> Chart:
+    vectors = np.vstack([cell.query, cell.key, cell.product])  # (3, d_head)
+    rows = [f"q · {shown.query_tokens[query]}", f"k · {shown.key_tokens[key]}", "q × k"]
+    return heatmap(
+        vectors,
+        rows,
+        [str(i) for i in range(vectors.shape[1])],
+        row_title=None,
+        col_title="dimension",
+        value_title="value",
+        palette="diverging",
+        title="q × k, summed, is the dot product",
+        size=(min(max(24 * vectors.shape[1], 120), 260), 66),
+    )
+
+
+def _weights_chart(cell: CellSteps, shown: Shown, query: int, key: int) -> Chart:
     return bars(
         cell.weights,
-        lab.key_tokens,
+        shown.key_tokens,
         label_title="key",
         value_title="weight",
         domain=(0.0, 1.0),
         pitch=_pitch(cell),
-        title=f"Attention weights of {lab.query_tokens[query]}",
+        title=f"Attention weights of {shown.query_tokens[query]}",
         picked=key,
     )
 
 
-def _contributions_chart(cell: CellSteps, lab: Lab) -> Chart:
+def _contributions_chart(cell: CellSteps, shown: Shown) -> Chart:
     return heatmap(
         np.vstack([cell.contributions, cell.output]),  # (n_k + 1, d_head)
-        [*lab.key_tokens, "Σ"],
+        [*shown.key_tokens, "Σ"],
         [str(i) for i in range(len(cell.output))],
         row_title="key",
         col_title="dimension",
         value_title="weight × value",
         palette="diverging",
         title="Weight × value; their sum Σ is the head's output",
-        size=(120, _pitch(cell) * (len(cell.weights) + 1)),
+        size=(150, _pitch(cell) * (len(cell.weights) + 1)),
     )
 
 
 def _pitch(cell: CellSteps) -> int:
     """Pixels a key, the same in both charts."""
-    return max(min(400 // len(cell.weights), 20), 7)
+    return max(min(220 // len(cell.weights), 16), 7)
 
 
 def formulas(cell: CellSteps) -> str:

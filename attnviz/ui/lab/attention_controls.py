@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, get_args
 import streamlit as st
 
 from attnviz.glossary import term
-from attnviz.nn.config import Activation, Mask, Norm, NormKind, Positions
-from attnviz.ui.query_params import linked_integer
+from attnviz.nn.config import Activation, Mask, NormKind, Positions
+from attnviz.ui.query_params import linked_choice, linked_integer
 
 LINKED: Final[dict[str, Any]] = {"bind": "query-params"}
 
@@ -33,7 +33,8 @@ _POSITIONS: Final[dict[Positions, str]] = {
     "t5": "T5 relative",
 }
 _SCALES: Final = {"sqrt": "1/√d_head", "none": "None", "value": "Value"}
-_NORMS: Final[dict[Norm, str]] = {"post": "Post", "pre": "Pre", "none": "None"}
+_NORMS: Final[dict[str, str]] = {"post": "Post", "pre": "Pre", "none": "None"}
+_OLDER_NORMS: Final = {"Before": "pre", "After": "post"}
 _NORM_KINDS: Final[dict[NormKind, str]] = {"layer": "LayerNorm", "rms": "RMSNorm"}
 
 
@@ -174,12 +175,12 @@ def residual_controls() -> dict[str, Any]:
         **LINKED,
     )
     choose = partial(st.segmented_control, required=True, **LINKED)
-    norm = choose(
+    norm = linked_choice(
+        st.segmented_control,
         "Norm",
-        list(_NORMS),
-        default="post",
+        _NORMS,
         key="norm",
-        format_func=_NORMS.__getitem__,
+        older=_OLDER_NORMS,
         help="Pre-norm (GPT-2, Llama), post-norm (BERT), or none.",
     )
     kind = choose(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -95,26 +96,7 @@ def _shape() -> dict[str, Any]:
         help=f"Width of the residual stream. {term('residual')}",
         **LINKED,
     )
-    n_heads = st.slider(
-        "Heads",
-        1,
-        16,
-        4,
-        key="n_heads",
-        help=term("head"),
-        **LINKED,
-    )
     left, right = st.columns(2)
-    kv_heads = linked_integer(
-        left,
-        "KV heads",
-        1,
-        16,
-        key="n_kv_heads",
-        empty=True,
-        placeholder="heads",
-        help=term("KV head", "Empty means one per head; 1 is multi-query attention (MQA)."),
-    )
     d_head = linked_integer(
         right,
         "d_head",
@@ -125,7 +107,55 @@ def _shape() -> dict[str, Any]:
         placeholder="auto",
         help="Width of each head; empty means d_model / heads.",
     )
+    n_heads = _heads(d_model, d_head)
+    shared = st.session_state.get("n_kv_heads")
+    if shared and n_heads % shared:
+        st.session_state["n_kv_heads"] = _nearest(divisors(n_heads), shared)
+    kv_heads = linked_integer(
+        left,
+        "KV heads",
+        1,
+        16,
+        key="n_kv_heads",
+        empty=True,
+        placeholder="heads",
+        help=term("KV head", "Empty means one per head; 1 is multi-query attention (MQA)."),
+    )
     return {"d_model": d_model, "n_heads": n_heads, "n_kv_heads": kv_heads, "d_head": d_head}
+
+
+def _heads(d_model: int, d_head: int | None) -> int:
+    """The number of heads: without a d_head of their own, they divide d_model."""
+    choices = range(1, 17) if d_head else [n for n in divisors(d_model) if n <= 16]
+    if (n := _whole(st.session_state.get("n_heads"))) is not None and n not in choices:
+        st.session_state["n_heads"] = _nearest(choices, n)
+    if (n := _whole(st.query_params.get("n_heads"))) is not None and n not in choices:
+        st.query_params["n_heads"] = str(_nearest(choices, n))
+    n_heads: int = st.select_slider(
+        "Heads",
+        list(choices),
+        4,
+        key="n_heads",
+        help=term("head", "Heads split d_model between them, so their number divides it."),
+        **LINKED,
+    )
+    return n_heads
+
+
+def divisors(number: int) -> list[int]:
+    """All of them, ascending."""
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def _nearest(choices: Iterable[int], number: int) -> int:
+    return min(choices, key=lambda n: abs(n - number))
+
+
+def _whole(value: Any) -> int | None:
+    try:
+        return None if value is None else int(value)
+    except ValueError:
+        return None
 
 
 def _head(n_heads: int) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import streamlit as st
@@ -25,11 +26,11 @@ class Section:
     stages: tuple[str, ...]
 
 
-def heading(section: Section, number: int) -> None:
-    """Draw a section's name, its line and its formula."""
-    st.markdown(
-        f"**{number} · {section.title}** — {section.line} &emsp; $\\displaystyle {section.formula}$"
-    )
+def formula_list(config: AttentionConfig, crossing: bool, shown: Collection[str]) -> None:
+    """Draw the formula of each step that has one of the ``shown`` matrices."""
+    named = [s for s in sections(config, crossing) if set(s.stages) & set(shown)]
+    for number, section in enumerate(named, 1):
+        st.markdown(f"**{number} · {section.title}** &emsp; $\\displaystyle {section.formula}$")
 
 
 def sections(config: AttentionConfig, crossing: bool) -> tuple[Section, ...]:

@@ -9,6 +9,7 @@ from typing import Final, Literal
 import streamlit as st
 
 from attnviz.analysis.lab import MAX_TOKENS, Unit, tokenize
+from attnviz.glossary import term
 from attnviz.ui.query_params import linked_text
 
 TEXT: Final = "The cat sat down because it was tired"
@@ -31,7 +32,8 @@ def text_input(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, .
         A function that tokenizes: the tokens, and those of the encoder's text. It raises
         AttnVizError where a text cannot be tokenized.
     """
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    row = st.container(horizontal=True, vertical_alignment="top")
+    with row.container(width=270):
         unit = st.segmented_control(
             "Tokens",
             list(_UNITS),
@@ -43,21 +45,20 @@ def text_input(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, .
             "vector depends only on the seed and the word, so repeated words share one.",
             bind="query-params",
         )
-        if unit == "random":
-            n = st.slider(
-                "Number of vectors",
-                2,
-                MAX_TOKENS,
-                8,
-                key="vectors",
-                help="Number of rows of X.",
-                bind="query-params",
-            )
     if unit == "random":
+        n = row.slider(
+            "Number of vectors",
+            2,
+            MAX_TOKENS,
+            8,
+            key="vectors",
+            help="Number of rows of X.",
+            bind="query-params",
+        )
         labels = tuple(f"x{i}" for i in range(n))
         return lambda: (labels, tuple(f"c{i}" for i in range(n)) if paired else ())
-    box = partial(linked_text, height=68, help=f"Up to {MAX_TOKENS} tokens.")
-    with st.container(horizontal=True):
+    box = partial(linked_text, height=68, help=f"Up to {MAX_TOKENS} tokens. {term('token')}")
+    with row:
         text = box("Decoder text" if paired else "Text", key="text_lab", default=TEXT)
         context = box("Encoder text", key="context_lab", default=CONTEXT) if paired else ""
     return lambda: (tokenize(text, unit), tokenize(context, unit) if paired else ())
