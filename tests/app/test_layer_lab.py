@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from attnviz.analysis.cell_steps import cell_steps
 from attnviz.analysis.lab import Lab
+from attnviz.canvas import wire
+from attnviz.ui.lab.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -23,50 +23,50 @@ def app() -> AppTest:
     return AppTest.from_file(ROOT / "pages" / "layer_lab.py", default_timeout=120).run()
 
 
-def pictures(app: AppTest) -> dict[str, tuple[dict[str, Any], pa.Table]]:
-    """Every chart on the page by its title: its specification and its table."""
-    drawn = {}
-    for element in app.get("vega_lite_chart"):
-        specification = json.loads(element.proto.spec)
-        (dataset,) = element.proto.datasets
-        table = pa.ipc.open_stream(dataset.data.data).read_all()
-        title = specification["title"]["text"]
-        assert title not in drawn or title in ("Norm", "Residual")
-        drawn.setdefault(title, (specification, table))
+def pictures(app: AppTest) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
+    """Every matrix of the flow by its name: what is said of it, and its numbers."""
+    (flow,) = app.get("bidi_component")
+    header, arrays = wire.unpack(flow.proto.bytes)
+    matrices = [matrix for step in header["steps"] for matrix in step["matrices"]]
+    drawn = {matrix["name"]: (matrix, arrays[matrix["array"]]) for matrix in matrices}
+    assert len(drawn) == len(matrices)
     return drawn
 
 
-def matrix(table: pa.Table) -> np.ndarray:
-    """(panels, rows, columns) of a chart's numbers, -inf where there is none."""
-    columns = [table[name].to_numpy() for name in ("panel", "row", "column")]
-    array = np.full([int(index.max()) + 1 for index in columns], np.nan)
-    values = table["value"].to_pandas().fillna(-np.inf).to_numpy()
-    array[tuple(columns)] = values
-    return array
+def header_of(app: AppTest) -> dict[str, Any]:
+    (flow,) = app.get("bidi_component")
+    return wire.unpack(flow.proto.bytes)[0]
 
 
 def shown(app: AppTest) -> Lab:
     return app.session_state["_lab"]
 
 
+# Not drawn: each is the same picture as another.
+NOT_DRAWN = {"scores_raw", "output"}
+
+
 def holds_the_backends_numbers(app: AppTest) -> None:
-    """Each picture has the numbers that the layer has, computed afresh."""
+    """Each matrix has the numbers that the layer has, computed afresh."""
     assert not app.exception
     lab, drawn = shown(app), pictures(app)
     together = app.toggle(key="together").value
     heads = [slider for slider in app.slider if slider.key == "head_lab"]
     head = heads[0].value if heads else 0
-    seen = 0
-    for stage in lab.steps().stages:
-        if stage.title not in drawn or stage.name.startswith("feed_forward."):
-            continue
+    steps = lab.steps()
+    stages = {stage.name: stage for stage in steps.stages if stage.name not in NOT_DRAWN}
+    assert drawn.keys() == stages.keys()
+    for name, stage in stages.items():
         values = stage.value[0].float().numpy()
         if stage.per_head and not together:
             values = values[head * len(values) // lab.config.n_heads]
-        array = matrix(drawn[stage.title][1])
-        assert np.array_equal(array if values.ndim == 3 else array[0], values), stage.name
-        seen += 1
-    assert seen >= 10
+        if name in ("weights", "weights_dropped", "mask") and steps.mask is not None:
+            values = np.where(steps.mask[0, 0].numpy(), values, -np.inf)  # hatched
+        said, array = drawn[name]
+        assert np.array_equal(array, values), name
+        rows, columns = lab.stage_labels(stage)
+        names = header_of(app)["names"]
+        assert (tuple(names[said["rows"]]), tuple(names[said["cols"]])) == (rows, columns)
 
 
 def test_the_first_view(app: AppTest) -> None:
@@ -78,13 +78,17 @@ def test_the_first_view(app: AppTest) -> None:
     from attnviz.ui.lab.layer_controls import FIRST
 
     assert lab == FIRST
+    assert header_of(app)["stale"] == ""
 
 
 # (how to move the control, what it changes in the layer)
 Move = Callable[[AppTest], Any]
 MOVES: dict[str, tuple[Move, Callable[[Lab], bool]]] = {
     "d_model": (lambda a: a.slider(key="d_model").set_value(32), lambda b: b.config.d_model == 32),
-    "n_heads": (lambda a: a.slider(key="n_heads").set_value(2), lambda b: b.config.n_heads == 2),
+    "n_heads": (
+        lambda a: a.select_slider(key="n_heads").set_value(2),
+        lambda b: b.config.n_heads == 2,
+    ),
     "n_kv_heads": (
         lambda a: a.number_input(key="n_kv_heads").set_value(2),
         lambda b: b.config.kv_heads == 2,
@@ -232,7 +236,8 @@ def test_a_head_at_a_time_and_all_of_them(app: AppTest) -> None:
     holds_the_backends_numbers(app)
     app.toggle(key="together").set_value(True).run()
     holds_the_backends_numbers(app)
-    assert matrix(pictures(app)["Weights A"][1]).shape == (4, 8, 8)
+    assert pictures(app)["weights"][1].shape == (4, 8, 8)
+    assert pictures(app)["weights"][0]["panels"] == [f"head {h}" for h in range(4)]
     assert not app.latex  # nothing picked yet
     app.selectbox(key="query_lab").set_value("7 · tired")
     app.selectbox(key="key_lab").set_value("0 · The")
@@ -243,10 +248,10 @@ def test_a_head_at_a_time_and_all_of_them(app: AppTest) -> None:
 
 def test_fewer_heads_than_the_one_shown(app: AppTest) -> None:
     app.slider(key="head_lab").set_value(3).run()
-    app.slider(key="n_heads").set_value(2).run()
+    app.select_slider(key="n_heads").set_value(2).run()
     assert app.slider(key="head_lab").value == 1
     holds_the_backends_numbers(app)
-    app.slider(key="n_heads").set_value(1).run()
+    app.select_slider(key="n_heads").set_value(1).run()
     holds_the_backends_numbers(app)
 
 
@@ -257,8 +262,7 @@ def test_a_cell_by_keyboard(app: AppTest) -> None:
     formula = app.latex[0].value
     for number in (*cell.product, cell.raw, cell.scaled, cell.weight):
         assert f"{number:.5g}" in formula
-    picked = pictures(app)["Weights A"][1].to_pandas().query("picked")
-    assert picked[["row", "column"]].to_numpy().tolist() == [[4, 1]]
+    assert header_of(app)["picked"] == [0, 4, 1]
 
 
 def test_a_cell_that_a_shorter_text_does_not_have(app: AppTest) -> None:
@@ -277,8 +281,6 @@ def test_a_hidden_cell_says_so(app: AppTest) -> None:
 @pytest.mark.parametrize(
     ("move", "sentence"),
     [
-        (lambda a: a.slider(key="n_heads").set_value(3), "3 heads do not divide d_model = 16."),
-        (lambda a: a.number_input(key="n_kv_heads").set_value(3), "cannot share 3 key/value heads"),
         (lambda a: a.text_area(key="text_lab").set_value("  "), "The text is empty."),
         (lambda a: a.text_area(key="text_lab").set_value("a " * 65), "65 words"),
     ],
@@ -294,8 +296,65 @@ def test_an_impossible_setting_is_one_sentence_and_nothing_is_lost(
     (error,) = app.error
     assert sentence in error.value.replace("\\", "")
     assert shown(app) == before  # the last picture that could be
+    assert "the last that worked" in header_of(app)["stale"]
     holds_the_backends_numbers(app)
     assert app.number_input(key="seed").value == 3
+
+
+def test_heads_snap_to_divisors_of_d_model(app: AppTest) -> None:
+    assert app.select_slider(key="n_heads").options == ["1", "2", "4", "8", "16"]
+    app.select_slider(key="n_heads").set_value(8).run()
+    app.number_input(key="n_kv_heads").set_value(4).run()
+    app.slider(key="d_model").set_value(28).run()
+    assert (shown(app).config.n_heads, shown(app).config.kv_heads) == (7, 1)
+    assert not app.error
+    holds_the_backends_numbers(app)
+    app.number_input(key="d_head").set_value(4).run()  # then any number of heads will do
+    app.select_slider(key="n_heads").set_value(3).run()
+    assert shown(app).config.n_heads == 3
+    assert not app.error
+
+
+def test_a_link_to_heads_that_do_not_divide_d_model_opens() -> None:
+    app = AppTest.from_file(ROOT / "pages" / "layer_lab.py", default_timeout=120)
+    app.query_params.update({"d_model": "20", "n_heads": "8"})
+    app.run()
+    assert not app.exception and not app.error
+    assert (shown(app).config.d_model, shown(app).config.n_heads) == (20, 4)  # the first view's
+
+
+@pytest.mark.parametrize(
+    ("called", "norm"), [("Before", "pre"), ("After", "post"), ("Pre", "pre"), ("none", "none")]
+)
+def test_a_link_opens_whatever_the_norm_was_called(called: str, norm: str) -> None:
+    app = AppTest.from_file(ROOT / "pages" / "layer_lab.py", default_timeout=120)
+    app.query_params["norm"] = called
+    app.run()
+    assert not app.exception
+    assert shown(app).config.norm == norm
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_sets_every_control_and_is_marked(app: AppTest, name: str) -> None:
+    app.slider(key="temperature").set_value(2.0).run()
+    assert app.pills(key="preset").value is None
+    app.pills(key="preset").set_value(name).run()
+    assert not app.error
+    assert app.pills(key="preset").value == name
+    config = shown(app).config
+    assert config.temperature == 1.0
+    told = {"norm": config.norm, "positions": config.positions, "softcap": config.softcap}
+    told |= {"sink": config.sink, "activation": config.activation, "n_kv_heads": config.n_kv_heads}
+    assert told == {key: PRESETS[name][key] for key in told}
+    holds_the_backends_numbers(app)
+
+
+def test_what_a_row_is_is_said(app: AppTest) -> None:
+    drawn = pictures(app)
+    rows = {name: said["rowTitle"] for name, (said, _) in drawn.items()}
+    assert {rows[name] for name in ("x", "concat", "projected", "residual_sum")} == {"token"}
+    assert (rows["q"], rows["k"], rows["v"]) == ("query", "key", "key")
+    assert (rows["weights"], drawn["weights"][0]["colTitle"]) == ("query", "key")
 
 
 def test_contradictions_between_options_are_sentences(app: AppTest) -> None:
@@ -311,8 +370,9 @@ def test_copy_as_code_computes_the_view(app: AppTest) -> None:
     app.slider(key="head_lab").set_value(2).run()
     names: dict[str, Any] = {}
     exec(app.code[0].value, names)
-    (drawn,) = matrix(pictures(app)["Weights A"][1])
-    assert np.array_equal(drawn, names["steps"].weights[0, 2].numpy())
+    visible = names["steps"].mask[0, 0].numpy()
+    drawn = pictures(app)["weights"][1]
+    assert np.array_equal(drawn[visible], names["steps"].weights[0, 2].numpy()[visible])
     assert "steps.weights[0, 2]" in app.code[0].value
 
 

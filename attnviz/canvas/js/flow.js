@@ -15,7 +15,8 @@ import { fitted, sampledWidths } from "./text.js";
  */
 
 const MOVE_MS = 180; // of a change of numbers
-const ROOM_BELOW = 86; // px of the window left to what is under the flow
+const ROOM_BELOW = 76; // px of the window left to what is under the flow
+const PANE = 300; // px of that once it explains a weight
 const FLOW_DIGITS = 7; // of a number in a tooltip
 const TABLE_ROWS = 64; // and columns of a table
 const LEAST_HEIGHT = 320; // px that the cells are fitted into
@@ -53,7 +54,7 @@ export class FlowMode extends Mode {
   /** @param {import("./payload.js").FlowPayload} payload */
   receive({ header, arrays }) {
     const before = this.header;
-    const moves = before !== null && formOf(before) === formOf(header) && !matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const moves = before !== null && formOf(before) === formOf(header) && !stillness();
     this.previous = moves && before.id !== header.id ? this.arrays : {};
     this.header = header;
     this.arrays = arrays;
@@ -229,6 +230,9 @@ export class FlowMode extends Mode {
     this.header.picked = [box.panel, row, col];
     this.stage.repaintOver();
     this.send("weight", [box.panel, row, col]);
+    // What is said of it appears below, and must not cover it.
+    const below = this.stage.picture.getBoundingClientRect().top + box.y - this.stage.top + box.h + PANE - window.innerHeight;
+    if (below > 0) this.stage.page?.scrollBy({ top: below, behavior: stillness() ? "auto" : "smooth" });
   }
 
   /** @param {number} dx @param {number} dy */
@@ -308,6 +312,11 @@ export class FlowMode extends Mode {
     super.destroy();
     cancelAnimationFrame(this.clock);
   }
+}
+
+/** Whether the reader wants nothing to move. */
+function stillness() {
+  return matchMedia("(prefers-reduced-motion: reduce)").matches;
 }
 
 /** What must be the same for numbers to change in place. @param {FlowHeader} header */

@@ -28,6 +28,8 @@
  * @property {(text: string, room: number) => string[]} wrap a formula, in at most two lines
  */
 
+/** How large everything is. @typedef {{cell: number, tall: number, least: number, measures: FlowMeasures}} Form */
+
 export const FLOW_PAD = 9; // px inside a step
 export const STEP_HEAD = 22; // a step's heading
 export const MATRIX_HEAD = 16; // a matrix's title
@@ -47,6 +49,8 @@ const UNITS = { d_model: 11, d_head: 5, concat: 11, hidden: 15, sink: 1 };
 
 const SMALLEST = 4; // px a cell
 const LARGEST = 26;
+const TALLER = 1.7; // than wide, at most
+const NARROW = 700; // px: with less, steps stand closer together
 
 /**
  * Cells as large as fit into a height, and not smaller than can be read.
@@ -56,29 +60,37 @@ export function fittedFlow(steps, width, height, tokens, measures) {
   const least = tokens <= 16 ? 11 : tokens <= 32 ? 8 : SMALLEST;
   let made = flowLayout(steps, width, LARGEST, measures);
   for (let cell = LARGEST - 1; cell >= least && made.height > height; cell--) made = flowLayout(steps, width, cell, measures);
+  const { cell } = made;
+  for (let tall = Math.min(LARGEST, Math.round(TALLER * cell)); tall > cell; tall--) { // what height is left
+    const taller = flowLayout(steps, width, cell, measures, tall);
+    if (taller.height <= height) return taller;
+  }
   return made;
 }
 
 /**
- * @param {FlowStepHeader[]} steps @param {number} width px @param {number} cell px a token @param {FlowMeasures} measures
+ * @param {FlowStepHeader[]} steps @param {number} width px @param {number} cell px a token is wide @param {FlowMeasures} measures @param {number} [tall] px it is high
  * @returns {{chunks: FlowChunk[], height: number, cell: number}}
  */
-export function flowLayout(steps, width, cell, measures) {
-  const chunks = steps.flatMap((step, i) => chunksOf(step, i, width, cell, measures));
+export function flowLayout(steps, width, cell, measures, tall = cell) {
+  /** @type {Form} */
+  const form = { cell, tall, least: width < NARROW ? 76 : LEAST_ROOM, measures };
+  const arrow = width < NARROW ? 20 : ARROW_ROOM;
+  const chunks = steps.flatMap((step, i) => chunksOf(step, i, width, form));
   let [row, x, top] = [0, 0, 0];
   for (let start = 0; start < chunks.length; row++) {
     let stop = start;
-    for (x = 0; stop < chunks.length && (stop === start || x + chunks[stop].w <= width); stop++) x += chunks[stop].w + ARROW_ROOM;
+    for (x = 0; stop < chunks.length && (stop === start || x + chunks[stop].w <= width); stop++) x += chunks[stop].w + arrow;
     const inRow = chunks.slice(start, stop);
-    place(inRow, row, top, Math.max(0, width - x + ARROW_ROOM));
+    place(inRow, row, top, Math.max(0, width - x + arrow), arrow);
     top += Math.max(...inRow.map((chunk) => chunk.h)) + GUTTER;
     start = stop;
   }
   return { chunks, height: Math.max(0, top - GUTTER), cell };
 }
 
-/** Put the chunks of a row beside each other; what is left of the width goes between them. @param {FlowChunk[]} chunks @param {number} row @param {number} top @param {number} left px */
-function place(chunks, row, top, left) {
+/** Put the chunks of a row beside each other; what is left of the width goes between them. @param {FlowChunk[]} chunks @param {number} row @param {number} top @param {number} left px @param {number} arrow px */
+function place(chunks, row, top, left, arrow) {
   const height = Math.max(...chunks.map((chunk) => chunk.h));
   const more = chunks.length > 1 ? Math.min(left / (chunks.length - 1), 2 * ARROW_ROOM) : 0;
   let x = 0;
@@ -90,35 +102,36 @@ function place(chunks, row, top, left) {
     }
     const [first] = chunk.boxes;
     chunk.middle = first.y + first.h / 2;
-    x += chunk.w + ARROW_ROOM + more;
+    x += chunk.w + arrow + more;
   }
 }
 
 /**
  * A step, cut where it is wider than the page.
- * @param {FlowStepHeader} step @param {number} index @param {number} width @param {number} cell @param {FlowMeasures} measures
+ * @param {FlowStepHeader} step @param {number} index @param {number} width @param {Form} form
  * @returns {FlowChunk[]} at the origin
  */
-function chunksOf({ matrices }, index, width, cell, measures) {
+function chunksOf({ matrices }, index, width, form) {
   /** @type {number[][]} */
   const groups = [[]];
   let used = 0;
   matrices.forEach((matrix, m) => {
-    const wide = slotOf(matrix, cell) + BETWEEN;
-    if (groups[0].length && used + wide + measures.names + 2 * FLOW_PAD > width) {
+    const wide = slotOf(matrix, form) + BETWEEN;
+    if (groups[0].length && used + wide + form.measures.names + 2 * FLOW_PAD > width) {
       groups.push([]);
       used = 0;
     }
     groups[groups.length - 1].push(m);
     used += wide;
   });
-  return groups.map((group, g) => chunkOf(matrices, group, index, g === 0, cell, measures));
+  return groups.map((group, g) => chunkOf(matrices, group, index, g === 0, form));
 }
 
-/** @param {FlowMatrixHeader[]} matrices @param {number[]} group @param {number} step @param {boolean} first @param {number} cell @param {FlowMeasures} measures @returns {FlowChunk} */
-function chunkOf(matrices, group, step, first, cell, measures) {
+/** @param {FlowMatrixHeader[]} matrices @param {number[]} group @param {number} step @param {boolean} first @param {Form} form @returns {FlowChunk} */
+function chunkOf(matrices, group, step, first, form) {
+  const { measures } = form;
   const shown = group.map((m) => matrices[m]);
-  const lines = shown.map((matrix) => measures.wrap(matrix.formula, slotOf(matrix, cell)));
+  const lines = shown.map((matrix) => measures.wrap(matrix.formula, slotOf(matrix, form)));
   const head = MATRIX_HEAD + FORMULA_LINE * Math.max(...lines.map((l) => l.length)) +
     Math.max(...shown.map((matrix) => (matrix.col === "key" ? measures.columns : TICKS))) + (shown.some((m) => m.panels.length) ? PANEL_HEAD : 0);
   /** @type {FlowBox[]} */
@@ -126,7 +139,7 @@ function chunkOf(matrices, group, step, first, cell, measures) {
   let [x, below] = [FLOW_PAD, 0];
   group.forEach((m, i) => {
     const matrix = matrices[m];
-    const [w, h] = sizeOf(matrix, cell);
+    const [w, h] = sizeOf(matrix, form);
     const named = i === 0 || matrix.rows !== shown[i - 1].rows || matrix.size[0] !== shown[i - 1].size[0];
     if (named) x += measures.names;
     const across = acrossOf(matrix);
@@ -134,13 +147,13 @@ function chunkOf(matrices, group, step, first, cell, measures) {
     for (let panel = 0; panel < count; panel++) {
       const [r, c] = [Math.floor(panel / across), panel % across];
       boxes.push({
-        step, matrix: m, panel, w, h, named: named && c === 0, head, lines: lines[i], room: slotOf(matrix, cell),
+        step, matrix: m, panel, w, h, named: named && c === 0, head, lines: lines[i], room: slotOf(matrix, form),
         x: x + c * (w + BETWEEN / 2), y: STEP_HEAD + head + r * (h + PANEL_HEAD),
       });
     }
     const tall = Math.ceil(count / across) * (h + PANEL_HEAD) - PANEL_HEAD;
     below = Math.max(below, STEP_HEAD + head + tall);
-    x += slotOf(matrix, cell) + BETWEEN;
+    x += slotOf(matrix, form) + BETWEEN;
   });
   return { step, first, row: 0, x: 0, y: 0, w: x - BETWEEN + FLOW_PAD, h: below + FLOW_LEGEND + FLOW_PAD - 2, middle: 0, boxes };
 }
@@ -151,17 +164,16 @@ function acrossOf({ panels }) {
 }
 
 /** Px of a matrix and its heading. @param {FlowMatrixHeader} matrix @param {number} cell */
-function slotOf(matrix, cell) {
+function slotOf(matrix, form) {
   const across = acrossOf(matrix);
-  return Math.max(LEAST_ROOM, across * sizeOf(matrix, cell)[0] + ((across - 1) * BETWEEN) / 2);
+  return Math.max(form.least, across * sizeOf(matrix, form)[0] + ((across - 1) * BETWEEN) / 2);
 }
 
-/** Px of one panel's cells. @param {FlowMatrixHeader} matrix @param {number} cell @returns {[number, number]} */
-function sizeOf({ size: [rows, cols], row, col, panels, name }, cell) {
+/** Px of one panel's cells. @param {FlowMatrixHeader} matrix @param {Form} form @returns {[number, number]} */
+function sizeOf({ size: [rows, cols], row, col, panels, name }, { cell, tall }) {
   const scale = panels.length > 1 ? PANEL_SCALE : name === "weights" ? EMPHASIS : 1;
-  const unit = cell * scale;
-  const wide = col === "key" ? cols * unit : Math.max(UNITS[col] * unit, 12);
-  return [Math.round(wide), Math.round(row in UNITS ? UNITS[row] * unit : rows * unit)];
+  const wide = (col === "key" ? cols : UNITS[col]) * cell * scale;
+  return [Math.max(12, Math.round(wide)), Math.round((row in UNITS ? UNITS[row] : rows) * tall * scale)];
 }
 
 /** The box at a point of the content. @param {FlowChunk[]} chunks @param {number} x @param {number} y */

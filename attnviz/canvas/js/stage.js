@@ -96,9 +96,13 @@ export class Stage {
     return Math.max(this.most, Math.floor(window.innerHeight - this.above - BELOW));
   }
 
+  get page() {
+    return pageOf(this.root);
+  }
+
   /** Px of the page that are above this canvas. */
   get above() {
-    return this.frame.getBoundingClientRect().top + (pageOf(this.root)?.scrollTop ?? window.scrollY);
+    return this.frame.getBoundingClientRect().top + (this.page?.scrollTop ?? window.scrollY);
   }
 
   /** As high as the page allows, or as the mode needs if that is less. */

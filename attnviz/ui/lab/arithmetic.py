@@ -19,7 +19,7 @@ _MAX_TERMS = 5  # of a sum on one line; the chart beside it has them all
 
 def arithmetic(cell: CellSteps, shown: Shown, query: int, key: int) -> None:
     """Draw the way from the two vectors to the weight, and from the weights to the output."""
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         with st.container(width="content"):
             st.latex(formulas(cell))
         draw_chart(
@@ -47,11 +47,11 @@ def _vectors_chart(cell: CellSteps, shown: Shown, query: int, key: int) -> Chart
         rows,
         [str(i) for i in range(vectors.shape[1])],
         row_title=None,
-        col_title="dimension",
+        col_title=None,
         value_title="value",
         palette="diverging",
-        title="q × k, summed, is the dot product",
-        size=(min(max(24 * vectors.shape[1], 120), 260), 66),
+        title="q × k, summed: the dot product",
+        size=(min(max(24 * vectors.shape[1], 110), 220), 60),
     )
 
 
@@ -59,11 +59,11 @@ def _weights_chart(cell: CellSteps, shown: Shown, query: int, key: int) -> Chart
     return bars(
         cell.weights,
         shown.key_tokens,
-        label_title="key",
         value_title="weight",
         domain=(0.0, 1.0),
+        width=110,
         pitch=_pitch(cell),
-        title=f"Attention weights of {shown.query_tokens[query]}",
+        title="Its row of weights",
         picked=key,
     )
 
@@ -73,18 +73,18 @@ def _contributions_chart(cell: CellSteps, shown: Shown) -> Chart:
         np.vstack([cell.contributions, cell.output]),  # (n_k + 1, d_head)
         [*shown.key_tokens, "Σ"],
         [str(i) for i in range(len(cell.output))],
-        row_title="key",
-        col_title="dimension",
+        row_title=None,
+        col_title=None,
         value_title="weight × value",
         palette="diverging",
-        title="Weight × value; their sum Σ is the head's output",
-        size=(150, _pitch(cell) * (len(cell.weights) + 1)),
+        title="Weight × value, summed: the output",
+        size=(120, _pitch(cell) * (len(cell.weights) + 1)),
     )
 
 
 def _pitch(cell: CellSteps) -> int:
     """Pixels a key, the same in both charts."""
-    return max(min(220 // len(cell.weights), 16), 7)
+    return max(min(160 // len(cell.weights), 14), 6)
 
 
 def formulas(cell: CellSteps) -> str:

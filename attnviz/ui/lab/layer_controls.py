@@ -127,10 +127,9 @@ def _shape() -> dict[str, Any]:
 def _heads(d_model: int, d_head: int | None) -> int:
     """The number of heads: without a d_head of their own, they divide d_model."""
     choices = range(1, 17) if d_head else [n for n in divisors(d_model) if n <= 16]
-    if (n := _whole(st.session_state.get("n_heads"))) is not None and n not in choices:
-        st.session_state["n_heads"] = _nearest(choices, n)
-    if (n := _whole(st.query_params.get("n_heads"))) is not None and n not in choices:
-        st.query_params["n_heads"] = str(_nearest(choices, n))
+    chosen = st.session_state.get("n_heads")
+    if chosen is not None and chosen not in choices:
+        st.session_state["n_heads"] = _nearest(choices, chosen)
     n_heads: int = st.select_slider(
         "Heads",
         list(choices),
@@ -149,13 +148,6 @@ def divisors(number: int) -> list[int]:
 
 def _nearest(choices: Iterable[int], number: int) -> int:
     return min(choices, key=lambda n: abs(n - number))
-
-
-def _whole(value: Any) -> int | None:
-    try:
-        return None if value is None else int(value)
-    except ValueError:
-        return None
 
 
 def _head(n_heads: int) -> int | None:
