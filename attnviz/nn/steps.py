@@ -11,7 +11,7 @@ from torch import Tensor
 from attnviz.nn.config import AttentionConfig
 from attnviz.nn.feed_forward import FeedForwardSteps
 
-Axis = Literal["query", "key", "d_model", "d_head", "concat", "hidden", "sink"]
+Axis = Literal["query", "key", "d_model", "d_head", "concat", "hidden", "sink", "bias"]
 T = TypeVar("T")
 
 
@@ -72,6 +72,15 @@ class AttentionSteps:
     normed: Tensor | None = None  # (B, n_q, d_model), pre-norm
     context: Tensor | None = None  # (B, n_k, d_model): source of the keys in cross-attention
 
+    # of one head of a model: what its vectors are projected by; None in a layer of the lab's own
+    w_q: Tensor | None = None  # (1, d_model, d_head)
+    w_k: Tensor | None = None  # (1, d_model, d_head)
+    w_v: Tensor | None = None  # (1, d_model, d_v)
+    w_o: Tensor | None = None  # (1, d_v, d_model)
+    b_q: Tensor | None = None  # (1, 1, d_head)
+    b_k: Tensor | None = None  # (1, 1, d_head)
+    b_v: Tensor | None = None  # (1, 1, d_v)
+
     # before QK-norm and RoPE, and after QK-norm; None if equal to q or k
     q_projected: Tensor | None = None  # (B, H, n_q, d_head)
     k_projected: Tensor | None = None  # (B, H_kv, n_k, d_head)
@@ -93,6 +102,7 @@ class AttentionSteps:
     weights_dropped: Tensor | None = None  # (B, H, n_q, n_k), when training with dropout
 
     heads: Tensor  # (B, H, n_q, d_head): each head's output
+    contribution: Tensor | None = None  # (B, n_q, d_model): one head's output times its W_O
     concat: Tensor  # (B, n_q, H * d_head)
     projected: Tensor  # (B, n_q, d_model): concat W_O
     residual_sum: Tensor | None = None  # (B, n_q, d_model)
@@ -137,9 +147,22 @@ class AttentionSteps:
             formula = "C: the sequence attended to"
             yield Stage("context", "Context C", formula, self.context, "key", "d_model")
         plus = " + b" if self.config.bias else ""
+        yield from self._weight_matrices("q")
         yield from self._vector_stages("q", f"Q = {source}·W_Q{plus}")
+        yield from self._weight_matrices("k")
         yield from self._vector_stages("k", f"K = {memory}·W_K{plus}")
+        yield from self._weight_matrices("v")
         yield Stage("v", "Values V", f"V = {memory}·W_V{plus}", self.v, "key", "d_head", "key")
+
+    def _weight_matrices(self, name: Literal["q", "k", "v"]) -> Iterator[Stage]:
+        """What a model's head projects by."""
+        weight, bias = getattr(self, f"w_{name}"), getattr(self, f"b_{name}")
+        letter = name.upper()
+        if weight is not None:
+            formula = "the model's own weights"
+            yield Stage(f"w_{name}", f"W_{letter}", formula, weight, "d_model", "d_head")
+        if bias is not None:
+            yield Stage(f"b_{name}", f"b_{letter}", "its bias", bias, "bias", "d_head")
 
     def _vector_stages(self, name: Literal["q", "k"], formula: str) -> Iterator[Stage]:
         """Queries or keys: projected by ``formula``, normalized, rotated."""
@@ -169,7 +192,7 @@ class AttentionSteps:
             formula = {
                 "alibi": "B = −slope of the head × distance (ALiBi)",
                 "t5": "B = the head's learned bias for the distance's bucket (T5)",
-            }[config.positions]
+            }.get(config.positions, "B: what the layer adds for the positions")
             yield Stage("bias", "Position bias B", formula, self.bias, *pairs)
         if self.mask is not None:
             formula = "M: 1 where visible"
@@ -191,6 +214,11 @@ class AttentionSteps:
         stream: tuple[Axis, Axis] = ("query", "d_model")
         plus = " + b" if self.config.bias else ""
         yield Stage("heads", "Head outputs", "O = A·V", self.heads, "query", "d_head", "query")
+        if self.w_o is not None:
+            yield Stage("w_o", "W_O", "the head's rows of it", self.w_o, "d_head", "d_model")
+        if self.contribution is not None:
+            formula = "O·W_O: what this head adds"
+            yield Stage("contribution", "This head adds", formula, self.contribution, *stream)
         formula = "C = the heads' O, concatenated"
         yield Stage("concat", "Concatenated", formula, self.concat, "query", "concat")
         yield Stage("projected", "Projected by W_O", f"Y = C·W_O{plus}", self.projected, *stream)

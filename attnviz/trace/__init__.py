@@ -29,6 +29,7 @@ access. From the bottom up:
     residual_stream     the input of each block, with block_inputs, stream_axes
     structure           blocks, kinds of attention, what each part reads
     session, replay     a recorded pass, and the same pass again
+    block_run           what entered and left each module of a block in it
     assembly            names, kinds and labels: from calls to a trace
 
 **What you use**: `Model`, `Trace`, `AttentionMap`, `Generation`.

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
+from attnviz.errors import AttnVizError
+from attnviz.trace.block_run import BlockRun, watching
+from attnviz.trace.probe import ProbeResult
 from attnviz.trace.recorder import Edit, LayerObserver, Recorder
 from attnviz.trace.session import copied, recording
 
@@ -61,6 +65,39 @@ class Replay:
         ):
             torch.random.set_rng_state(self._rng_state)
             module(**copied(self._tensors))
+
+
+def watch(replay: Replay | None, attention: str, nth: int) -> BlockRun:
+    """The nth run of the block around an attention module, while the pass runs again.
+
+    Args:
+        attention: the module's path. nth: layers may share a module.
+
+    Raises:
+        AttnVizError: the pass can't be run again as it was.
+    """
+    module = None if replay is None or replay.changed else replay._module()
+    if replay is None or module is None:
+        raise AttnVizError(
+            "The model of this trace is no longer in memory, or has changed since.",
+            "Trace the text again.",
+        )
+    with watching(module, attention) as runs:
+        replay.run(_Indifferent())
+    if nth >= len(runs):
+        raise AttnVizError(f"The block around {attention} could not be watched.", "")
+    return runs[nth]
+
+
+class _Indifferent:
+    """An observer that needs no layer."""
+
+    def wants(self, index: int) -> bool:
+        """None of them."""
+        return False
+
+    def observe(self, index: int, own: Tensor, probe: ProbeResult | None) -> None:
+        """Never called."""
 
 
 def _fingerprint(module: PreTrainedModel) -> int:

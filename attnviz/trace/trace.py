@@ -13,13 +13,14 @@ from attnviz.errors import AttnVizError
 from attnviz.models.tokens import Token
 from attnviz.trace.attention_map import AttentionMap, MapOrigin
 from attnviz.trace.axis_labels import Axis, AxisLabels, BatchTokens
+from attnviz.trace.block_run import BlockRun
 from attnviz.trace.call import Call, Source
 from attnviz.trace.call_interpreter import compare_probe
 from attnviz.trace.fidelity import Checks, Fidelity, all_rows, compare, receipt
 from attnviz.trace.prediction import Prediction, PredictionHead
 from attnviz.trace.probe import ProbeResult
 from attnviz.trace.records import LayerRecord
-from attnviz.trace.replay import Replay
+from attnviz.trace.replay import Replay, watch
 from attnviz.trace.residual_stream import Tower
 from attnviz.trace.structure import Kind
 
@@ -272,6 +273,16 @@ class Trace(Displayable):
         """
         tokens = self.target_tokens if self._labels.has_target else self.tokens
         return self._head.predict(self.logits, tokens, position, k)
+
+    def block_run(self, layer: int) -> BlockRun:
+        """What entered and left the modules of a layer's block: the pass runs once more.
+
+        Raises:
+            AttnVizError: no such layer, or a pass that can't be run again as it was.
+        """
+        found = self._layer(layer, None)
+        nth = sum(other.name == found.name for other in self.layers[: found.index])
+        return watch(self._replay, found.name, nth)
 
     @property
     def nbytes(self) -> int:

@@ -49,6 +49,7 @@ const UNITS = { d_model: 11, d_head: 5, concat: 11, hidden: 15, sink: 1 };
 
 const SMALLEST = 4; // px a cell
 const LARGEST = 26;
+const ROOMY_CELL = 20;
 const TALLER = 1.7; // than wide, at most
 const NARROW = 700; // px: with less, steps stand closer together
 
@@ -60,10 +61,24 @@ export function fittedFlow(steps, width, height, tokens, measures) {
   const least = tokens <= 16 ? 11 : tokens <= 32 ? 8 : SMALLEST;
   let made = flowLayout(steps, width, LARGEST, measures);
   for (let cell = LARGEST - 1; cell >= least && made.height > height; cell--) made = flowLayout(steps, width, cell, measures);
+  if (made.height > height) return roomy(steps, width, made, measures);
   const { cell } = made;
   for (let tall = Math.min(LARGEST, Math.round(TALLER * cell)); tall > cell; tall--) { // what height is left
     const taller = flowLayout(steps, width, cell, measures, tall);
     if (taller.height <= height) return taller;
+  }
+  return made;
+}
+
+/**
+ * The page has to scroll: cells as large as the rows have room for.
+ * @param {FlowStepHeader[]} steps @param {number} width @param {{chunks: FlowChunk[], height: number, cell: number}} made @param {FlowMeasures} measures
+ */
+function roomy(steps, width, made, measures) {
+  const rows = (/** @type {FlowChunk[]} */ chunks) => chunks[chunks.length - 1].row;
+  for (let cell = ROOMY_CELL; cell > made.cell; cell--) {
+    const larger = flowLayout(steps, width, cell, measures);
+    if (rows(larger.chunks) <= rows(made.chunks)) return larger;
   }
   return made;
 }
@@ -163,7 +178,7 @@ function acrossOf({ panels }) {
   return panels.length > 4 ? 4 : Math.max(1, panels.length);
 }
 
-/** Px of a matrix and its heading. @param {FlowMatrixHeader} matrix @param {number} cell */
+/** Px of a matrix and its heading. @param {FlowMatrixHeader} matrix @param {Form} form */
 function slotOf(matrix, form) {
   const across = acrossOf(matrix);
   return Math.max(form.least, across * sizeOf(matrix, form)[0] + ((across - 1) * BETWEEN) / 2);
