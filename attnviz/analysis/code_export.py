@@ -1,6 +1,7 @@
 """What a page shows as a Python program that anyone can run, read and change.
 
-`trace_code` is Explore's view, `lab_code` the Layer lab's; both need nothing but attnviz.
+`trace_code` is Explore's view, `lab_code` and `head_code` the Layer lab's; all they need is
+attnviz.
 """
 
 from __future__ import annotations
@@ -56,6 +57,27 @@ def trace_code(
         "",
     ]
     return "\n".join(lines)
+
+
+def head_code(choice: ModelChoice, request: TraceRequest, layer: int, head: int) -> str:
+    """A program that computes one head of a model step by step, as the Layer lab shows it."""
+    return "\n".join(
+        [
+            "import attnviz",
+            "from attnviz.analysis.real_head import real_head",
+            "",
+            f"model = attnviz.load({_from_anywhere(choice.name)!r}, device={choice.device!r}, "
+            f"dtype={choice.dtype!r})",
+            *_trace_lines(request),
+            f"head = real_head(trace, layer={layer}, head={head})",
+            "",
+            "for stage in head.steps.stages:",
+            "    print(stage.name, tuple(stage.value.shape), stage.formula)",
+            "print(head.steps.weights[0, 0])  # (n_q, n_k): rows are queries, columns keys",
+            "print(head.weights_error, head.output_error)  # from the trace's own",
+            "",
+        ]
+    )
 
 
 def _from_anywhere(name: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from attnviz.analysis.lab import Lab
+from attnviz.analysis.real_head import RealHead
 from attnviz.models.tokens import Token, display_text
 from attnviz.nn import AttentionSteps, Stage
 
@@ -52,13 +53,13 @@ def lab_npz(steps: AttentionSteps) -> bytes:
     return npz_bytes(**{stage.name: stage.value[0].numpy() for stage in steps.stages})
 
 
-def lab_csv(steps: AttentionSteps, lab: Lab) -> str:
+def lab_csv(steps: AttentionSteps, lab: Lab | RealHead) -> str:
     """One line per number: matrix, head (empty where heads share it), row, column, value."""
     header = ["matrix", "head", "row", "column", "row_label", "column_label", "value"]
     return csv_text(header, (line for stage in steps.stages for line in _stage_lines(stage, lab)))
 
 
-def _stage_lines(stage: Stage, lab: Lab) -> Iterator[list[Any]]:
+def _stage_lines(stage: Stage, lab: Lab | RealHead) -> Iterator[list[Any]]:
     rows, columns = lab.stage_labels(stage)
     matrices = stage.value[0].numpy()
     for head, matrix in enumerate(matrices) if stage.per_head else [("", matrices)]:

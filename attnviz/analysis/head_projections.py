@@ -95,7 +95,7 @@ def output_projection(
         for given in token_rows(run.given[0], item):
             at = _columns(outputs, given, tolerance)
             if at is not None:
-                return _matrix(run.module)[at : at + outputs.shape[1]], run
+                return _matrix(run.module)[at : at + outputs.shape[1]].clone(), run
     return None
 
 
@@ -169,8 +169,8 @@ def _projected(
             bias = getattr(run.module, "bias", None)
             made = Projection(
                 given,
-                _matrix(run.module)[:, part],
-                None if bias is None else bias.detach().float().cpu()[part],
+                _matrix(run.module)[:, part].clone(),  # not a view: the model may go
+                None if bias is None else bias.detach()[part].float().cpu().clone(),
             )
             if same(made(given), vectors, tolerance):
                 return made

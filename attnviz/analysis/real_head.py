@@ -59,6 +59,11 @@ class RealHead:
     output_error: float
     missing: tuple[str, ...] = ()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors."""
+        return sum(stage.value.nbytes for stage in self.steps.stages)
+
     def stage_labels(self, stage: Stage) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The labels of a stage's rows and columns: tokens, or numbers of dimensions."""
         tokens = {"query": self.query_tokens, "key": self.key_tokens, "sink": ("sink",)}
@@ -237,7 +242,7 @@ class _Reading:
         )
         if found is None:
             self.missing.append("how its output returns to the residual stream")
-            return {"heads": heads, "concat": heads, "projected": heads, "output": heads}
+            return {"heads": heads, "output": heads}
         w_o, run = found
         concat = next(token_rows(run.given[0], self.item))
         projected = next(token_rows(run.out, self.item))

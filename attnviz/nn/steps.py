@@ -60,6 +60,8 @@ class Stage:
 class AttentionSteps:
     """The result of :meth:`MultiHeadAttention.explain`. A field is None if its option is off.
 
+    A model's head has the same steps, see `attnviz.analysis.real_head`.
+
     Shapes: B batch, n_q queries, n_k keys, H heads, H_kv key/value heads. In self-attention,
     n_k = n_q. Key/value head ``h * H_kv // H`` serves query head h.
     """
@@ -103,8 +105,8 @@ class AttentionSteps:
 
     heads: Tensor  # (B, H, n_q, d_head): each head's output
     contribution: Tensor | None = None  # (B, n_q, d_model): one head's output times its W_O
-    concat: Tensor  # (B, n_q, H * d_head)
-    projected: Tensor  # (B, n_q, d_model): concat W_O
+    concat: Tensor | None = None  # (B, n_q, H * d_head)
+    projected: Tensor | None = None  # (B, n_q, d_model): concat W_O
     residual_sum: Tensor | None = None  # (B, n_q, d_model)
     post_normed: Tensor | None = None  # (B, n_q, d_model), post-norm
     feed_forward: FeedForwardSteps | None = None
@@ -219,9 +221,12 @@ class AttentionSteps:
         if self.contribution is not None:
             formula = "O·W_O: what this head adds"
             yield Stage("contribution", "This head adds", formula, self.contribution, *stream)
-        formula = "C = the heads' O, concatenated"
-        yield Stage("concat", "Concatenated", formula, self.concat, "query", "concat")
-        yield Stage("projected", "Projected by W_O", f"Y = C·W_O{plus}", self.projected, *stream)
+        if self.concat is not None:
+            formula = "C = the heads' O, concatenated"
+            yield Stage("concat", "Concatenated", formula, self.concat, "query", "concat")
+        if self.projected is not None:
+            formula = f"Y = C·W_O{plus}"
+            yield Stage("projected", "Projected by W_O", formula, self.projected, *stream)
         if self.residual_sum is not None:
             yield Stage("residual_sum", "Residual", "Y ← X + Y", self.residual_sum, *stream)
         if self.post_normed is not None:

@@ -22,6 +22,14 @@ _READS = {"vision": {"digit"}, "encoder-decoder": {"text", "target"}, "encoder":
 
 def request_controls(choice: ModelChoice, model: Model) -> TraceRequest | None:
     """Draw the controls that suit the model; None until it has the image that it needs."""
+    request = input_controls(choice, model)
+    if request is None or request.image_digest:
+        return request
+    return sampling.controls(choice, model, request)
+
+
+def input_controls(choice: ModelChoice, model: Model) -> TraceRequest | None:
+    """The same without generating: what the model reads, and no more."""
     first_view.open_model(choice, model)
     for name in _CONTROLS - _READS.get(model.architecture, {"text"}):
         query_params.unlink(name)
@@ -44,4 +52,4 @@ def request_controls(choice: ModelChoice, model: Model) -> TraceRequest | None:
             target = linked_text("Decoder input (target)", key="target", height=68)
         elif model.architecture == "encoder":
             pair = linked_text("Second sentence (optional)", key="pair", height=68)
-    return sampling.controls(choice, model, TraceRequest(text=text, target=target, pair=pair))
+    return TraceRequest(text=text, target=target, pair=pair)

@@ -296,7 +296,7 @@ def test_an_impossible_setting_is_one_sentence_and_nothing_is_lost(
     (error,) = app.error
     assert sentence in error.value.replace("\\", "")
     assert shown(app) == before  # the last picture that could be
-    assert "the last that worked" in header_of(app)["stale"]
+    assert "the last layer that worked" in header_of(app)["stale"]
     holds_the_backends_numbers(app)
     assert app.number_input(key="seed").value == 3
 

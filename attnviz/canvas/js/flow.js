@@ -1,7 +1,7 @@
 // A layer as a flow: every matrix from its input to its output. A token hovered in one is lit in all.
 
 import { context2d } from "./dom.js";
-import { drawFlow, FLOW_LABEL, outlineCells, paintCells } from "./flowdraw.js";
+import { drawBanner, drawFlow, FLOW_LABEL, outlineCells, paintCells } from "./flowdraw.js";
 import { boxAt, fittedFlow, STEP_HEAD } from "./flowlayout.js";
 import { litCells, tokensOfCell } from "./hoverlink.js";
 import { arrowKeys, Mode } from "./mode.js";
@@ -19,6 +19,7 @@ const ROOM_BELOW = 92; // px of the window left to what is under the flow
 const PANE = 300; // px of that once it explains a weight
 const FLOW_DIGITS = 7; // of a number in a tooltip
 const TABLE_ROWS = 64; // and columns of a table
+const STALE = 0.35; // opacity of what the controls no longer say
 const LEAST_HEIGHT = 320; // px that the cells are fitted into
 
 /** @extends {Mode<FlowCell>} */
@@ -64,7 +65,7 @@ export class FlowMode extends Mode {
     this.images.clear();
     this._animate(Object.keys(this.previous).length > 0);
     this.stage.resize();
-    this.stage.status(header.stale);
+    if (header.stale) this.stage.say(header.stale);
   }
 
   /** @param {boolean} moves */
@@ -265,8 +266,10 @@ export class FlowMode extends Mode {
   /** @param {CanvasRenderingContext2D} ctx */
   draw(ctx) {
     ctx.translate(0, -this.stage.top);
-    if (this.header?.stale) ctx.globalAlpha = 0.4;
+    const stale = this.header?.stale ?? "";
+    if (stale) ctx.globalAlpha = STALE;
     drawFlow(ctx, this);
+    if (stale) drawBanner(ctx, this.stage, stale);
   }
 
   /** What is hovered, or else the picked weight: its query and its key in every matrix. @param {CanvasRenderingContext2D} ctx */

@@ -31,6 +31,25 @@ export function drawFlow(ctx, mode) {
   ctx.fillStyle = stage.theme.text;
 }
 
+/** That the picture is not what the controls say. @param {CanvasRenderingContext2D} ctx @param {import("./stage.js").Stage} stage @param {string} text */
+export function drawBanner(ctx, stage, text) {
+  const { theme } = stage;
+  ctx.font = stage.font(13, "600");
+  const said = fitted(ctx, text, stage.width - 48);
+  const wide = ctx.measureText(said).width + 24;
+  const [x, y] = [(stage.width - wide) / 2, stage.top + 36];
+  ctx.fillStyle = theme.background;
+  ctx.strokeStyle = theme.selected;
+  ctx.lineWidth = 1.5;
+  ctx.beginPath();
+  ctx.roundRect(x, y, wide, 30, 6);
+  ctx.fill();
+  ctx.stroke();
+  ctx.fillStyle = theme.text;
+  ctx.textAlign = "left";
+  ctx.fillText(said, x + 12, y + 15);
+}
+
 /** @param {CanvasRenderingContext2D} ctx @param {FlowMode} mode @param {FlowChunk} chunk */
 function drawFrame(ctx, { stage, header }, chunk) {
   const { theme } = stage;

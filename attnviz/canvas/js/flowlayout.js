@@ -45,7 +45,7 @@ const EMPHASIS = 1.25; // of the weights
 const PANEL_SCALE = 0.62; // of one head among several
 
 /** Cells of a token's size that vectors are wide, however many dimensions they have: no slider moves the layout. @type {Record<string, number>} */
-const UNITS = { d_model: 11, d_head: 5, concat: 11, hidden: 15, sink: 1 };
+const UNITS = { d_model: 11, d_head: 5, concat: 11, hidden: 15, sink: 1, bias: 1 };
 
 const SMALLEST = 4; // px a cell
 const LARGEST = 26;

@@ -61,7 +61,11 @@ def _before_weights(config: AttentionConfig, crossing: bool) -> tuple[Section, .
             "What each token looks for (Q), offers (K) and passes on (V).",
             rf"{{Q = {queries_from}W_Q{bias}}} \quad {{K = {keys_from}W_K{bias}}} \quad "
             rf"{{V = {keys_from}W_V{bias}}}",
-            ("q_projected", "q_normed", "q", "k_projected", "k_normed", "k", "v"),
+            (
+                *("w_q", "b_q", "q_projected", "q_normed", "q"),
+                *("w_k", "b_k", "k_projected", "k_normed", "k"),
+                *("w_v", "b_v", "v"),
+            ),
         ),
         Section(
             "Scores",
@@ -98,7 +102,7 @@ def _from_weights(config: AttentionConfig) -> tuple[Section, ...]:
             "Output projection",
             "The heads' outputs, concatenated and multiplied by W_O.",
             rf"{{Y = [O_0; \dots; O_{{{config.n_heads - 1}}}]\,W_O{_bias(config)}}}",
-            ("concat", "projected"),
+            ("w_o", "contribution", "concat", "projected"),
         ),
         Section(
             "Residual and norm",

@@ -45,6 +45,7 @@ def text_input(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, .
             "vector depends only on the seed and the word, so repeated words share one.",
             bind="query-params",
         )
+        st.caption("Weights are random. **A real head** loads a model's own.")
     if unit == "random":
         n = row.slider(
             "Number of vectors",
