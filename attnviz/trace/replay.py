@@ -92,7 +92,7 @@ def watch(replay: Replay | None, attention: str, nth: int) -> BlockRun:
 class _Indifferent:
     """An observer that needs no layer."""
 
-    def wants(self, index: int) -> bool:
+    def needs(self, index: int) -> bool:
         """None of them."""
         return False
 

@@ -82,6 +82,7 @@ def flow_payload(
     made = []
     for section in sections(shown.config, crossing=crossing):
         stages = [stage for stage in steps.stages if stage.name in section.stages]
+        stages.sort(key=lambda stage: section.stages.index(stage.name))
         if stages:
             matrices = tuple(_matrix(stage, steps, shown, head) for stage in stages)
             made.append(FlowStep(section.title, section.line, matrices))

@@ -17,7 +17,7 @@ class Section:
     Attributes:
         line: what it does, in one line.
         formula: LaTeX, with the terms that the settings add.
-        stages: names of the matrices that it shows.
+        stages: names of the matrices that it shows, in this order.
     """
 
     title: str
@@ -62,9 +62,8 @@ def _before_weights(config: AttentionConfig, crossing: bool) -> tuple[Section, .
             rf"{{Q = {queries_from}W_Q{bias}}} \quad {{K = {keys_from}W_K{bias}}} \quad "
             rf"{{V = {keys_from}W_V{bias}}}",
             (
-                *("w_q", "b_q", "q_projected", "q_normed", "q"),
-                *("w_k", "b_k", "k_projected", "k_normed", "k"),
-                *("w_v", "b_v", "v"),
+                *("w_q", "w_k", "w_v", "b_q", "b_k", "b_v"),
+                *("q_projected", "q_normed", "q", "k_projected", "k_normed", "k", "v"),
             ),
         ),
         Section(
@@ -90,7 +89,7 @@ def _from_weights(config: AttentionConfig) -> tuple[Section, ...]:
             "Softmax turns each row of scores into weights that sum to 1.",
             r"{A_{ij} = \frac{e^{S_{ij}}}{\sum_k e^{S_{ik}}"
             + (" + e^{s}}}" if config.sink else "}}"),
-            ("sink_weights", "weights_dropped", "weights"),
+            ("sink_weights", "weights", "weights_dropped"),
         ),
         Section(
             "Head outputs",

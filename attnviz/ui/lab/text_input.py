@@ -32,8 +32,8 @@ def text_input(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, .
         A function that tokenizes: the tokens, and those of the encoder's text. It raises
         AttnVizError where a text cannot be tokenized.
     """
-    row = st.container(horizontal=True, vertical_alignment="top")
-    with row.container(width=270):
+    row = st.container(key="lab_text", horizontal=True, vertical_alignment="top")
+    with row.container(width=330, gap="xxsmall"):
         unit = st.segmented_control(
             "Tokens",
             list(_UNITS),
@@ -45,7 +45,7 @@ def text_input(paired: bool) -> Callable[[], tuple[tuple[str, ...], tuple[str, .
             "vector depends only on the seed and the word, so repeated words share one.",
             bind="query-params",
         )
-        st.caption("Weights are random. **A real head** loads a model's own.")
+        st.caption("Weights are random until you load **a real head**.")
     if unit == "random":
         n = row.slider(
             "Number of vectors",
