@@ -20,14 +20,14 @@ from tests.browser import chromium
 
 PRESSES = 12
 QUIET_MS = 900  # nothing has been painted for this long: the answer is complete
-CHART = '[data-testid="stVegaLiteChart"]'
+FLOW = '[data-testid="stBidiComponentIsolated"]'
 BARE_PAGE = """import streamlit as st
 n = st.slider("Number", 0, 100, 50)
 st.text(f"The number is {n}")
 """
 
 # Notes when a key went down, and when something watched was last painted: a changed node inside an
-# element that fits the selector, or a stroke on any canvas (the charts').
+# element that fits the selector, or a stroke on any canvas (numbers move: their last picture).
 WATCH = """(selector) => {
     window.__pressed = 0; window.__painted = 0;
     document.addEventListener('keydown', () => { window.__pressed = performance.now(); }, true);
@@ -39,7 +39,7 @@ WATCH = """(selector) => {
     }).observe(document.body,
         {subtree: true, childList: true, attributes: true, characterData: true});
     const brush = CanvasRenderingContext2D.prototype;
-    for (const name of ['fill', 'stroke', 'fillText']) {
+    for (const name of ['fill', 'stroke', 'fillText', 'drawImage']) {
         const original = brush[name];
         brush[name] = function (...given) {
             if (this.canvas.isConnected) requestAnimationFrame(painted);
@@ -81,8 +81,8 @@ def run() -> dict[str, float]:
         with serve(bare) as plain, serve("app.py") as app:
             pages = {
                 "bare": _opened(browser, plain, "Number", '[data-testid="stText"]'),
-                "head": _opened(browser, f"{app}/layer_lab", "Head", CHART),
-                "d_model": _opened(browser, f"{app}/layer_lab", "d_model", CHART),
+                "head": _opened(browser, f"{app}/layer_lab", "Head", FLOW),
+                "d_model": _opened(browser, f"{app}/layer_lab", "d_model", FLOW),
             }
             times: dict[str, list[float]] = {name: [] for name in pages}
             for press in range(PRESSES + 2):
