@@ -13,8 +13,8 @@ from playwright.sync_api import Locator, Page, expect
 import attnviz
 from attnviz.analysis.cell_steps import cell_steps
 from attnviz.analysis.real_head import real_head
+from attnviz.ui.first_view import FIRST_TEXT
 from attnviz.ui.lab.layer_controls import FIRST
-from attnviz.ui.request_controls import FIRST_TEXT
 from tests.browser.canvas_page import CanvasOn
 from tests.conftest import Visit
 
