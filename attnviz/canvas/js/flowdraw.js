@@ -109,7 +109,7 @@ function drawMatrix(ctx, mode, box) {
   const { stage } = mode;
   const { theme } = stage;
   const matrix = mode.matrixOf(box);
-  if (box.panel === 0) drawHeading(ctx, mode, box, matrix);
+  if (box.panel === 0) drawMatrixHeading(ctx, mode, box, matrix);
   if (matrix.panels.length) {
     ctx.font = stage.font(10.5, "600");
     ctx.fillStyle = theme.text;
@@ -117,7 +117,7 @@ function drawMatrix(ctx, mode, box) {
     const above = box.panel < 4 ? columnRoom(mode, matrix) : 4;
     ctx.fillText(fitted(ctx, matrix.panels[box.panel], box.w), box.x, box.y - above - 5);
   }
-  if (mode.hasHoles(box)) hatch(ctx, box, theme.faint);
+  if (mode.hasHoles(box)) hatchBox(ctx, box, theme.faint);
   ctx.imageSmoothingEnabled = box.w < matrix.size[1] || box.h < matrix.size[0]; // cells below a pixel
   ctx.drawImage(mode.imageOf(box), box.x, box.y, box.w, box.h);
   drawGrid(ctx, box, matrix, theme.background);
@@ -135,7 +135,7 @@ function columnRoom(mode, matrix) {
 }
 
 /** @param {CanvasRenderingContext2D} ctx @param {FlowMode} mode @param {FlowBox} box @param {FlowMatrixHeader} matrix */
-function drawHeading(ctx, { stage }, box, matrix) {
+function drawMatrixHeading(ctx, { stage }, box, matrix) {
   const top = box.y - box.head;
   ctx.textAlign = "left";
   ctx.font = stage.font(12, "600");
@@ -147,7 +147,7 @@ function drawHeading(ctx, { stage }, box, matrix) {
 }
 
 /** Cells without a number. @param {CanvasRenderingContext2D} ctx @param {FlowBox} box @param {string} color */
-function hatch(ctx, { x, y, w, h }, color) {
+function hatchBox(ctx, { x, y, w, h }, color) {
   ctx.save();
   ctx.beginPath();
   ctx.rect(x, y, w, h);

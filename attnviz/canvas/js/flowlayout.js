@@ -51,7 +51,7 @@ const SMALLEST = 4; // px a cell
 const LARGEST = 26;
 const ROOMY_CELL = 20;
 const TALLER = 1.7; // than wide, at most
-const NARROW = 700; // px: with less, steps stand closer together
+const NARROW_FLOW = 700; // px: with less, steps stand closer together
 
 /**
  * Cells as large as fit into a height, and not smaller than can be read.
@@ -89,8 +89,8 @@ function roomy(steps, width, made, measures) {
  */
 export function flowLayout(steps, width, cell, measures, tall = cell) {
   /** @type {Form} */
-  const form = { cell, tall, least: width < NARROW ? 76 : LEAST_ROOM, measures };
-  const arrow = width < NARROW ? 20 : ARROW_ROOM;
+  const form = { cell, tall, least: width < NARROW_FLOW ? 76 : LEAST_ROOM, measures };
+  const arrow = width < NARROW_FLOW ? 20 : ARROW_ROOM;
   const chunks = steps.flatMap((step, i) => chunksOf(step, i, width, form));
   let [row, x, top] = [0, 0, 0];
   for (let start = 0; start < chunks.length; row++) {
@@ -154,7 +154,7 @@ function chunkOf(matrices, group, step, first, form) {
   let [x, below] = [FLOW_PAD, 0];
   group.forEach((m, i) => {
     const matrix = matrices[m];
-    const [w, h] = sizeOf(matrix, form);
+    const [w, h] = panelSize(matrix, form);
     const named = i === 0 || matrix.rows !== shown[i - 1].rows || matrix.size[0] !== shown[i - 1].size[0];
     if (named) x += measures.names;
     const across = acrossOf(matrix);
@@ -181,11 +181,11 @@ function acrossOf({ panels }) {
 /** Px of a matrix and its heading. @param {FlowMatrixHeader} matrix @param {Form} form */
 function slotOf(matrix, form) {
   const across = acrossOf(matrix);
-  return Math.max(form.least, across * sizeOf(matrix, form)[0] + ((across - 1) * BETWEEN) / 2);
+  return Math.max(form.least, across * panelSize(matrix, form)[0] + ((across - 1) * BETWEEN) / 2);
 }
 
 /** Px of one panel's cells. @param {FlowMatrixHeader} matrix @param {Form} form @returns {[number, number]} */
-function sizeOf({ size: [rows, cols], row, col, panels, name }, { cell, tall }) {
+function panelSize({ size: [rows, cols], row, col, panels, name }, { cell, tall }) {
   const scale = panels.length > 1 ? PANEL_SCALE : name === "weights" ? EMPHASIS : 1;
   const wide = (col === "key" ? cols : UNITS[col]) * cell * scale;
   return [Math.max(12, Math.round(wide)), Math.round((row in UNITS ? UNITS[row] : rows) * tall * scale)];

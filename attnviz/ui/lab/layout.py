@@ -24,8 +24,8 @@ _WEIGHTS: Final = {"random": "Random weights", "head": "A real head"}
 def header() -> tuple[str, DeltaGenerator]:
     """Draw the page's name and whose weights it shows: "random" or "head"; more goes beside it."""
     st.html(_CSS)
-    line = st.container(horizontal=True, vertical_alignment="center")
-    line.markdown("#### Layer lab", width="content")
+    line = st.container(key="lab_header", horizontal=True, vertical_alignment="center")
+    line.header("Layer lab", anchor=False, width="content")
     whose = linked_choice(
         line.segmented_control,
         "Whose weights",
