@@ -13,7 +13,7 @@ from attnviz.canvas import wire
 from attnviz.canvas.codecs import SignificantDigits
 from attnviz.canvas.naming import layer_name, trace_id
 from attnviz.trace import AttentionLayer, Trace
-from attnviz.trace.pooling import square_side
+from attnviz.trace.pooling import masked_squares, square_side
 
 THUMBNAIL = 64  # cells a side, about as many pixels as one of 144 heads has on a screen
 
@@ -75,7 +75,7 @@ class GridPayload:
                 continue
             small = self.thumbnails.get(layer.index, self._empty(layer))
             H, R, C = small.shape
-            block |= {"heads": H, "rows": R, "cols": C, "at": at}
+            block |= {"heads": H, "rows": R, "cols": C, "at": at, "keys": layer.n_k}
             at += small.size
             cells.append(small.ravel())
             computed = [m for m in self.metrics if m.layer == layer.index]
@@ -125,7 +125,12 @@ def grid_payload(
 def grid_layer(trace: Trace, layer: int, *, size: int = THUMBNAIL, item: int = 0) -> GridLayer:
     """Every head of one layer, which must not be refused."""
     small, metrics = summarize_layer(trace, layer, size, item)
-    codes = SignificantDigits().encode(small.float().cpu().numpy())
+    record, shape = trace.layer_record(layer, item), trace.layers[layer]
+    n_q, n_k = shape.n_q, shape.n_k
+    side, heads = square_side(n_q, n_k, size), slice(0, shape.n_heads)
+    masked = masked_squares(record, heads, slice(0, n_q), slice(0, n_k), side, item)
+    hidden = None if masked is None else np.broadcast_to(masked.numpy(), small.shape)
+    codes = SignificantDigits().encode(small.float().cpu().numpy(), hidden)
     return GridLayer(layer, (codes >> 8).astype(np.uint8), metrics)
 
 

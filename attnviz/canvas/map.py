@@ -26,7 +26,7 @@ from attnviz.canvas.naming import (
 )
 from attnviz.canvas.tiles import MAX_SIDE, EncodedTile, Span, tile_bounds
 from attnviz.trace import Trace
-from attnviz.trace.pooling import square_side
+from attnviz.trace.pooling import masked_squares, square_side
 
 
 @dataclass(frozen=True)
@@ -228,8 +228,8 @@ def _encoded(
     if quantity == "scores":  # masked ones are -inf
         fixed = FixedPoint.over(values)
         return EncodedTile(fixed.encode(values), fixed, rows, cols, side)
-    a = trace.attention(layer, head, item=item)
-    masked = a.masked(slice(*rows), slice(*cols)) if side == 1 else None
+    record, heads = trace.layer_record(layer, item), slice(head, head + 1)
+    masked = masked_squares(record, heads, slice(*rows), slice(*cols), side, item)
     codec = SignificantDigits()
-    codes = codec.encode(values, None if masked is None else masked.cpu().numpy())
+    codes = codec.encode(values, None if masked is None else masked[0].numpy())
     return EncodedTile(codes, codec, rows, cols, side)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attnviz.trace import records
-from attnviz.trace.records import LayerRecord
+from attnviz.trace.records import LayerRecord, QKVRecord
 
 Reduce = Literal["max", "mean"]
 
@@ -99,6 +99,42 @@ def pool(cells: Tensor, side: int) -> Tensor:
     if c % side:
         down = F.pad(down, (0, -c % side), value=-torch.inf)
     return down.unflatten(2, (-1, side)).amax(dim=3)  # (h, R, C)
+
+
+def masked_squares(
+    layer: LayerRecord, heads: slice, rows: slice, cols: slice, side: int, item: int = 0
+) -> Tensor | None:
+    """(h or 1, R, C), True where every cell of a square is masked; None if no mask is known.
+
+    Args:
+        rows, cols: ranges that start at multiples of ``side``.
+    """
+    seen = _seen_columns(layer, heads, rows, cols, side, item)
+    if seen is None:
+        return None
+    return ~F.pad(seen, (0, 0, 0, -seen.shape[1] % side)).unflatten(1, (-1, side)).any(dim=2)
+
+
+def _seen_columns(
+    layer: LayerRecord, heads: slice, rows: slice, cols: slice, side: int, item: int
+) -> Tensor | None:
+    """(h or 1, r, C), True where a query sees one of a square's keys; None if no mask is known."""
+    _, _, n_q, n_k = layer.shape
+    if isinstance(layer, QKVRecord) and layer.modifiers.masks_are_hard:
+        ranges = layer.modifiers.visible_ranges(item, n_q, n_k)
+        if ranges is not None:  # each query sees one range of keys: no cell needs to be looked at
+            first = torch.arange(cols.start, cols.stop, side)
+            lo, hi = (ends[rows, None] for ends in ranges)
+            return ((lo < (first + side).clamp(max=cols.stop)) & (hi > first) & (lo < hi))[None]
+    seen = []
+    for strip in records.row_blocks(rows.stop - rows.start, n_k, heads.stop - heads.start):
+        own = slice(rows.start + strip.start, rows.start + strip.stop)
+        hidden = layer.masked(item, heads, own, cols)
+        if hidden is None:
+            return None
+        visible = ~hidden.expand(-1, strip.stop - strip.start, -1)
+        seen.append(F.pad(visible, (0, -visible.shape[2] % side)).unflatten(2, (-1, side)).any(3))
+    return torch.cat(seen, dim=1).cpu()
 
 
 def pool_sum(cells: Tensor, side: int) -> Tensor:

@@ -30,7 +30,7 @@ SAYS = {
         ["k of each key, 16 dimensions", "Σ q∘k", "score", "weight", "naïve"],
     ),
     "strip": ("Layer 1, head 2: tokens", ["Attention received", "naïve", "19"]),
-    "grid": ("All heads", ["weight, log scale", "≤ 0.001", "1", "0", "2"]),
+    "grid": ("All heads", ["weight, log scale", "1", "0", "2", "masked"]),
     "matrix": ("Keys <of> a head", ["dimension →", "K, linear scale", "naïve"]),
 }
 

@@ -5,7 +5,11 @@ import { test } from "node:test";
 
 import { codecOf, MASKED, significantCode } from "../../attnviz/canvas/js/codecs.js";
 import { PALETTES } from "../../attnviz/canvas/js/palettes.js";
-import { colorTable, magnitudeRanksOf, rampPosition, ranksOf } from "../../attnviz/canvas/js/scales.js";
+import { gridLowEnd } from "../../attnviz/canvas/js/gridcolors.js";
+import { hatchPath } from "../../attnviz/canvas/js/hatch.js";
+import {
+  beyond, clippedBy, clippedRows, colorTable, countsOf, endsOf, magnitudeRanksOf, rampPosition, ranksOf, shareText,
+} from "../../attnviz/canvas/js/scales.js";
 import { stripScale } from "../../attnviz/canvas/js/stripcolors.js";
 import { cssColor, headColor, letterColor, mix, parseColor, ramp } from "../../attnviz/canvas/js/theme.js";
 
@@ -80,11 +84,76 @@ test("heads have colors of their own, from the palette while it suffices", () =>
   assert.equal(new Set(Array.from({ length: 32 }, (_, i) => headColor(theme, i, 32))).size, 32);
 });
 
+const countsFor = (...weights) => countsOf(Uint16Array.from(weights.map((w) => (w === null ? MASKED : significantCode(w)))));
+
+test("a number lies beyond a scale exactly if another color would be needed", () => {
+  const log = { kind: "log", low: 1e-3, high: 0.5, ranks: null };
+  assert.deepEqual([0, 9e-4, 1e-3, 0.2, 0.5, 0.6].map((w) => beyond(log, w)), [-1, -1, 0, 0, 0, 1]);
+  assert.equal(beyond({ ...log, kind: "linear", low: 0 }, 0), 0); // zero is a color
+  assert.equal(beyond({ ...log, kind: "percentile" }, 0.6), 0);
+  assert.equal(beyond(log, 0.5001), 0); // a code's rounding is not clipped
+  const twoSided = { kind: "log", low: 0.1, high: 2, ranks: null, twoSided: true };
+  assert.deepEqual([-3, -2, -0.05, 0.05, 1, 3].map((w) => beyond(twoSided, w)), [1, 0, -1, -1, 0, 1]);
+});
+
+test("clipped cells are counted, masked ones are none", () => {
+  const scale = { kind: "log", low: 1e-2, high: 0.5, ranks: null };
+  const counts = countsFor(null, null, 0, 1e-3, 0.2, 0.9);
+  assert.deepEqual(clippedBy(scale, counts, significant.values), { below: 2, above: 1, total: 4 });
+  assert.deepEqual([shareText(1, 14), shareText(3, 1000), shareText(250, 1000)], ["1 of 14", "under 1%", "25%"]);
+});
+
+test("a legend's end that clips has an arrow and says how much it clips; another end has neither", () => {
+  const scale = { kind: "linear", low: 0, high: 0.2, ranks: null };
+  const open = endsOf(scale, clippedBy(scale, countsFor(0.1, 0.2, 0.7), significant.values));
+  assert.deepEqual(open, { low: "0", high: "> 0.2 (1 of 3)", lowCap: false, highCap: true, middle: "" });
+  const closed = endsOf(scale, clippedBy(scale, countsFor(0.1, 0.2), significant.values), " bits");
+  assert.deepEqual(closed, { low: "0", high: "0.2 bits", lowCap: false, highCap: false, middle: "" });
+  const log = { ...scale, kind: "log", low: 0.01 };
+  assert.equal(endsOf(log, { below: 30, above: 0, total: 200 }).low, "< 0.01 (15%)");
+});
+
+test("a two-sided legend tells what is drawn as zero, and clips both ends", () => {
+  const scale = { kind: "log", low: 0.01, high: 2, ranks: null, twoSided: true };
+  const ends = endsOf(scale, { below: 1, above: 2, total: 10 });
+  assert.deepEqual(ends, {
+    low: "< -2", high: "> 2 (2 of 10)", lowCap: true, highCap: true, middle: "within ±0.01 (1 of 10)",
+  });
+});
+
+test("a clipped cell's tooltip says so", () => {
+  const scale = { kind: "log", low: 0.01, high: 0.2, ranks: null };
+  assert.deepEqual(clippedRows(scale, 0.1), []);
+  assert.deepEqual(clippedRows(scale, 0.3), [["color", "above the scale, which ends at 0.2"]]);
+  assert.deepEqual(clippedRows(scale, 0), [["color", "below the scale, which begins at 0.01"]]);
+});
+
+test("the grid's scale reaches below what even attention gives each key, in powers of ten", () => {
+  for (const keys of [2, 14, 128, 1000, 4096, 40_000]) {
+    const low = gridLowEnd(keys);
+    assert.ok(low <= 1e-3 && low <= 0.1 / keys * 1.0001, `${keys}: ${low}`);
+    close(Math.log10(low), Math.round(Math.log10(low)));
+  }
+  assert.equal(gridLowEnd(14), 1e-3);
+});
+
+test("hatching fills its box, stays in it, and joins the next box", () => {
+  const lines = [];
+  const ctx = { moveTo: (x, y) => lines.push([x, y]), lineTo: (x, y) => lines.at(-1).push(x, y) };
+  hatchPath(/** @type {any} */ (ctx), 10, 20, 30, 16);
+  assert.ok(lines.length >= 7);
+  for (const [x1, y1, x2, y2] of lines) {
+    for (const [x, y] of [[x1, y1], [x2, y2]]) assert.ok(x >= 10 && x <= 40 && y >= 20 && y <= 36);
+    assert.equal(x1 + y1, x2 + y2); // slanted by 45 degrees
+    assert.equal((x1 + y1) % 6, 0); // the same lines wherever a box begins
+  }
+});
+
 test("the strip's scale tells the rest apart when one token gets nearly everything", () => {
   const codes = Uint16Array.from([0.9, 0.05, 0.02, 0.01].map(significantCode));
   const linear = stripScale(codes, significant, "linear");
   close(linear.high, 0.05);
-  assert.equal(linear.open, true);
+  assert.equal(beyond(linear, 0.9), 1);
   const log = stripScale(codes, significant, "log");
   assert.ok(log.low >= 0.009 && log.low <= 0.02 && log.high === significant.values[codes[0]]);
   const range = stripScale(codes, significant, "range");

@@ -1,13 +1,14 @@
 // A view as a picture for a slide or a paper: title, model and text, legend, the view itself.
 
 import { context2d } from "./dom.js";
+import { drawRamp, drawSwatch } from "./legend.js";
 import { SvgContext } from "./svgcontext.js";
 import { fitted } from "./text.js";
-import { cssColor, plainTheme } from "./theme.js";
+import { plainTheme } from "./theme.js";
 
 /**
  * @typedef {import("./stage.js").Stage} Stage
- * @typedef {{kind: "ramp", title: string, ramp: Uint32Array, low: string, high: string}} RampLegend
+ * @typedef {import("./legend.js").RampTexts & {kind: "ramp", title: string}} RampLegend
  * @typedef {{kind: "colors", title: string, items: {color: string, text: string}[]}} ColorLegend
  * @typedef {RampLegend | ColorLegend} FigureLegend
  * @typedef {{title: string, legends: FigureLegend[], note: string}} FigureTexts what a mode says of its picture
@@ -19,6 +20,7 @@ const SOURCE_LINE = 20;
 const LEGEND_LINE = 22;
 const FIGURE_NOTE = 18;
 const COLOR_BAR = 120; // px of a color bar
+const MASKED_BOX = 14; // px of what masked cells look like
 const LEGENDS_APART = 24; // px between legends
 const LEAST_WIDE = 420; // px, for the title
 const MOST_TALL = 5000; // px: of a longer view, what is on screen
@@ -139,7 +141,10 @@ function cut(ctx, legend, room) {
 function widthOf(ctx, legend) {
   const text = (/** @type {string} */ some) => ctx.measureText(some).width;
   const title = legend.title ? text(legend.title) + 10 : 0;
-  if (legend.kind === "ramp") return title + text(legend.low) + 8 + COLOR_BAR + 8 + text(legend.high);
+  if (legend.kind === "ramp") {
+    const more = (legend.middle ? 12 + text(legend.middle) : 0) + (legend.masked ? 12 + MASKED_BOX + 6 + text("masked") : 0);
+    return title + text(legend.low) + 8 + COLOR_BAR + 8 + text(legend.high) + more;
+  }
   return title + legend.items.reduce((sum, item) => sum + 16 + text(item.text) + 12, 0);
 }
 
@@ -159,15 +164,19 @@ function drawLegends(ctx, stage, legends, y) {
     if (legend.title) write(legend.title, theme.faint, 10);
     if (legend.kind === "ramp") {
       write(legend.low, theme.text, 8);
-      for (let i = 0; i < COLOR_BAR; i++) {
-        ctx.fillStyle = cssColor(legend.ramp[Math.round((i / (COLOR_BAR - 1)) * 255)]);
-        ctx.fillRect(x + i, y - 5, i < COLOR_BAR - 1 ? 1.5 : 1, 10); // wider than a step: no seams
-      }
-      ctx.strokeStyle = theme.border;
-      ctx.lineWidth = 1;
-      ctx.strokeRect(x - 0.5, y - 5.5, COLOR_BAR + 1, 11);
+      drawRamp(ctx, theme, legend, x, y - 5, COLOR_BAR, 10);
       x += COLOR_BAR + 8;
       write(legend.high, theme.text, 0);
+      if (legend.middle) {
+        x += 12;
+        write(legend.middle, theme.text, 0);
+      }
+      if (legend.masked) {
+        x += 12;
+        drawSwatch(ctx, theme, x, y - 5, MASKED_BOX, 10);
+        x += MASKED_BOX + 6;
+        write("masked", theme.text, 0);
+      }
     } else {
       for (const { color, text } of legend.items) {
         ctx.fillStyle = color;

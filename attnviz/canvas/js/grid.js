@@ -1,19 +1,20 @@
 // Every head at a glance: thumbnails by layer, or in the order of a metric.
 
-import { codecOf, MASKED, shortNumber } from "./codecs.js";
+import { shortNumber } from "./codecs.js";
 import { context2d, dropdown, element, slider } from "./dom.js";
+import { GridColors } from "./gridcolors.js";
 import { gridContent, headsOf } from "./gridheads.js";
 import { layoutByLayer, layoutByMetric } from "./gridlayout.js";
+import { fillMasked, hatchPath } from "./hatch.js";
+import { Legend } from "./legend.js";
 import { arrowKeys, Mode } from "./mode.js";
 import { imageOf } from "./pyramid.js";
-import { colorTable } from "./scales.js";
 import { fitted } from "./text.js";
 
 /** @typedef {import("./gridlayout.js").Head} Head */
 /** @typedef {import("./gridheads.js").GridContent} GridContent */
 
 const PREVIEW = 192; // px of a thumbnail in the tooltip
-const LOG_LOW = 1e-3; // weight at the low end of a logarithmic scale
 
 /** @extends {Mode<Head>} */
 export class GridMode extends Mode {
@@ -27,10 +28,9 @@ export class GridMode extends Mode {
     this.order = "layers";
     this.metric = 0;
     this.least = 0; // share of the metric's range below which heads are filtered out
-    /** @type {"log" | "linear"} */
-    this.scaleKind = "log";
-    /** @type {Uint32Array | null} */
-    this.colors = null; // of each upper byte of a code
+    this.colors = new GridColors();
+    this.legend = new Legend();
+    this.legends = [this.legend.element];
     /** @type {Head[]} */
     this.heads = [];
     /** @type {Head[]} */
@@ -71,6 +71,7 @@ export class GridMode extends Mode {
     this.setHovered(null);
     this.stage.hideTip();
     this.heads = headsOf(content);
+    this.themed();
     this.label = `${this.heads.length} heads of ${content.layers.length} layers. Arrow keys move, Enter selects.`;
     if (first) this._build(content, header.compact ?? false);
     this.filter.shown.textContent = this._leastText();
@@ -108,7 +109,7 @@ export class GridMode extends Mode {
       [["layers", "By layer"], ["down", "Highest first"], ["up", "Lowest first"]],
       this.order, (value) => { this.order = value; this._arrange(); });
     const scale = dropdown("Color scale", [["log", "Color: log"], ["linear", "Color: linear"]],
-      this.scaleKind, (kind) => { this.scaleKind = kind; this.themed(); });
+      this.colors.kind, (kind) => { this.colors.kind = kind; this.themed(); });
     this.setTools(compact ? [order, scale] : [order, metric, this.filter.group, scale]);
   }
 
@@ -230,6 +231,7 @@ export class GridMode extends Mode {
     const times = PREVIEW / Math.max(width, height);
     const preview = element("canvas", { class: "preview", width: Math.round(width * times), height: Math.round(height * times) });
     const ctx = context2d(preview);
+    fillMasked(ctx, this.stage.theme, 0, 0, preview.width, preview.height);
     ctx.imageSmoothingEnabled = false;
     ctx.drawImage(head.image, 0, 0, preview.width, preview.height);
     return preview;
@@ -241,6 +243,7 @@ export class GridMode extends Mode {
     this.content?.metrics.forEach((metric, i) => {
       if (Number.isFinite(head.numbers[i])) rows.push([metric.title, shortNumber(head.numbers[i])]);
     });
+    rows.push(...this.colors.describe(this._cellsOf(head)));
     return rows;
   }
 
@@ -257,29 +260,21 @@ export class GridMode extends Mode {
 
   themed() {
     for (const head of this.heads) head.image = null;
-    this.colors = null;
+    if (!this.content) return;
+    this.colors.use(this.content.layers, this.heads.filter((head) => !head.pending).map((head) => this._cellsOf(head)), this.stage.theme);
+    this.colors.explain(this.legend);
     this.stage.repaint();
+  }
+
+  /** Of a head's thumbnail, the upper byte of each cell's code. @param {Head} head */
+  _cellsOf({ at, block: { rows = 0, cols = 0 } }) {
+    return (this.content?.cells ?? new Uint8Array(0)).subarray(at, at + rows * cols);
   }
 
   /** @param {Head} head */
   _image(head) {
-    const table = (this.colors ??= this._colorTable());
     const { rows = 0, cols = 0 } = head.block;
-    const cells = this.content?.cells ?? [];
-    const pixels = new Uint32Array(rows * cols);
-    for (let i = 0; i < pixels.length; i++) pixels[i] = table[cells[head.at + i]];
-    return imageOf(pixels, cols, rows);
-  }
-
-  /** A color for each upper byte of a code. */
-  _colorTable() {
-    const low = this.scaleKind === "log" ? LOG_LOW : 0;
-    const scale = { kind: this.scaleKind, low, high: 1, ranks: null };
-    const full = colorTable(codecOf({ kind: "significant" }), scale, this.stage.theme.sequential);
-    const table = new Uint32Array(256);
-    for (let i = 0; i < 255; i++) table[i] = full[Math.min(MASKED - 1, i * 256 + 128)];
-    table[0] = 0;
-    return table;
+    return imageOf(Uint32Array.from(this._cellsOf(head), (byte) => this.colors.table[byte]), cols, rows);
   }
 
   /** @param {CanvasRenderingContext2D} ctx */
@@ -287,14 +282,20 @@ export class GridMode extends Mode {
     const { theme, top, height } = this.stage;
     ctx.translate(0, -top);
     this._drawTexts(ctx);
-    ctx.strokeStyle = theme.border;
+    const seen = this.shown.filter((head) => head.y + head.h >= top && head.y <= top + height);
+    ctx.strokeStyle = theme.hatch; // of all at once: under the pictures, so that it shows where they are masked
     ctx.lineWidth = 1;
-    for (const head of this.shown) {
-      if (head.y + head.h < top || head.y > top + height) continue;
-      head.image ??= this._image(head);
+    ctx.beginPath();
+    for (const head of seen) if (!head.faded && !head.pending) hatchPath(ctx, head.x, head.y, head.w, head.h);
+    ctx.stroke();
+    ctx.strokeStyle = theme.border;
+    for (const head of seen) {
       ctx.globalAlpha = head.faded ? 0.12 : 1;
-      ctx.imageSmoothingEnabled = head.w < (head.block.cols ?? 0);
-      ctx.drawImage(head.image, head.x, head.y, head.w, head.h);
+      if (!head.pending) {
+        head.image ??= this._image(head);
+        ctx.imageSmoothingEnabled = head.w < (head.block.cols ?? 0);
+        ctx.drawImage(head.image, head.x, head.y, head.w, head.h);
+      }
       ctx.strokeRect(head.x - 0.5, head.y - 0.5, head.w + 1, head.h + 1);
     }
     ctx.globalAlpha = 1;
@@ -332,14 +333,12 @@ export class GridMode extends Mode {
 
   /** @returns {import("./figure.js").FigureTexts} */
   figure() {
-    const log = this.scaleKind === "log";
     const metric = this.content?.metrics[this.metric]?.title ?? "";
     const order = this.order === "layers" ? "" : `Heads by ${metric}, ${this.order === "down" ? "highest" : "lowest"} first.`;
     const faded = this.heads.some((head) => head.faded) ? `Faded: ${metric} below ${this._leastText()}.` : "";
     return {
       title: this.stage.title, note: [order, faded].filter(Boolean).join(" "),
-      legends: [{ kind: "ramp", title: `weight, ${this.scaleKind} scale`, ramp: this.stage.theme.sequential,
-        low: log ? `≤ ${shortNumber(LOG_LOW)}` : "0", high: "1" }],
+      legends: this.legend.inFigure(`weight, ${this.colors.kind} scale`),
     };
   }
 

@@ -43,9 +43,10 @@ export function headsOf({ layers, metrics, values }) {
     const { rows = 0, cols = 0, at = 0 } = block;
     for (let h = 0; h < (block.heads ?? 0); h++) {
       const i = heads.length;
+      const numbers = values.subarray(i * metrics.length, (i + 1) * metrics.length);
       heads.push({
         layer: block.index, head: h, block, short, at: at + h * rows * cols,
-        numbers: values.subarray(i * metrics.length, (i + 1) * metrics.length),
+        numbers, pending: numbers.every(Number.isNaN),
         x: 0, y: 0, w: 0, h: 0, faded: false, image: null,
       });
     }

@@ -24,7 +24,7 @@ const KINDS = { encoder: "Encoder self-attention", decoder: "Decoder self-attent
  * @property {number} at offset of its cells
  * @property {Float32Array} numbers its metrics
  * @property {number} x @property {number} y @property {number} w @property {number} h
- * @property {boolean} faded filtered out
+ * @property {boolean} faded filtered out @property {boolean} pending not computed yet
  * @property {HTMLCanvasElement | null} image
  */
 

@@ -73,7 +73,7 @@ export class HeadReading {
   _tile(/** @type {Quantity} */ quantity, /** @type {[number, number]} */ rows, /** @type {[number, number]} */ cols, /** @type {number} */ side) {
     const [height, width] = [rows, cols].map(([start, stop]) => Math.ceil((stop - start) / side));
     const cells = new Float64Array(height * width).fill(-Infinity);
-    const masked = side === 1 ? new Uint8Array(height * width) : null;
+    const masked = new Uint8Array(height * width).fill(1); // squares of which no cell may be looked at
     const rowMax = new Float32Array(rows[1] - rows[0]).fill(-Infinity);
     const colMax = new Float32Array(cols[1] - cols[0]).fill(-Infinity);
     for (let i = rows[0]; i < rows[1]; i++) {
@@ -88,7 +88,7 @@ export class HeadReading {
         if (value > cells[at]) cells[at] = value;
         if (value > rowMax[i - rows[0]]) rowMax[i - rows[0]] = value;
         if (value > colMax[j - cols[0]]) colMax[j - cols[0]] = value;
-        if (masked && hidden) masked[at] = 1;
+        if (!hidden) masked[at] = 0;
       }
     }
     return { ...coded(quantity, cells, masked), height, width, rows, cols, side, rowMax, colMax };
@@ -96,7 +96,7 @@ export class HeadReading {
 }
 
 /**
- * @param {Quantity} quantity @param {Float64Array} cells @param {Uint8Array | null} masked
+ * @param {Quantity} quantity @param {Float64Array} cells @param {Uint8Array} masked
  * @returns {{codes: Uint16Array, codec: import("./payload.js").CodecHeader}}
  */
 function coded(quantity, cells, masked) {
@@ -106,7 +106,7 @@ function coded(quantity, cells, masked) {
     for (let at = 0; at < cells.length; at++) codes[at] = fixedCodeOf(cells[at], codec);
     return { codes, codec };
   }
-  for (let at = 0; at < cells.length; at++) codes[at] = masked?.[at] ? MASKED : significantCodeOf(cells[at]);
+  for (let at = 0; at < cells.length; at++) codes[at] = masked[at] ? MASKED : significantCodeOf(cells[at]);
   return { codes, codec: { kind: "significant" } };
 }
 

@@ -3,6 +3,7 @@
 import { drawCrosshair, drawFocus, drawLabels, drawOutline, LABEL } from "./axes.js";
 import { describeCell, drawNumbers, readCell, tableOf } from "./cells.js";
 import { context2d, dropdown, element, plainButton, segments } from "./dom.js";
+import { fillMasked } from "./hatch.js";
 import { litCells, tokensOfCell } from "./hoverlink.js";
 import { Legend } from "./legend.js";
 import { MapBases, pyramidOf } from "./mapbases.js";
@@ -47,6 +48,7 @@ export class MapMode extends Mode {
     this.shading = new Shading();
     /** @type {{one: import("./scales.js").ScaleKind, two: import("./scales.js").ScaleKind}} */
     this.kinds = { one: "linear", two: "linear" }; // the scale chosen for one- and two-sided maps
+    this.byHand = false; // a person chose the one-sided scale
     /** @type {"one" | "two"} */
     this.side = "one";
     /** @type {import("./scales.js").ScaleKind | undefined} */
@@ -64,6 +66,7 @@ export class MapMode extends Mode {
       [["linear", "Linear"], ["log", "Log"], ["percentile", "Percentile"]],
       this.shading.kind, (/** @type {import("./scales.js").ScaleKind} */ kind) => {
         this.kinds[this.side] = this.shading.kind = kind;
+        this.byHand ||= this.side === "one";
         this.norms.disabled = kind === "percentile"; // ranks are of the weights themselves
         this.themed();
       });
@@ -75,7 +78,8 @@ export class MapMode extends Mode {
       plainButton("+", "Zoom in", () => this.zoomAtMiddle(ZOOM_STEP)),
       plainButton("Reset", "Show the whole map", () => this.reset()),
     ]);
-    this.setTools([this.scales.group, this.norms, zoom, this.legend.element]);
+    this.setTools([this.scales.group, this.norms, zoom]);
+    this.legends = [this.legend.element];
   }
 
   /** @param {import("./payload.js").MapPayload} payload */
@@ -94,7 +98,7 @@ export class MapMode extends Mode {
     // A page that hears of every pick says what is picked.
     const kept = !header.report && before?.space === header.space ? this.picked : null;
     this.picked = header.cell ?? kept;
-    this._chooseScale(header, this.base, !before);
+    this._chooseScale(header, this.base);
     this.themed();
     this._restoreView(header, before);
     this._status();
@@ -112,11 +116,11 @@ export class MapMode extends Mode {
     if (this.stage.tableButton) this.stage.tableButton.hidden = compact;
   }
 
-  /** One- and two-sided maps each keep the scale chosen for them last. @param {MapHeader} header @param {MapBase} base @param {boolean} first */
-  _chooseScale({ scale }, base, first) {
+  /** One- and two-sided maps each keep the scale that a person chose for them; else it is chosen by what is shown. @param {MapHeader} header @param {MapBase} base */
+  _chooseScale({ scale }, base) {
     const side = base.twoSided ? "two" : "one";
     if (scale && scale !== this.scale) this.kinds[side] = scale;
-    else if (first && Math.max(...this.shape) > LINEAR_UP_TO) this.kinds.one = "log";
+    else if (!scale && side === "one" && !this.byHand) this.kinds.one = Math.max(...this.shape) > LINEAR_UP_TO ? "log" : "linear";
     this.scale = scale;
     this.side = side;
     if (this.kinds[side] !== this.shading.kind) this.scales.choose(this.kinds[side]);
@@ -284,7 +288,10 @@ export class MapMode extends Mode {
 
   /** @param {Cell} at */
   describe(at) {
-    return this.header && this.base ? describeCell(this.header, this.base, at, this.read(this.base, at)) : [];
+    if (!this.header || !this.base) return [];
+    const reading = this.read(this.base, at);
+    const color = this.shading.describe(reading.tile, at, reading.tile.codes[reading.i]);
+    return [...describeCell(this.header, this.base, at, reading), ...color];
   }
 
   /** @param {Cell} at */
@@ -343,7 +350,7 @@ export class MapMode extends Mode {
     ctx.rect(0, 0, view.width, view.height);
     ctx.clip();
     for (const pyramid of [base.pyramid, this.detail]) {
-      pyramid?.draw(ctx, view, dpr, (level, tile) => this.shading.paint(level, tile));
+      pyramid?.draw(ctx, view, dpr, (level, tile) => this.shading.paint(level, tile), (x, y, w, h) => fillMasked(ctx, theme, x, y, w, h));
     }
     if (view.cell >= NUMBERS_FROM) drawNumbers(ctx, this, base);
     if (this.picked) drawOutline(ctx, view, this.picked, theme.selected);

@@ -15,6 +15,7 @@ const BASES_KEPT = 4;
  * @property {string[]} colNames
  * @property {boolean} twoSided zero is the middle of the ramp
  * @property {Float32Array | null} ranks
+ * @property {Uint32Array | null} counts of each code
  * @property {number} largest absolute value
  */
 
@@ -38,7 +39,7 @@ export class MapBases {
       this.byId.set(header.id, {
         pyramid, twoSided, rowMax, colMax,
         rowNames: header.rowNames ?? [], colNames: header.colNames ?? [],
-        ranks: null, largest: header.top ?? (twoSided ? largestInTile(pyramid.tile) : largestSize(rowMax)),
+        ranks: null, counts: null, largest: header.top ?? (twoSided ? largestInTile(pyramid.tile) : largestSize(rowMax)),
       });
       for (const id of [...this.byId.keys()].slice(0, -BASES_KEPT)) this.byId.delete(id);
     }

@@ -24,6 +24,8 @@ export class Mode {
     this.label = ""; // for screen readers
     /** @type {HTMLElement[]} */
     this.tools = [];
+    /** @type {HTMLElement[]} */
+    this.legends = []; // under the picture
     /** @type {Item | null} */
     this.hovered = null; // by the pointer or by the keys
     this.keyScroll = -1; // scroll offset when a key chose what is hovered; -1: the pointer did

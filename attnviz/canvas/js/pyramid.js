@@ -28,8 +28,15 @@ export class Pyramid {
   /** @param {Tile} tile */
   constructor(tile) {
     this.tile = tile;
+    /** @type {boolean | undefined} */
+    this._masked = undefined;
     /** @type {Level[]} */
     this.levels = [{ codes: tile.codes, height: tile.height, width: tile.width, factor: 1, image: null }];
+  }
+
+  /** Whether some cells, or whole squares of cells, are masked. */
+  get masked() {
+    return (this._masked ??= this.tile.codes.includes(MASKED));
   }
 
   /** Paint it anew the next time. */
@@ -64,8 +71,9 @@ export class Pyramid {
    * @param {import("./viewport.js").Viewport} view whose origin is the plot's corner
    * @param {number} dpr
    * @param {(level: Level, tile: Tile) => Uint32Array} paint its pixels
+   * @param {(x: number, y: number, w: number, h: number) => void} ground draws masked cells, below all
    */
-  draw(ctx, view, dpr, paint) {
+  draw(ctx, view, dpr, paint, ground) {
     const { rows, cols, side } = this.tile;
     const { cell } = view;
     let k = 0;
@@ -83,6 +91,10 @@ export class Pyramid {
     ctx.beginPath(); // the last square may reach over the edge
     ctx.rect(left, top, (cols[1] - cols[0]) * cell, (rows[1] - rows[0]) * cell);
     ctx.clip();
+    if (this.masked) {
+      const [x, y] = [Math.max(0, left), Math.max(0, top)];
+      ground(x, y, Math.min(view.width, left + (cols[1] - cols[0]) * cell) - x, Math.min(view.height, top + (rows[1] - rows[0]) * cell) - y);
+    }
     ctx.imageSmoothingEnabled = step * dpr < 1.6;
     ctx.drawImage(level.image, j0, i0, j1 - j0, i1 - i0,
       left + j0 * step, top + i0 * step, (j1 - j0) * step, (i1 - i0) * step);

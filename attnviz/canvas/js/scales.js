@@ -1,6 +1,9 @@
 // From numbers to positions on a color ramp.
 
-import { MASKED } from "./codecs.js";
+import { MASKED, shortNumber } from "./codecs.js";
+
+const ROUNDING = 1e-3; // of a number: codes have four digits
+const FEW_CELLS = 100; // of so many at most, clipped ones are counted; of more, their share is given
 
 /** @typedef {"linear" | "log" | "percentile"} ScaleKind */
 
@@ -27,6 +30,77 @@ function magnitudePosition(scale, value, code) {
     return Math.min(1, Math.log(value / scale.low) / Math.log(scale.high / scale.low));
   }
   return Math.min(1, Math.max(0, (value - scale.low) / (scale.high - scale.low || 1)));
+}
+
+/**
+ * Whether a number has the color of the scale's end although it lies beyond it: 1 above, -1 below, 0 if
+ * it has a color of its own. On a two-sided scale the low end is the middle.
+ * @param {Scale} scale @param {number} value
+ */
+export function beyond(scale, value) {
+  const size = scale.twoSided ? Math.abs(value) : value;
+  if (scale.kind === "percentile") return 0;
+  if (size > scale.high + Math.abs(scale.high) * ROUNDING) return 1;
+  return size < scale.low - Math.abs(scale.low) * ROUNDING ? -1 : 0;
+}
+
+/**
+ * @typedef {object} Clipped cells of which a scale shows only that they lie beyond it
+ * @property {number} below @property {number} above
+ * @property {number} total of all cells that are not masked
+ */
+
+/**
+ * How many cells a scale clips.
+ * @param {Scale} scale @param {ArrayLike<number>} counts of each code @param {ArrayLike<number>} values of each code
+ * @returns {Clipped}
+ */
+export function clippedBy(scale, counts, values) {
+  let [below, above, total] = [0, 0, 0];
+  for (let code = 0; code < counts.length; code++) {
+    const n = counts[code];
+    if (!n || Number.isNaN(values[code])) continue;
+    total += n;
+    const side = beyond(scale, values[code]);
+    if (side > 0) above += n;
+    else if (side < 0) below += n;
+  }
+  return { below, above, total };
+}
+
+/** So many of all, in few letters. @param {number} count @param {number} total */
+export function shareText(count, total) {
+  if (total <= FEW_CELLS) return `${count} of ${total}`;
+  const percent = (100 * count) / total;
+  return percent < 1 ? "under 1%" : `${Math.round(percent)}%`;
+}
+
+/**
+ * The texts at the ends of a legend, and which ends are clipped.
+ * @param {Scale} scale @param {Clipped} clipped @param {string} [unit]
+ * @returns {import("./legend.js").Ends}
+ */
+export function endsOf(scale, { below, above, total }, unit = "") {
+  const [low, high] = [shortNumber(scale.low), shortNumber(scale.high)];
+  const tell = (/** @type {number} */ count) => ` (${shareText(count, total)})`;
+  /** @type {import("./legend.js").Ends} */
+  const ends = {
+    low: scale.twoSided ? shortNumber(-scale.high) : low, high: `${high}${unit}`,
+    lowCap: scale.twoSided ? above > 0 : below > 0, highCap: above > 0, middle: "",
+  };
+  if (above) [ends.low, ends.high] = [scale.twoSided ? `< ${ends.low}` : ends.low, `> ${ends.high}${tell(above)}`];
+  if (below && scale.twoSided) ends.middle = `within ±${low}${tell(below)}`;
+  else if (below) ends.low = `< ${low}${tell(below)}`;
+  return ends;
+}
+
+/** What a tooltip says of the color of a number; nothing if the color is its own. @param {Scale} scale @param {number} value @returns {import("./mode.js").TipRow[]} */
+export function clippedRows(scale, value) {
+  const side = beyond(scale, value);
+  if (!side) return [];
+  const end = shortNumber(side > 0 ? scale.high : scale.low);
+  if (scale.twoSided) return [["color", side > 0 ? `beyond the scale, which ends at ±${end}` : `as zero: within ±${end}`]];
+  return [["color", side > 0 ? `above the scale, which ends at ${end}` : `below the scale, which begins at ${end}`]];
 }
 
 /**
@@ -61,8 +135,8 @@ export function magnitudeRanksOf(codes, codec) {
   return ranksInOrder(counts, order);
 }
 
-/** @param {Uint16Array} codes */
-function countsOf(codes) {
+/** How often each code occurs. @param {Uint16Array} codes */
+export function countsOf(codes) {
   const counts = new Uint32Array(65536);
   for (let i = 0; i < codes.length; i++) counts[codes[i]]++;
   return counts;

@@ -1,7 +1,7 @@
 // The colors of a map's cells: its scale, and whether rows or columns are normalized.
 
 import { MASKED, shortNumber } from "./codecs.js";
-import { colorTable, magnitudeRanksOf, ranksOf, rampPosition } from "./scales.js";
+import { clippedBy, clippedRows, colorTable, countsOf, endsOf, magnitudeRanksOf, ranksOf, rampPosition } from "./scales.js";
 
 const LEAST_SHOWN = 1e-4; // of the largest weight, at the low end of a logarithmic scale
 const FEW = 0.01; // of the weights may lie below the low end, if they are larger than that
@@ -70,10 +70,9 @@ export class Shading {
   paint(level, tile) {
     const { codes } = level;
     const out = new Uint32Array(codes.length);
-    const empty = tile.side > 1 && !this.base.twoSided; // a square of zeros looks masked
     if (!this._normalized) {
       const table = this._table(tile);
-      for (let i = 0; i < codes.length; i++) if (codes[i] || !empty) out[i] = table[codes[i]];
+      for (let i = 0; i < codes.length; i++) out[i] = table[codes[i]];
       return out;
     }
     const byRow = this.norm === "row";
@@ -83,7 +82,7 @@ export class Shading {
     for (let i = 0; i < level.height; i++) {
       for (let j = 0; j < level.width; j++) {
         const code = codes[i * level.width + j];
-        if (code === MASKED || (code === 0 && empty)) continue;
+        if (code === MASKED) continue;
         const share = Math.min(1, values[code] / (tops[byRow ? i : j] || 1));
         out[i * level.width + j] = ramp[Math.round(rampPosition(scale, share, code) * 255)];
       }
@@ -112,20 +111,54 @@ export class Shading {
     return out;
   }
 
+  /** The number that a cell's place on the ramp is from. @param {import("./pyramid.js").Tile} tile @param {[number, number]} at @param {number} code */
+  _shownNumber(tile, [row, col], code) {
+    const value = tile.codec.values[code];
+    if (!this._normalized) return value;
+    return value / ((this.norm === "row" ? this.base.rowMax[row] : this.base.colMax[col]) || 1);
+  }
+
+  /** What a tooltip says of a cell's color. @param {import("./pyramid.js").Tile} tile @param {[number, number]} at @param {number} code */
+  describe(tile, at, code) {
+    return code === MASKED ? [] : clippedRows(this.scale, this._shownNumber(tile, at, code));
+  }
+
+  /** How many cells of the whole map the scale clips. */
+  get clipped() {
+    const { pyramid } = this.base;
+    const { tile } = pyramid;
+    if (!this._normalized) return clippedBy(this.scale, (this.base.counts ??= countsOf(tile.codes)), tile.codec.values);
+    if (this.kind === "linear") return { below: 0, above: 0, total: 1 }; // shares reach from 0 to 1
+    const byRow = this.norm === "row";
+    const level = pyramid.levels[0];
+    const tops = this._tops(byRow, tile, level);
+    const { low } = this.scale;
+    let [below, total] = [0, 0];
+    for (let i = 0; i < level.height; i++) {
+      for (let j = 0; j < level.width; j++) {
+        const code = level.codes[i * level.width + j];
+        if (code === MASKED) continue;
+        total++;
+        if (tile.codec.values[code] < low * (tops[byRow ? i : j] || 1)) below++;
+      }
+    }
+    return { below, above: 0, total };
+  }
+
   /** @param {import("./legend.js").Legend} legend */
   explain(legend) {
     const { scale } = this;
-    let ends = [shortNumber(scale.twoSided ? -scale.high : scale.low), shortNumber(scale.high)];
-    if (scale.kind === "percentile") ends = this._percentEnds(scale);
-    else if (this._normalized) ends[1] = this.norm === "row" ? "row max" : "column max";
-    legend.show(this.ramp, ends[0], ends[1]);
+    let ends = endsOf(scale, this.clipped);
+    if (scale.kind === "percentile") ends = { ...ends, ...this._percentEnds(scale) };
+    else if (this._normalized) ends.high = this.norm === "row" ? "row max" : "column max";
+    legend.show(this.theme, { ...ends, ramp: this.ramp, masked: this.base.pyramid.masked });
   }
 
   /** Percentiles and their numbers. @param {import("./scales.js").Scale} scale */
   _percentEnds({ twoSided, high }) {
-    if (twoSided) return [`−100% · ${shortNumber(-high)}`, `${shortNumber(high)} · 100%`];
+    if (twoSided) return { low: `−100% · ${shortNumber(-high)}`, high: `${shortNumber(high)} · 100%` };
     const [least] = rangeOfTile(this.base.pyramid.tile);
-    return [`0% · ${shortNumber(least)}`, `${shortNumber(high)} · 100%`];
+    return { low: `0% · ${shortNumber(least)}`, high: `${shortNumber(high)} · 100%` };
   }
 }
 

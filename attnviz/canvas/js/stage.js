@@ -37,10 +37,12 @@ export class Stage {
     this.tall = element("div", { class: "tall" }, [this.pane]);
     this.scroll = element("div", { class: "scroll" }, [this.tall]);
     this.note = element("div", { class: "note" });
+    this.legends = element("div", { class: "legends" });
     this.live = element("div", { class: "unseen", "aria-live": "polite" });
     this.tablePanel = element("div", { class: "table", hidden: true, tabindex: "0" });
     this.frame = element("div", { class: "frame" }, [
-      element("div", { class: "bar" }, [this.tools, this.common]), this.scroll, this.note, this.live]);
+      element("div", { class: "bar" }, [this.tools, this.common]), this.scroll,
+      element("div", { class: "foot" }, [this.note, this.legends]), this.live]);
     root.replaceChildren(this.frame, this.tablePanel);
     this.theme = readTheme(root);
     this.width = this.height = this.most = 0;
@@ -70,6 +72,7 @@ export class Stage {
   show(mode) {
     this.mode = mode;
     this.tools.replaceChildren(...mode.tools);
+    this.legends.replaceChildren(...mode.legends);
     this.tableButton = plainButton("Table", "Show the numbers on screen as a table", () => this.toggleTable());
     this.tableButton.setAttribute("aria-expanded", "false");
     this.common.replaceChildren(this.tableButton, saveMenu(this));

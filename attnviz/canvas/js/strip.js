@@ -5,8 +5,8 @@ import { context2d, dropdown, element, plainButton } from "./dom.js";
 import { tokenOn } from "./hoverlink.js";
 import { Legend } from "./legend.js";
 import { arrowKeys, Mode } from "./mode.js";
-import { rampPosition } from "./scales.js";
-import { legendTexts, stripScale } from "./stripcolors.js";
+import { clippedBy, countsOf, endsOf, rampPosition } from "./scales.js";
+import { stripScale } from "./stripcolors.js";
 import { CHIP_SMALL, CHIP_TEXT, drawChips, drawLitChips, outlineChip } from "./stripdraw.js";
 import { chipBelow, foldedHeight, layoutChips, lineAt, lineIndexOf, STRIP_EDGE } from "./striplayout.js";
 import { describeChip, STRIP_MEASURES, STRIP_TITLES, tableOfChips } from "./stripnumbers.js";
@@ -47,7 +47,7 @@ export class StripMode extends Mode {
     this.measure = "received";
     /** @type {"linear" | "log"} */
     this.scaleKind = "linear";
-    /** @type {import("./stripcolors.js").StripScale | null} */
+    /** @type {import("./scales.js").Scale | null} */
     this.scale = null;
     /** @type {number | null} */
     this.focus = null; // a chip
@@ -171,8 +171,9 @@ export class StripMode extends Mode {
     this.scales.disabled = !ofKeys;
     this.legend.element.hidden = !this.scale;
     if (this.scale) {
-      const [low, high] = legendTexts(this.scale, this.measure === "entropy" ? " bits" : "");
-      this.legend.show(this.stage.theme.sequential, low, high);
+      const clipped = clippedBy(this.scale, countsOf(this.codes), this.codec.values);
+      const ends = endsOf(this.scale, clipped, this.measure === "entropy" ? " bits" : "");
+      this.legend.show(this.stage.theme, { ...ends, ramp: this.stage.theme.sequential, masked: false });
     }
     this.written.style.setProperty("--color", this.stage.theme.primary);
     this._status();

@@ -1,16 +1,14 @@
 // The color scale of the strip.
 
-import { MASKED, shortNumber } from "./codecs.js";
+import { MASKED } from "./codecs.js";
 
 const STRIP_LEAST = 1e-4; // of the largest weight, at the low end of a logarithmic scale
 const STRIP_WEAK = 0.95; // of the weights lie above the low end, if they are larger than that
 
-/** @typedef {import("./scales.js").Scale & {open: boolean}} StripScale open: the largest number lies beyond its high end */
-
 /**
  * @param {Uint16Array} codes @param {import("./codecs.js").Codec} codec
  * @param {"linear" | "log" | "range"} kind range: from the smallest number to the largest
- * @returns {StripScale | null} null where there is no number
+ * @returns {import("./scales.js").Scale | null} null where there is no number
  */
 export function stripScale(codes, codec, kind) {
   const values = [];
@@ -20,21 +18,12 @@ export function stripScale(codes, codec, kind) {
   const [largest, second] = values;
   const least = values[values.length - 1];
   if (kind === "range") {
-    return { kind: "linear", low: least < largest ? least : 0, high: largest || 1, ranks: null, open: false };
+    return { kind: "linear", low: least < largest ? least : 0, high: largest || 1, ranks: null };
   }
   const high = largest || 1;
   if (kind === "log") { // a text of even weights would have one color if the scale began far below them
     const weak = values[Math.floor(STRIP_WEAK * (values.length - 1))];
-    return { kind, low: Math.max(high * STRIP_LEAST, Math.min(weak, high / 2)), high, ranks: null, open: false };
+    return { kind, low: Math.max(high * STRIP_LEAST, Math.min(weak, high / 2)), high, ranks: null };
   }
-  const end = second || high; // one token often gets nearly everything: tell the rest apart
-  return { kind, low: 0, high: end, ranks: null, open: largest > end };
-}
-
-/** The texts at the ends of a legend. @param {StripScale} scale @param {string} unit @returns {[string, string]} */
-export function legendTexts(scale, unit) {
-  return [
-    `${scale.kind === "log" ? "≤ " : ""}${shortNumber(scale.low)}`,
-    `${scale.open ? "≥ " : ""}${shortNumber(scale.high)}${unit}`,
-  ];
+  return { kind, low: 0, high: second || high, ranks: null }; // one token often gets nearly everything: tell the rest apart
 }

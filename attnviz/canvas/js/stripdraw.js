@@ -1,12 +1,12 @@
 // Drawing chips: a position, a token, a tint, a mark under generated tokens.
 
+import { hatchPath } from "./hatch.js";
 import { placeOn } from "./hoverlink.js";
 import { cssColor, letterColor, mix } from "./theme.js";
 import { fitted } from "./text.js";
 
 export const CHIP_TEXT = 13; // px
 export const CHIP_SMALL = 9.5;
-const HATCH = 6; // px between the lines over an unknown token
 
 /**
  * The lines on screen.
@@ -50,7 +50,7 @@ function drawChip(ctx, strip, chip, section) {
   ctx.fillStyle = ground;
   ctx.fill();
   if (strip.unknowns.has(chip)) {
-    hatch(ctx, box, mix(ground, letters, 0.28));
+    hatchUnknown(ctx, box, mix(ground, letters, 0.28));
     chipPath(ctx, x, y, w, h);
   }
   ctx.strokeStyle = color === null ? theme.border : mix(ground, theme.text, 0.14);
@@ -84,16 +84,13 @@ export function outlineChip(ctx, { x, y, w, h }, color, width) {
 }
 
 /** Slanted lines inside the path: the vocabulary does not know this text. @param {CanvasRenderingContext2D} ctx @param {{x: number, y: number, w: number, h: number}} box @param {string} color */
-function hatch(ctx, { x, y, w, h }, color) {
+function hatchUnknown(ctx, { x, y, w, h }, color) {
   ctx.save();
   ctx.clip();
   ctx.strokeStyle = color;
   ctx.lineWidth = 1.5;
   ctx.beginPath();
-  for (let at = x - h; at < x + w; at += HATCH) {
-    ctx.moveTo(at, y + h);
-    ctx.lineTo(at + h, y);
-  }
+  hatchPath(ctx, x, y, w, h);
   ctx.stroke();
   ctx.restore();
 }

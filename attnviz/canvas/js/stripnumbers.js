@@ -1,6 +1,7 @@
 // The numbers of a token in words: the tooltip of a chip, and the chips in view as a table.
 
 import { MASKED } from "./codecs.js";
+import { clippedRows } from "./scales.js";
 
 /**
  * @typedef {import("./strip.js").StripMode} StripMode
@@ -24,6 +25,8 @@ export function describeChip(strip, chip) {
   if (id >= 0 && !odd?.unknown) rows.push(["bytes", odd?.bytes ?? bytesOf(strip.names[chip])]);
   if (section.side === null) rows.push(["", "this head does not attend to this text"]);
   for (const name of numbersOf(strip, section)) rows.push([headingOf(strip, name), numberText(strip, name, chip)]);
+  const { scale, codec, codes } = strip;
+  if (scale && codes[chip] !== MASKED) rows.push(...clippedRows(scale, codec.values[codes[chip]]));
   return rows;
 }
 

@@ -14,6 +14,7 @@ import { PALETTES } from "./palettes.js";
  * @property {Uint32Array} sequential 256 colors, packed as ImageData stores them
  * @property {Uint32Array} diverging the same, negative to positive
  * @property {string[]} categorical
+ * @property {string} hatch the lines over masked cells
  * @property {string} selected strong on any color of a ramp
  */
 
@@ -67,6 +68,7 @@ function themeOf(dark, { background, text, border, primary }, font) {
     sequential: ramp(palette.sequential),
     diverging: ramp(palette.diverging),
     categorical: palette.categorical,
+    hatch: mix(background, text, 0.28),
     selected: palette.selected,
   };
 }

@@ -75,7 +75,11 @@ def test_a_long_map_is_an_overview_and_a_tile_of_what_is_in_view(trace):
     w = weights(trace)
     padded = np.zeros((42, 42), np.float32)
     padded[:N, :N] = w
-    close(first.base.codes, padded.reshape(14, 3, 14, 3).max(axis=(1, 3)))
+    squares, hidden = padded.reshape(14, 3, 14, 3).max(axis=(1, 3)), np.triu_indices(14, 1)
+    assert (first.base.codes[hidden] == MASKED).all()  # masked, and not zero
+    squares[hidden] = np.nan
+    shown = SignificantDigits().decode(first.base.codes)
+    np.testing.assert_allclose(shown, squares, rtol=5.0001e-4, atol=1e-7)
     seen = Viewport((10, 20), (5, 15), have=first.id)
     answer = map_payload(trace, 1, 2, seen, size=16)
     assert answer.base is None and answer.tile is not None  # the browser has the overview
@@ -127,7 +131,9 @@ def test_the_grid_has_every_head_in_order(trace):
         assert layer["at"] == at
         count = layer["heads"] * layer["rows"] * layer["cols"]
         got = arrays["cells"][at : at + count].reshape(small.shape)
-        np.testing.assert_array_equal(got, SignificantDigits().encode(small) >> 8)
+        expected = SignificantDigits().encode(small, np.triu(np.ones_like(small, bool), 1))
+        np.testing.assert_array_equal(got, expected >> 8)  # squares over the diagonal are masked
+        assert layer["keys"] == N
         at += count
     assert arrays["values"].shape == (12, len(header["metrics"]))
     assert arrays["values"][6, 0] == pytest.approx(payload.metrics[6].entropy)

@@ -14,6 +14,7 @@ from attnviz.canvas import map_payload
 from attnviz.trace import Trace
 from attnviz.trace.attention_map import AttentionMap
 from attnviz.trace.modifiers import ScoreModifiers
+from attnviz.trace.pooling import masked_squares
 from attnviz.trace.records import QKVRecord, WeightsRecord
 from attnviz.trace.term_detection import (
     cached_per_tensor,
@@ -65,6 +66,26 @@ def test_masked_keys_are_detected_for_any_fill(fill: float, pad: int) -> None:
     )
     sheet = map_payload(trace, 1, 2, quantity="scores").base
     assert np.array_equal(np.isnan(sheet.codec.decode(sheet.codes)), ~allowed.numpy())
+
+
+@pytest.mark.parametrize("fill", [-math.inf, -100.0])
+@pytest.mark.parametrize("pad", [0, 3])
+def test_a_square_is_masked_if_all_of_its_cells_are(fill: float, pad: int) -> None:
+    """However masks are kept: as ranges of keys, cell by cell, or only by a module's scores."""
+    allowed = visible(pad)
+    dense = traced(fill, allowed).layer_record(1, 0)
+    ranges = traced(fill, visible(0)).layer_record(1, 0)
+    own = dense.scores(0, slice(0, 4), slice(0, N), slice(0, N))[None]
+    module = WeightsRecord(torch.softmax(own, -1), raw_scores=own)
+    causal_only = visible(0)
+    for record, seen in ((dense, allowed), (ranges, causal_only), (module, allowed)):
+        for side in (1, 2, 3):
+            rows, cols = slice(0, N), slice(side, N - 1)
+            got = masked_squares(record, slice(1, 3), rows, cols, side)
+            part = seen[rows, cols]
+            for i, j in np.ndindex(*got.shape[1:]):
+                square = part[i * side : (i + 1) * side, j * side : (j + 1) * side]
+                assert (got[:, i, j] == (not square.any())).all(), (side, i, j)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "mistral", "gemma2"])
