@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, Protocol
 
+from attnviz.charts import palettes
+
 ASSETS = Path(__file__).parent / "js"  # served as they are: modules and a style sheet
 HTML = '<div class="canvas-root"></div>\n'
 
@@ -53,11 +55,17 @@ def style(name: str = "canvas") -> str:
 def theme_style(theme: Theme = "system") -> str:
     """The variables that Streamlit's theme would give, for a page without it."""
     if theme != "system":
-        return f":root {{ color-scheme: {theme}; {_COLORS[theme]} }}"
+        return f":root {{ color-scheme: {theme}; {_colors(theme)} }}"
     return (
-        f":root {{ color-scheme: light dark; {_COLORS['light']} }}\n"
-        f"@media (prefers-color-scheme: dark) {{ :root {{ {_COLORS['dark']} }} }}"
+        f":root {{ color-scheme: light dark; {_colors('light')} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {_colors('dark')} }} }}"
     )
+
+
+def _colors(theme: palettes.Theme) -> str:
+    page = [f"--st-{name}-color: {color};" for name, color in palettes.PAGE[theme].items()]
+    verdicts = [f"--verdict-{name}: {color};" for name, color in palettes.VERDICTS.items()]
+    return " ".join(page + verdicts)
 
 
 def _source(module: str) -> str:
@@ -92,13 +100,6 @@ def as_html(
         message=message,
     )
 
-
-_COLORS = {
-    "light": "--st-background-color: #ffffff; --st-secondary-background-color: #f3f5f7; "
-    "--st-text-color: #1c2530; --st-border-color: #d8dee5; --st-primary-color: #0b6a86;",
-    "dark": "--st-background-color: #10151b; --st-secondary-background-color: #1a222b; "
-    "--st-text-color: #e4e9ef; --st-border-color: #2f3a46; --st-primary-color: #2291b3;",
-}
 
 # All of the payload travels in base64, so that no token can be taken for markup.
 _PAGE = """<!doctype html>

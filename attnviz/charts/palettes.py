@@ -46,15 +46,31 @@ RAMPS: Final[dict[Theme, dict[Palette, tuple[str, ...]]]] = {
     },
 }  # fmt: skip
 
-# After Okabe and Ito, neighbors far apart; an index has the same hue on both pages,
-# but for the sixth: beside a light blue there is no room for another.
+# Six hues after Okabe and Ito, neighbors far apart, and a gray, in which the lines view draws all
+# heads beyond the sixth. An index has the same hue on both pages, but for the sixth:
+# beside a light blue there is no room for another.
 CATEGORIES: Final[dict[Theme, tuple[str, ...]]] = {
     "light": ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b6673"),
-    "dark": ("#56b4e9", "#d9742e", "#2cc295", "#e08fbe", "#e69f00", "#f0e442", "#a3adb8"),
+    "dark": ("#56b4e9", "#d9742e", "#48d4aa", "#f0a8d0", "#e69f00", "#f0e442", "#7b8692"),
 }
 
 # The outline of a selected cell: strong on both pages and on every color of both ramps.
 SELECTED: Final[dict[Theme, str]] = {"light": "#d6006c", "dark": "#ff5ca8"}
+
+# A page of ours, as Streamlit's theme has it: for exported pages and saved pictures.
+PAGE: Final[dict[Theme, dict[str, str]]] = {
+    "light": {
+        "background": "#ffffff", "secondary-background": "#f3f5f7",
+        "text": "#1c2530", "border": "#d8dee5", "primary": "#0b6a86",
+    },
+    "dark": {
+        "background": "#10151b", "secondary-background": "#1a222b",
+        "text": "#e4e9ef", "border": "#2f3a46", "primary": "#2291b3",
+    },
+}  # fmt: skip
+
+# The ground of a receipt's word, which is white, on both pages.
+VERDICTS: Final[dict[str, str]] = {"green": "#1b7f4b", "orange": "#a85a00", "red": "#b3261e"}
 
 # Gray stripes, which are in no ramp: a masked cell.
 HATCH: Final[dict[str, Any]] = {
@@ -107,7 +123,12 @@ def theme_colors(theme: Theme) -> dict[str, list[str]]:
 def as_script() -> str:
     """``canvas/js/palettes.js``."""
     tables = {
-        theme: {**RAMPS[theme], "categorical": CATEGORIES[theme], "selected": SELECTED[theme]}
+        theme: {
+            **RAMPS[theme],
+            "categorical": CATEGORIES[theme],
+            "selected": SELECTED[theme],
+            "page": PAGE[theme],
+        }
         for theme in RAMPS
     }
     return (

@@ -1,6 +1,7 @@
 // Around a map: token names that thin out with the zoom, and the crosshair with its two tokens.
 
 import { fitted, labelStep } from "./text.js";
+import { inkOn } from "./theme.js";
 
 export const LABEL = 11; // px
 const FLAT_FROM = 60; // px a cell: column names are horizontal; earlier if they are narrower
@@ -131,7 +132,7 @@ function drawFlag(ctx, stage, name, x, y, edge, room) {
   const [left, top] = { row: [-width, -9], flat: [-width / 2, -19], col: [0, -9] }[edge];
   ctx.fillStyle = theme.selected;
   ctx.fillRect(left, top, width, 18);
-  ctx.fillStyle = theme.dark ? "#10151b" : "#ffffff";
+  ctx.fillStyle = inkOn(theme.dark); // the mark is bright on a dark page
   ctx.textAlign = "left";
   ctx.fillText(text, left + 5, top + 9);
   ctx.restore();

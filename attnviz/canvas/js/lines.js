@@ -2,11 +2,12 @@
 
 import { codecOf, significantCode } from "./codecs.js";
 import { context2d, element, plainButton, slider } from "./dom.js";
+import { GRAY, HeadPlaces } from "./headplaces.js";
 import { placeOn, tokenOn } from "./hoverlink.js";
 import { drawLines, outlineToken } from "./linesdraw.js";
 import { keepStrongest, Links, strongest } from "./links.js";
 import { arrowKeys, Mode } from "./mode.js";
-import { sampledWidths } from "./text.js";
+import { roomForNames, sampledWidths } from "./text.js";
 import { headColor } from "./theme.js";
 
 const LEAST_ROW = 20; // px a token
@@ -14,7 +15,6 @@ const MOST_ROW = 32;
 const TOP = 26; // px above the first token
 const BOTTOM = 8;
 const NAME_FONT = 13; // px
-const LEAST_NAME = 40; // px
 const WIDEST = 900; // px that lines reach across; longer ones are too flat to tell apart
 const MOST_DRAWN = 30_000;
 const LINES_IN_TABLE = 200;
@@ -49,6 +49,9 @@ export class LinesMode extends Mode {
     this.codes = new Uint16Array(0);
     this.links = new Links([], this.keys, this.codes, 0, 0);
     this.queries = this.links.queries;
+    this.places = new HeadPlaces();
+    /** @type {number | null} */
+    this.raised = null; // the head whose chip is hovered
     /** @type {HTMLElement[]} */
     this.chips = [];
     this.row = LEAST_ROW; // px a token
@@ -71,7 +74,7 @@ export class LinesMode extends Mode {
     this.header = header;
     [this.rows, this.cols] = [header.rowNames, header.colNames];
     if (before?.id === header.id) {
-      this.stage.repaint();
+      this._updateChips(); // another head may be in front
       return;
     }
     const n = this.rows.length;
@@ -87,6 +90,7 @@ export class LinesMode extends Mode {
     if (this.focus && this.focus.index >= this._namesOf(this.focus.side).length) this.focus = null;
     this.label = `${header.title}: lines from ${n} queries on the left to ${this.cols.length} keys on the right. ` +
       "Arrow keys move between tokens, Enter selects one, Escape clears.";
+    this.raised = null;
     this._build(header.floor);
     this.stage.resize();
   }
@@ -99,8 +103,11 @@ export class LinesMode extends Mode {
     const threshold = slider("Hide lines below", { min: 0, max: 100, step: 1, value: at },
       (t) => toValue(t).toPrecision(2), (t) => { this.threshold = toValue(t); this.stage.repaint(); });
     this.chips = this.heads.map((head) =>
-      element("button", { type: "button", class: "chip", title: `Head ${head.number}: click to show or hide, double-click to isolate`,
-        "aria-pressed": "true", click: () => this._toggle(head.number), dblclick: () => this._only(head.number) },
+      element("button", { type: "button", class: "chip", "aria-pressed": "true",
+        title: `Head ${head.number}: click to show or hide; double-click, or Shift and Enter, to isolate`,
+        click: (event) => (/** @type {MouseEvent} */ (event).shiftKey ? this._only(head.number) : this._toggle(head.number)),
+        dblclick: () => this._only(head.number),
+        pointerenter: () => this._raise(head.number), pointerleave: () => this._raise(null) },
       [element("i"), String(head.number)]));
     const all = plainButton("All", "Show all heads", () => { this.hidden.clear(); this._updateChips(); });
     this.setTools([threshold.group,
@@ -114,6 +121,12 @@ export class LinesMode extends Mode {
     this._updateChips();
   }
 
+  /** Show a head in front of the others, which fade. @param {number | null} number */
+  _raise(number) {
+    this.raised = number;
+    this.stage.repaint();
+  }
+
   /** @param {number} number of a head */
   _only(number) {
     this.hidden = new Set(this.heads.map((h) => h.number).filter((other) => other !== number));
@@ -121,6 +134,7 @@ export class LinesMode extends Mode {
   }
 
   _updateChips() {
+    this.places.assign(this.heads.map((h) => h.number), this.active().map((h) => h.number), this.header?.front ?? null);
     this.heads.forEach((head, i) => {
       this.chips[i].setAttribute("aria-pressed", String(!this.hidden.has(head.number)));
       this.chips[i].style.setProperty("--color", this.colorOf(head));
@@ -135,7 +149,7 @@ export class LinesMode extends Mode {
 
   /** @param {LinkHead} head */
   colorOf(head) {
-    return headColor(this.stage.theme, head.i, this.heads.length);
+    return headColor(this.stage.theme, this.places.of(head.number));
   }
 
   /** Heads that aren't hidden. */
@@ -154,10 +168,9 @@ export class LinesMode extends Mode {
     this.row = Math.max(LEAST_ROW, Math.min(MOST_ROW, Math.floor((height - TOP - BOTTOM) / Math.max(1, this._most))));
     const ctx = context2d(this.stage.picture);
     ctx.font = this.stage.font(NAME_FONT);
-    const room = (/** @type {string[]} */ names) =>
-      Math.min(Math.max(LEAST_NAME, sampledWidths(ctx, names, 300).at(-1) ?? 0), width * 0.22) + 52;
-    this.left = room(this.rows);
-    this.right = Math.max(width - room(this.cols), this.left + 60);
+    const [left, right] = roomForNames(width,
+      [this.rows, this.cols].map((names) => sampledWidths(ctx, names, 300).at(-1) ?? 0));
+    [this.left, this.right] = [left, width - right];
     this.inset = Math.max(0, (this.right - this.left - WIDEST) / 2);
   }
 
@@ -340,7 +353,9 @@ export class LinesMode extends Mode {
     const cut = this.leftOut ? `; ${this.leftOut.toLocaleString("en")} weaker lines hidden` : "";
     const meaning = this.solo ? "Bars: total weight on each token, summed over heads."
       : "Color = head, width = weight.";
-    this.stage.status(`${lines}${cut}. ${meaning}`);
+    const gray = this.active().filter((head) => this.places.of(head.number) === GRAY).length;
+    const others = gray > 1 ? ` ${gray} heads share gray: hide some, or point at a head's button.` : "";
+    this.stage.status(`${lines}${cut}. ${meaning}${others}`);
   }
 
   /** @param {CanvasRenderingContext2D} ctx */
@@ -354,12 +369,14 @@ export class LinesMode extends Mode {
 
   /** @returns {import("./figure.js").FigureTexts} */
   figure() {
-    const items = this.active().map((head) => ({ color: this.colorOf(head), text: String(head.number) }));
+    const [gray, colored] = [true, false].map((is) => this.active().filter((head) => (this.places.of(head.number) === GRAY) === is));
+    const items = colored.map((head) => ({ color: this.colorOf(head), text: String(head.number) }));
+    if (gray.length) items.push({ color: this.colorOf(gray[0]), text: gray.map((head) => head.number).join(", ") });
     const { solo } = this;
     const one = solo ? ` of ${solo.side === "row" ? "query" : "key"} ${solo.index} ${this._namesOf(solo.side)[solo.index]}` : "";
     return {
       title: `${this.stage.title}: lines${one}`, legends: [{ kind: "colors", title: "head", items }],
-      note: `Weights of ${this.threshold.toPrecision(2)} and more, from each query on the left to the keys on the right.`,
+      note: `Weights of ${this.threshold.toPrecision(2)} and more, from each query on the left to the keys on the right. A line is as wide as its weight.`,
     };
   }
 }

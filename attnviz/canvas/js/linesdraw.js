@@ -1,5 +1,6 @@
 // The picture of the lines view.
 
+import { GRAY } from "./headplaces.js";
 import { mix } from "./theme.js";
 import { fitted } from "./text.js";
 
@@ -7,6 +8,7 @@ const STRENGTHS = 12; // widths that lines are drawn in
 const THINNEST = 0.5; // px of a line of hardly any weight
 const THICKEST = 6; // px of a line of weight 1
 const FAN = 0.6; // of a token's height, over which its heads' lines end
+const RECEDED = 0.08; // opacity of the other heads while one is pointed at
 const BAR = 3; // px, for the weights between a token and the solo one
 const LONGEST_BAR = 120;
 const TEXT = 13;
@@ -14,7 +16,7 @@ const TEXT = 13;
 /** @typedef {import("./lines.js").LinesMode} LinesMode */
 /** @typedef {import("./payload.js").Token} Token */
 /** @typedef {import("./links.js").LinkHead} LinkHead */
-/** @typedef {{color: string, alpha: number, width: number, shift: number, front: boolean, lines: number[]}} Group lines of a head of one width */
+/** @typedef {{color: string, alpha: number, width: number, shift: number, rank: number, lines: number[]}} Group lines of a head of one width */
 
 /** @param {CanvasRenderingContext2D} ctx @param {LinesMode} mode @returns {number} lines drawn */
 export function drawLines(ctx, mode) {
@@ -64,13 +66,15 @@ export function fanShift(i, n, row) {
   return n < 2 ? 0 : (i / (n - 1) - 0.5) * FAN * row;
 }
 
-/** Lines in groups of one head and one width, the front ones last. @param {LinesMode} mode */
+/** Lines in groups of one head and one width: gray heads first, the one in front last. @param {LinesMode} mode */
 function groupsOf(mode) {
   const groups = /** @type {Group[]} */ ([]);
   let drawn = 0;
   const visible = mode.visibleLines();
   visible.forEach(({ head, lines }, nth) => {
-    const front = head.number === mode.header?.front;
+    const front = head.number === (mode.raised ?? mode.header?.front);
+    const faded = mode.raised !== null && !front;
+    const gray = mode.places.of(head.number) === GRAY;
     const shift = fanShift(nth, visible.length, mode.row);
     const by = Array.from({ length: STRENGTHS }, () => /** @type {number[]} */ ([]));
     for (const line of lines) {
@@ -79,13 +83,13 @@ function groupsOf(mode) {
     }
     by.forEach((some, i) => {
       const width = lineWidth((i + 0.5) / STRENGTHS);
-      if (some.length) groups.push({ color: mode.colorOf(head), alpha: front ? 1 : 0.75, width, shift, front, lines: some });
+      if (some.length) groups.push({ color: mode.colorOf(head), alpha: front ? 1 : faded ? RECEDED : 0.75, width, shift, rank: front ? 2 : gray ? 0 : 1, lines: some });
     });
     drawn += lines.length;
   });
   const crowd = Math.max(0.35, Math.min(1, 500 / drawn)); // many lines must not hide each other
   for (const group of groups) group.alpha *= crowd;
-  groups.sort((a, b) => Number(a.front) - Number(b.front) || a.width - b.width); // else strong ones on top
+  groups.sort((a, b) => a.rank - b.rank || a.width - b.width); // else strong ones on top
   return { groups, drawn };
 }
 

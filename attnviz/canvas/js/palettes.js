@@ -29,7 +29,14 @@ export const PALETTES = {
       "#56b4e9",
       "#5b6673"
     ],
-    "selected": "#d6006c"
+    "selected": "#d6006c",
+    "page": {
+      "background": "#ffffff",
+      "secondary-background": "#f3f5f7",
+      "text": "#1c2530",
+      "border": "#d8dee5",
+      "primary": "#0b6a86"
+    }
   },
   "dark": {
     "sequential": [
@@ -53,12 +60,19 @@ export const PALETTES = {
     "categorical": [
       "#56b4e9",
       "#d9742e",
-      "#2cc295",
-      "#e08fbe",
+      "#48d4aa",
+      "#f0a8d0",
       "#e69f00",
       "#f0e442",
-      "#a3adb8"
+      "#7b8692"
     ],
-    "selected": "#ff5ca8"
+    "selected": "#ff5ca8",
+    "page": {
+      "background": "#10151b",
+      "secondary-background": "#1a222b",
+      "text": "#e4e9ef",
+      "border": "#2f3a46",
+      "primary": "#2291b3"
+    }
   }
 };

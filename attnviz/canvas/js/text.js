@@ -1,5 +1,10 @@
 // Fitting text on a canvas.
 
+const LEAST_NAME = 40; // px
+const BESIDE_NAME = 52; // px for its number and around it
+const LEAST_ACROSS = 160; // px of lines
+const ACROSS = 0.36; // of the width, which names leave to the lines
+
 /** @type {Map<string, string>} */
 const fittedTexts = new Map();
 const MOST_REMEMBERED = 20_000;
@@ -41,4 +46,16 @@ export function labelStep(pitch, least) {
   for (let unit = 1; ; unit *= 10) {
     for (const step of [1, 2, 5]) if (step * unit * pitch >= least) return step * unit;
   }
+}
+
+/**
+ * Px for the names on both sides. They are cut only where they would leave too little to the lines.
+ * @param {number} width px of all @param {number[]} needs px of the longest name on each side
+ */
+export function roomForNames(width, needs) {
+  const all = width - Math.max(LEAST_ACROSS, ACROSS * width) - 2 * BESIDE_NAME;
+  const [left, right] = needs.map((need) => Math.max(LEAST_NAME, need));
+  const half = Math.max(LEAST_NAME, all / 2);
+  return [Math.min(left, Math.max(half, all - right)), Math.min(right, Math.max(half, all - left))]
+    .map((room) => room + BESIDE_NAME);
 }

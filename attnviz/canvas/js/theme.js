@@ -22,12 +22,6 @@ import { PALETTES } from "./palettes.js";
 
 const DARK_BELOW = 0.4; // luminance; as in ../../charts/palettes.py
 
-// Without a page's own theme; as in ../bundle.py.
-const PLAIN = {
-  light: { background: "#ffffff", text: "#1c2530", border: "#d8dee5", primary: "#0b6a86" },
-  dark: { background: "#10151b", text: "#e4e9ef", border: "#2f3a46", primary: "#2291b3" },
-};
-
 // For scripts that the theme's own font lacks: the browser takes the first that is installed.
 const SCRIPTS =
   "system-ui, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK SC', 'Noto Sans Arabic', 'Noto Sans Hebrew', " +
@@ -41,9 +35,9 @@ export function readTheme(host) {
     const value = style.getPropertyValue(`--st-${name}`).trim();
     return value && value !== "unset" ? value : fallback;
   };
-  const background = get("background-color", "#ffffff");
+  const background = get("background-color", PALETTES.light.page.background);
   const dark = luminance(parseColor(background)) < DARK_BELOW;
-  const plain = PLAIN[dark ? "dark" : "light"];
+  const plain = PALETTES[dark ? "dark" : "light"].page;
   return themeOf(dark, {
     background, text: get("text-color", plain.text), border: get("border-color", plain.border), primary: get("primary-color", plain.primary),
   }, `${get("font", "sans-serif").replace(/,?\s*sans-serif\s*$/, "") || "sans-serif"}, ${SCRIPTS}`);
@@ -51,7 +45,7 @@ export function readTheme(host) {
 
 /** Colors for a picture that leaves the page. @param {boolean} dark @param {string} font @returns {Theme} */
 export function plainTheme(dark, font) {
-  return themeOf(dark, PLAIN[dark ? "dark" : "light"], font);
+  return themeOf(dark, PALETTES[dark ? "dark" : "light"].page, font);
 }
 
 /** @param {boolean} dark @param {{background: string, text: string, border: string, primary: string}} colors @param {string} font @returns {Theme} */
@@ -120,16 +114,21 @@ export function cssColor(packed) {
   return `rgb(${packed & 255}, ${(packed >> 8) & 255}, ${(packed >> 16) & 255})`;
 }
 
+/** The color of letters on a bright ground, or on a dark one. @param {boolean} bright */
+export function inkOn(bright) {
+  return PALETTES[bright ? "dark" : "light"].page.background;
+}
+
 /** The letter color that reads better on a packed color. @param {number} packed */
 export function letterColor(packed) {
   const bright = luminance([packed & 255, (packed >> 8) & 255, (packed >> 16) & 255]) > 0.52;
-  return bright ? "#10151b" : "#ffffff";
+  return inkOn(bright);
 }
 
-/** A color for head i of n. @param {Theme} theme @param {number} i @param {number} n */
-export function headColor(theme, i, n) {
-  if (n <= theme.categorical.length) return theme.categorical[i];
-  const hue = Math.round((i * 360) / n);
-  const light = (theme.dark ? [66, 76] : [38, 50])[i % 2];
-  return `hsl(${hue} 70% ${light}%)`;
+/**
+ * A head's color. The palette has six hues that everybody can tell apart, and a gray for all heads beyond.
+ * @param {Theme} theme @param {number} place among the heads shown
+ */
+export function headColor({ categorical }, place) {
+  return categorical[Math.min(place, categorical.length - 1)];
 }

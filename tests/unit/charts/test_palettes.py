@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,13 @@ DEFICIENCIES = {
 
 def colors(palette: Palette, theme: str) -> np.ndarray:
     """(7, 3) linear RGB of a ramp as drawn on a page of that theme."""
-    on_page = [
-        re.findall(r"#\w{6}", stop["expr"])[0 if theme == "dark" else 1] for stop in ramp(palette)
-    ]
+    return linear_rgb(
+        [re.findall(r"#\w{6}", stop["expr"])[0 if theme == "dark" else 1] for stop in ramp(palette)]
+    )
+
+
+def linear_rgb(on_page: Sequence[str]) -> np.ndarray:
+    """(n, 3) of hexadecimal colors."""
     srgb = np.array([[int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)] for color in on_page])
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
@@ -69,6 +74,25 @@ def test_diverging_signs_differ_for_everyone(theme: str, deficiency: str) -> Non
     towards = 1 if theme == "dark" else -1
     for half in (perceived[3:, 0], perceived[3::-1, 0]):
         assert (np.diff(half) * towards > 3).all()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("deficiency", ["none", *DEFICIENCIES])
+def test_everyone_can_tell_categories_apart(theme: palettes.Theme, deficiency: str) -> None:
+    seen = linear_rgb(palettes.CATEGORIES[theme])
+    if deficiency != "none":
+        seen = seen @ np.array(DEFICIENCIES[deficiency]).T
+    perceived = lab(seen)
+    apart = np.linalg.norm(perceived[:, None] - perceived[None], axis=2)
+    assert apart[np.triu_indices(len(seen), 1)].min() > 12
+
+
+def test_no_other_file_holds_colors() -> None:
+    """But for the brand's marks and what Streamlit needs, which another test compares."""
+    for file in sorted((ROOT / "attnviz").rglob("*")):
+        if file.suffix in {".py", ".js", ".css"} and file.stem != "palettes":
+            found = re.findall(r"#[0-9a-f]{6}\b|hsl\(", file.read_text(encoding="utf-8"), re.I)
+            assert set(found) <= {"#000000"}, (file, found)  # a canvas begins in black
 
 
 @pytest.mark.parametrize("palette", ["sequential", "diverging"])

@@ -115,7 +115,7 @@ function curves({ steps, heads }, theme) {
   add("text", { class: "tick", x: "4", y: `${top + 6}` }, "1");
   add("text", { class: "tick", x: "4", y: `${bottom}` }, "0");
   add("text", { class: "tick", x: `${SIDE}`, y: `${SIDE - 3}`, "text-anchor": "end" }, `step ${last}`);
-  names.forEach((name, i) => add("polyline", { stroke: headColor(theme, i, names.length),
+  names.forEach((name, i) => add("polyline", { stroke: headColor(theme, i),
     points: heads[name].map((value, k) => `${x(steps[k])},${y(value)}`).join(" ") }));
   return svg;
 }

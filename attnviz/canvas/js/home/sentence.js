@@ -65,7 +65,7 @@ export class SentenceView {
     const again = content.text === this.data.text && content.heads.length === this.data.heads.length;
     this.data = content;
     const theme = readTheme(this.root);
-    this.colors = content.heads.map((_, i) => headColor(theme, i, content.heads.length));
+    this.colors = content.heads.map((_, i) => headColor(theme, i));
     if (!again) {
       this.chosen = this.shown = firstHead(content.heads);
       this.row = null;

@@ -88,5 +88,5 @@ form button.main { background: var(--st-primary-color); border-color: var(--st-p
 .card .tick { fill: var(--faint); font-size: 11px; }
 .home .scale { display: flex; gap: 8px; align-items: center; margin: 8px 0; color: var(--faint); font-size: 13px; }
 .scale canvas { width: 120px; height: 9px; border: 1px solid var(--st-border-color); border-radius: 2px; }
-.mark path { fill: none; stroke: var(--st-green-text-color, #2e8b57); stroke-width: 9; stroke-linecap: round; stroke-linejoin: round; }
+.mark path { fill: none; stroke: var(--st-green-text-color); stroke-width: 9; stroke-linecap: round; stroke-linejoin: round; }
 `;
