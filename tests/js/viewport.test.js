@@ -86,10 +86,37 @@ test("a resize keeps a zoom and refits the whole map", () => {
   assert.equal(view.cell, 12);
 });
 
-test("many rows of few columns are too tall to read at once", () => {
-  assert.equal(viewport(1000, 8).tooTall(14), true);
-  assert.equal(viewport(1000, 1000).tooTall(14), false);
-  assert.equal(viewport(10, 2).tooTall(14), false);
+test("many rows of few columns begin at the top, in rows that can be read", () => {
+  const rowsShown = (rows, cols) => {
+    const view = viewport(rows, cols);
+    view.showTop();
+    return view.visible().rows;
+  };
+  assert.deepEqual(rowsShown(1000, 8)[0], 0);
+  assert.ok(rowsShown(1000, 8)[1] < 100);
+  assert.deepEqual(rowsShown(1000, 1000), [0, 1000]);
+  assert.deepEqual(rowsShown(10, 2), [0, 10]);
+});
+
+test("cells of unlike rows and columns fill the plot", () => {
+  const view = new Viewport();
+  view.resize([14, 64], 640, 560, true);
+  assert.deepEqual([view.cell, view.tall], [10, 40]);
+  assert.deepEqual([view.right, view.bottom], [640, 560]);
+  assert.deepEqual(view.cellAt(25, 45), [1, 2]);
+  assert.deepEqual(view.middle([1, 2]), [25, 60]);
+  view.resize([3, 64], 640, 560, true); // three rows need not fill a screen
+  assert.equal(view.tall, 56);
+  view.resize([200, 16], 640, 560, true); // more rows than can be read: all of them at first sight …
+  assert.deepEqual(view.visible(), { rows: [0, 200], cols: [0, 16] });
+  view.showTop(); // … or the first ones, and all columns
+  assert.deepEqual(view.visible(), { rows: [0, 40], cols: [0, 16] });
+  close(view.tall, 14);
+  view.reveal([150, 3]);
+  assert.ok(view.visible().rows[0] <= 150 && view.visible().rows[1] > 150);
+  const [x, y] = view.middle([150, 3]);
+  view.zoom(1.2, x, y);
+  assert.deepEqual(view.cellAt(x, y), [150, 3]);
 });
 
 test("a tile's squares are the smallest power of two that keeps it within 1,024", () => {

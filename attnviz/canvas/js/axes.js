@@ -16,11 +16,11 @@ const BESIDE = 12; // px between horizontal names
 
 /** @param {CanvasRenderingContext2D} ctx with the plot's corner as origin @param {MapMode["view"]} view @param {Cell} at @param {string} color */
 export function drawOutline(ctx, view, at, color) {
-  const size = Math.max(view.cell, 5);
+  const [wide, tall] = [Math.max(view.cell, 5), Math.max(view.tall, 5)];
   const [x, y] = view.middle(at);
   ctx.strokeStyle = color;
   ctx.lineWidth = 2;
-  ctx.strokeRect(x - size / 2, y - size / 2, size, size);
+  ctx.strokeRect(x - wide / 2, y - tall / 2, wide, tall);
 }
 
 /** @param {CanvasRenderingContext2D} ctx @param {MapMode} map @param {import("./payload.js").MapHeader} header @param {Names} names */
@@ -28,19 +28,19 @@ export function drawLabels(ctx, map, header, { rowNames, colNames }) {
   const { stage, view, left, head } = map;
   const { theme, width, height } = stage;
   const { rows, cols } = view.visible();
-  const step = labelStep(view.cell, LABEL + 2);
-  const from = (/** @type {number} */ start) => Math.ceil(start / step) * step;
+  const [rowStep, step] = [labelStep(view.tall, LABEL + 2), labelStep(view.cell, LABEL + 2)];
+  const from = (/** @type {number} */ start, /** @type {number} */ each) => Math.ceil(start / each) * each;
   ctx.font = stage.font(LABEL);
   ctx.fillStyle = theme.text;
   ctx.textAlign = "right";
-  for (let i = from(rows[0]); i < rows[1]; i += step) {
+  for (let i = from(rows[0], rowStep); i < rows[1]; i += rowStep) {
     const y = head + view.middle([i, 0])[1];
     if (y < head + 3 || y > height - 3) continue;
     ctx.fillText(fitted(ctx, rowNames[i], left - 24), left - 6, y);
   }
   const flat = areLevel(map);
   const room = flat ? view.cell - 6 : head - 24;
-  for (let j = from(cols[0]); j < cols[1]; j += step) {
+  for (let j = from(cols[0], step); j < cols[1]; j += step) {
     const x = left + view.middle([0, j])[0];
     if (x < left + 3 || x > width - 3) continue;
     ctx.save();
@@ -70,13 +70,13 @@ function areLevel({ view, wide }) {
  */
 export function drawFocus(ctx, { stage, view, left, head }, [side, at], { rowNames, colNames }) {
   const { rows, cols } = view.visible();
-  const thick = Math.max(2, Math.min(view.cell, 16));
+  const [wide, tall] = [view.cell, view.tall].map((size) => Math.max(2, Math.min(size, 16)));
   ctx.save();
   ctx.translate(left, head);
   ctx.fillStyle = ctx.strokeStyle = stage.theme.selected;
   const both = rowNames.length === colNames.length && rowNames[at] === colNames[at];
-  if ((both || side === "row") && at >= rows[0] && at < rows[1]) ctx.fillRect(-5, view.middle([at, 0])[1] - thick / 2, 4, thick);
-  if ((both || side === "col") && at >= cols[0] && at < cols[1]) ctx.fillRect(view.middle([0, at])[0] - thick / 2, -5, thick, 4);
+  if ((both || side === "row") && at >= rows[0] && at < rows[1]) ctx.fillRect(-5, view.middle([at, 0])[1] - tall / 2, 4, tall);
+  if ((both || side === "col") && at >= cols[0] && at < cols[1]) ctx.fillRect(view.middle([0, at])[0] - wide / 2, -5, wide, 4);
   ctx.restore();
 }
 
@@ -90,7 +90,7 @@ export function drawCrosshair(ctx, map, [row, col], { rowNames, colNames }) {
   const [x, y] = view.middle([row ?? 0, col ?? 0]);
   const inRows = row !== null && y >= 0 && y <= view.bottom;
   const inCols = col !== null && x >= 0 && x <= view.right;
-  const thick = Math.max(1, view.cell);
+  const [wide, tall] = [Math.max(1, view.cell), Math.max(1, view.tall)];
   ctx.save();
   ctx.translate(left, head);
   ctx.save();
@@ -100,9 +100,9 @@ export function drawCrosshair(ctx, map, [row, col], { rowNames, colNames }) {
   ctx.globalAlpha = 0.75;
   ctx.strokeStyle = ctx.fillStyle = mark;
   ctx.lineWidth = 1;
-  if (thick > 4) { // the cells between the lines keep their colors
-    if (inRows) ctx.strokeRect(-2, y - thick / 2, view.right + 4, thick);
-    if (inCols) ctx.strokeRect(x - thick / 2, -2, thick, view.bottom + 4);
+  if (Math.min(wide, tall) > 4) { // the cells between the lines keep their colors
+    if (inRows) ctx.strokeRect(-2, y - tall / 2, view.right + 4, tall);
+    if (inCols) ctx.strokeRect(x - wide / 2, -2, wide, view.bottom + 4);
   } else {
     if (inRows) ctx.fillRect(0, y - 0.5, view.right, 1);
     if (inCols) ctx.fillRect(x - 0.5, 0, 1, view.bottom);

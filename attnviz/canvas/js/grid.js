@@ -110,7 +110,7 @@ export class GridMode extends Mode {
       this.order, (value) => { this.order = value; this._arrange(); });
     const scale = dropdown("Color scale", [["log", "Color: log"], ["linear", "Color: linear"]],
       this.colors.kind, (kind) => { this.colors.kind = kind; this.themed(); });
-    this.setTools(compact ? [order, scale] : [order, metric, this.filter.group, scale]);
+    this.setTools(compact ? [order, scale] : [order, metric, scale, this.filter.group]);
   }
 
   _leastValue() {

@@ -25,7 +25,8 @@ import { ROOMY, Viewport } from "./viewport.js";
 const LINEAR_UP_TO = 128; // tokens; rows of longer maps are too even to tell weights apart
 const LEAST_TALL = 64; // px, for the name of the rows
 const NUMBERS_FROM = 54; // px a cell: numbers are written into cells
-const READABLE = 14; // px a cell: a taller map is first shown from its top
+const LONG_NAME = 96; // px
+const NUMBERS_TALL = 14; // px that they need at least
 const DOUBLE_CLICK = 250; // ms
 const ZOOM_STEP = 1.5; // of a button
 
@@ -137,9 +138,7 @@ export class MapMode extends Mode {
     if (!before && header.view) {
       this.view.show(header.view.rows, header.view.cols);
       this.requests.known({ ...this.view.visible(), have: header.id }); // the page knows this view
-    } else if (elsewhere && this.view.tooTall(READABLE)) {
-      this.view.show([0, Math.ceil(this.view.height / READABLE)], [0, this.shape[1]]);
-    }
+    } else if (elsewhere) this.view.showTop();
   }
 
   // ---- layout --------------------------------------------------------------------------------
@@ -149,27 +148,41 @@ export class MapMode extends Mode {
     if (!this.base) return 0;
     this._measure(this.base);
     const wide = this.stage.width - this.left - 2;
-    const rows = Math.max(LEAST_TALL, this.shape[0] * Math.min(wide / this.shape[1], ROOMY));
+    const row = this._fills ? ROOMY : Math.min(wide / this.shape[1], ROOMY);
+    const rows = Math.max(LEAST_TALL, this.shape[0] * row);
     return this.head + rows + 4;
   }
 
   layout() {
     if (!this.base) return;
     this._measure(this.base);
-    this.view.resize(this.shape, this.stage.width - this.left - 2, this.stage.height - this.head - 2);
+    this.view.resize(this.shape, this.stage.width - this.left - 2, this.stage.height - this.head - 2, this._fills);
   }
 
-  /** Room for the names: enough for nine of ten. @param {MapBase} base */
+  /** Whether the columns are no tokens, as dimensions of a vector: then cells need not be square. */
+  get _fills() {
+    return !this.header?.colAxis;
+  }
+
+  /** Room for the names: enough for nine of ten, and for all where the map leaves room. @param {MapBase} base */
   _measure({ rowNames, colNames }) {
     const ctx = context2d(this.stage.picture);
     ctx.font = this.stage.font(LABEL);
-    const room = (/** @type {string[]} */ names) => {
+    const [rows, cols] = [rowNames, colNames].map((names) => {
       const widths = sampledWidths(ctx, names, 200);
-      return Math.max(24, Math.min(96, widths[Math.floor(0.9 * (widths.length - 1))]));
-    };
-    this.wide = room(colNames);
-    this.left = Math.min(room(rowNames) + 30, this.stage.width / 3);
+      const most = widths[Math.floor(0.9 * (widths.length - 1))];
+      return { usual: Math.max(24, Math.min(LONG_NAME, most)), longest: widths.at(-1) ?? 0 };
+    });
+    const { width, height } = this.stage;
+    this.wide = cols.usual;
+    this.left = Math.min(rows.usual + 30, width / 3);
     this.head = this.wide + 30;
+    if (this._fills) return;
+    const cell = Math.min(ROOMY, (width - this.left - 2) / this.shape[1], (height - this.head - 2) / this.shape[0]);
+    const more = (/** @type {{usual: number, longest: number}} */ { usual, longest }, /** @type {number} */ spare) =>
+      Math.max(0, Math.min(longest + 2 - usual, spare));
+    this.left += more(rows, width - this.left - 2 - cell * this.shape[1]);
+    this.head += more(cols, height - this.head - 2 - cell * this.shape[0]);
   }
 
   /** The middle of a cell on the canvas. @param {Cell} at @returns {[number, number]} */
@@ -216,7 +229,7 @@ export class MapMode extends Mode {
     const coarse = base.pyramid.tile.side;
     if (coarse === 1 || this.view.whole || this.header?.offline) return false;
     const side = tileSide(rows, cols);
-    if (side >= coarse || this.view.cell * coarse * this.stage.dpr < 1) return false;
+    if (side >= coarse || Math.min(this.view.cell, this.view.tall) * coarse * this.stage.dpr < 1) return false;
     const tile = this.detail?.tile;
     return !(tile && tile.side <= side && covers(tile.rows, rows) && covers(tile.cols, cols));
   }
@@ -352,7 +365,7 @@ export class MapMode extends Mode {
     for (const pyramid of [base.pyramid, this.detail]) {
       pyramid?.draw(ctx, view, dpr, (level, tile) => this.shading.paint(level, tile), (x, y, w, h) => fillMasked(ctx, theme, x, y, w, h));
     }
-    if (view.cell >= NUMBERS_FROM) drawNumbers(ctx, this, base);
+    if (view.cell >= NUMBERS_FROM && view.tall >= NUMBERS_TALL) drawNumbers(ctx, this, base);
     if (this.picked) drawOutline(ctx, view, this.picked, theme.selected);
     ctx.restore();
     ctx.strokeStyle = theme.border;

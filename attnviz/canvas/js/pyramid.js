@@ -75,29 +75,30 @@ export class Pyramid {
    */
   draw(ctx, view, dpr, paint, ground) {
     const { rows, cols, side } = this.tile;
-    const { cell } = view;
+    const { cell, tall } = view;
     let k = 0;
-    while (cell * dpr * side * 2 ** k < 1 && this._level(k).width > 1) k++;
+    while (Math.min(cell, tall) * dpr * side * 2 ** k < 1 && this._level(k).width > 1) k++;
     const level = this._level(k);
     level.image ??= imageOf(paint(level, this.tile), level.width, level.height);
-    const step = side * level.factor * cell; // px a pixel of the image
-    const [left, top] = [view.x + cols[0] * cell, view.y + rows[0] * cell];
-    const j0 = Math.max(0, Math.floor(-left / step));
-    const i0 = Math.max(0, Math.floor(-top / step));
-    const j1 = Math.min(level.width, Math.ceil((view.width - left) / step));
-    const i1 = Math.min(level.height, Math.ceil((view.height - top) / step));
+    const [across, down] = [side * level.factor * cell, side * level.factor * tall]; // px a pixel of the image
+    const [left, top] = [view.x + cols[0] * cell, view.y + rows[0] * tall];
+    const [width, height] = [(cols[1] - cols[0]) * cell, (rows[1] - rows[0]) * tall];
+    const j0 = Math.max(0, Math.floor(-left / across));
+    const i0 = Math.max(0, Math.floor(-top / down));
+    const j1 = Math.min(level.width, Math.ceil((view.width - left) / across));
+    const i1 = Math.min(level.height, Math.ceil((view.height - top) / down));
     if (j1 <= j0 || i1 <= i0) return;
     ctx.save();
     ctx.beginPath(); // the last square may reach over the edge
-    ctx.rect(left, top, (cols[1] - cols[0]) * cell, (rows[1] - rows[0]) * cell);
+    ctx.rect(left, top, width, height);
     ctx.clip();
     if (this.masked) {
       const [x, y] = [Math.max(0, left), Math.max(0, top)];
-      ground(x, y, Math.min(view.width, left + (cols[1] - cols[0]) * cell) - x, Math.min(view.height, top + (rows[1] - rows[0]) * cell) - y);
+      ground(x, y, Math.min(view.width, left + width) - x, Math.min(view.height, top + height) - y);
     }
-    ctx.imageSmoothingEnabled = step * dpr < 1.6;
+    ctx.imageSmoothingEnabled = Math.min(across, down) * dpr < 1.6;
     ctx.drawImage(level.image, j0, i0, j1 - j0, i1 - i0,
-      left + j0 * step, top + i0 * step, (j1 - j0) * step, (i1 - i0) * step);
+      left + j0 * across, top + i0 * down, (j1 - j0) * across, (i1 - i0) * down);
     ctx.restore();
   }
 }
