@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from playwright.sync_api import Page
 
 LONGEST_TIMER_MS = 500  # of the canvas: REPORT_AFTER in js/requests.js
@@ -55,6 +58,13 @@ class CanvasOn:
         left, top = self.box()
         self.page.mouse.move(left + x + 3, top + y + 3)
         self.page.mouse.move(left + x, top + y)
+
+    def pixels(self, x: float, y: float, width: float, height: float) -> np.ndarray:
+        """(h, w, 3): what is drawn on the canvas there."""
+        left, top = self.box()
+        clip = {"x": left + x, "y": top + y, "width": width, "height": height}
+        shot = Image.open(io.BytesIO(self.page.screenshot(clip=clip)))
+        return np.asarray(shot.convert("RGB"))
 
     def tip(self) -> dict[str, str]:
         """The tooltip: its names and its texts."""

@@ -268,6 +268,118 @@ def test_color_scales_and_norms_are_the_browsers_own_work(look):
     assert canvas.said()["runs"] == runs
 
 
+def stripes(pixels: np.ndarray) -> int:
+    """Slanted lines along the middle row of an area: 0 if it has one color."""
+    row = pixels[len(pixels) // 2].astype(int).sum(axis=1)
+    dark = row < (row.min() + row.max()) / 2 if np.ptp(row) > 30 else np.zeros(len(row), bool)
+    return int(np.count_nonzero(np.diff(dark.astype(int)) == 1))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_masked_cells_are_hatched_and_zeros_are_a_color(look, scheme):
+    """On the map, in thumbnails and in the legends."""
+    canvas = look("mode=map&n=20", scheme=scheme)
+    size = round(canvas.run("return mode.view.cell;"))
+
+    def area(row: int, col: int, side: int) -> np.ndarray:
+        x, y = canvas.run("return mode.middleOf(argument);", [row, col])
+        return canvas.pixels(x - side / 2, y - side / 2, side, side)
+
+    assert stripes(area(5, 14, 4 * size)) > 8  # masked: a line every 6 px
+    assert len(np.unique(area(15, 3, size - 4).reshape(-1, 3), axis=0)) == 1
+    assert "masked" in canvas.run("return stage.legends.innerText;")
+    canvas.run("mode.base.pyramid.tile.codes[19 * 20 + 2] = 0; mode.themed();")  # a weight of zero
+    canvas.settle()
+    (zero,) = np.unique(area(19, 2, size - 4).reshape(-1, 3), axis=0)
+    first = canvas.run(
+        "const c = mode.shading.ramp[0]; return [c & 255, c >> 8 & 255, c >> 16 & 255];"
+    )
+    assert zero.tolist() == first
+    grid = look("mode=grid&n=64", scheme=scheme)
+    x, y, w, h = grid.run("const a = mode.shown[0]; return [a.x, a.y, a.w, a.h];")
+    assert stripes(grid.pixels(x + 0.7 * w, y + 0.1 * h, 0.28 * w, 0.15 * h)) >= 3
+    assert "masked" in grid.run("return stage.legends.innerText;")
+    assert "masked" not in look("mode=grid&kind=encoder&n=24").run(
+        "return stage.legends.innerText;"
+    )
+
+
+def cap(canvas: CanvasOn, end: str) -> bool:
+    """Whether the legend has an arrow at an end: there, its corners are empty."""
+    corner, middle = canvas.run(
+        """
+        const bar = mode.legend.bar, ctx = bar.getContext("2d"), dpr = devicePixelRatio;
+        const x = argument === "low" ? 2 * dpr : bar.width - 3 * dpr;
+        const alpha = (y) => ctx.getImageData(x, y, 1, 1).data[3];
+        return [alpha(2 * dpr), alpha(bar.height / 2)];
+        """,
+        end,
+    )
+    assert middle > 100  # the tip of an arrow, or the ramp
+    return corner == 0
+
+
+def test_a_scale_that_clips_draws_it_on_the_legend_and_says_it_of_the_cell(look):
+    n = 64
+    canvas, w = look(f"mode=map&n={n}"), weights_of(n)
+    ends = "return [mode.legend.low.textContent, mode.legend.high.textContent];"
+    assert canvas.run(ends)[0] == "0"
+    assert not cap(canvas, "low") and not cap(canvas, "high")  # linear: from 0 to the largest
+    canvas.page.get_by_role("button", name="Log").click()
+    canvas.settle()
+    low = canvas.run("return mode.shading.scale.low;")
+    seen = w[np.tril_indices(n)]
+    assert 0 < (seen < low * 0.998).mean() < 0.02
+    assert canvas.run(ends)[0].startswith("< ") and canvas.run(ends)[0].endswith("%)")
+    assert cap(canvas, "low") and not cap(canvas, "high")
+    row, col = np.argwhere((w > 0) & (w < low * 0.99))[0].tolist()
+    canvas.point(*canvas.middle(row, col))
+    assert canvas.tip()["color"].startswith("below the scale")
+    row, col = np.argwhere(w > low * 1.01)[0].tolist()
+    canvas.point(*canvas.middle(row, col))
+    assert "color" not in canvas.tip()
+    canvas.page.get_by_role("button", name="Percentile").click()
+    canvas.settle()
+    assert not cap(canvas, "low")  # a rank is never cut off
+
+
+def test_the_strip_and_the_grid_say_what_they_clip(look):
+    strip = look("mode=strip&n=20")
+    received = strip.run("return [...mode.codes].map((code) => mode.codec.values[code]);")
+    assert cap(strip, "high") and strip.run("return mode.legend.high.textContent;").endswith(
+        "(1 of 20)"
+    )
+    box = strip.run("return mode.boxOf(argument);", int(np.argmax(received)))
+    strip.point(box["x"] + 5, box["y"] + 5)
+    assert strip.tip()["color"].startswith("above the scale")
+    grid = look("mode=grid&n=64")
+    maps = [weights_of(64, layer=i, head=h) for i in range(3) for h in range(4)]
+    share = np.mean([m[np.tril_indices(64)] < 1e-3 for m in maps])
+    said = grid.run("return mode.legend.low.textContent;")
+    assert said == ("0.001" if share == 0 else "< 0.001 (under 1%)" if share < 0.01 else said)
+    assert cap(grid, "low") == (share > 0)
+
+
+def test_long_texts_begin_on_a_logarithmic_scale(look):
+    for mode, kind in (("map", "mode.shading.kind"), ("strip", "mode.scaleKind")):
+        assert look(f"mode={mode}&n=60").run(f"return {kind};") == "linear"
+        assert look(f"mode={mode}&n=300").run(f"return {kind};") == "log"
+    assert look("mode=grid&n=300").run("return mode.colors.scale.low;") == pytest.approx(1e-4)
+
+
+def test_the_rows_of_vectors_fill_the_pane(look):
+    canvas = look("mode=matrix&n=14")
+    right, bottom, width, height = canvas.run(
+        "const v = mode.view; return [v.right, v.bottom, v.width, v.height];"
+    )
+    assert bottom == pytest.approx(height)
+    assert right == pytest.approx(min(width, 16 * 56))  # px a cell at most
+    k = canvas_app.trace_of("decoder", 14).attention(1, 2).k.numpy()
+    for row, col in ((0, 0), (13, 15), (7, 4)):
+        canvas.point(*canvas.middle(row, col))
+        assert float(canvas.tip()["K"]) == pytest.approx(float(k[row, col]), rel=1e-5)
+
+
 def test_scores_are_shown_to_their_last_digit(look):
     canvas = look("mode=map&n=64&quantity=scores")
     scores = canvas_app.trace_of("decoder", 64).attention(1, 2).scores().numpy()
@@ -338,6 +450,18 @@ def test_a_grid_that_the_browser_has_is_not_sent_again(look):
     canvas.until("return root.attnviz.data.length > 12 * 64 * 64;")
     assert canvas.run(sent) > 12 * 64 * 64
     assert canvas.run("return mode.heads.length;") == 12
+
+
+def test_the_controls_of_a_narrow_grid_take_two_lines(look):
+    canvas = look("mode=grid&n=24", width=372)  # 340 px of canvas
+    lines = canvas.run(
+        "const at = [...stage.tools.children, ...stage.common.children];"
+        "return new Set(at.filter((one) => one.offsetParent).map((one) =>"
+        " Math.round((one.getBoundingClientRect().top + one.getBoundingClientRect().bottom) / 20)))"
+        ".size;"
+    )
+    assert lines == 2
+    assert 330 <= canvas.run("return stage.width;") <= 345
 
 
 def test_what_at_least_says_is_what_is_filtered(look):
@@ -556,6 +680,29 @@ def test_heads_are_hidden_by_their_chips_and_svg_holds_text(look):
     assert "&lt;img src=x onerror=alert(1)&gt;" in text and "<img" not in text
     assert "中文" in text and "שלום" in text and "👩‍🚀" in text
     assert re.search(r"<path d=\"M", text)
+
+
+def test_of_twelve_heads_six_have_hues_and_any_can_be_raised(look):
+    canvas = look("mode=lines&n=20&kind=gpt2")
+    colors = "return mode.heads.map((head) => mode.colorOf(head));"
+    before = canvas.run(colors)
+    assert len(set(before)) == 7 and len(set(before[:6])) == 6
+    assert "6 heads share gray" in canvas.run("return stage.note.textContent;")
+    for i in range(5):
+        canvas.page.get_by_role("button", name=str(i), exact=True).click()
+    canvas.settle()
+    after = canvas.run(colors)
+    assert after[5] == before[5] and len(set(after[5:])) == 7  # no two alike: hues were free
+    assert "gray" not in canvas.run("return stage.note.textContent;")
+    canvas.page.get_by_role("button", name="9", exact=True).hover()
+    canvas.settle()
+    assert canvas.run("return mode.raised;") == 9
+    canvas.page.mouse.move(2, 2)
+    canvas.settle()
+    assert canvas.run("return mode.raised;") is None
+    canvas.page.get_by_role("button", name="7", exact=True).focus()
+    canvas.page.keyboard.press("Shift+Enter")
+    assert canvas.run("return mode.visibleLines().map((x) => x.head.number);") == [7]
 
 
 @pytest.mark.parametrize("mode", ["lines", "neuron"])

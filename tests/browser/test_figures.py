@@ -148,6 +148,25 @@ def test_the_menu_is_reached_and_left_by_keys_and_stays_on_compact_toolbars(look
     canvas.page.get_by_role("menu", name="Save the picture").wait_for(state="hidden")
 
 
+def test_a_figure_has_the_legends_arrow_and_hatching(look):
+    canvas = look("mode=map&n=64", scheme="dark")
+    canvas.page.get_by_role("button", name="Log").click()
+    canvas.settle()
+    root = ElementTree.fromstring(canvas.save("SVG")[1])
+    texts = texts_of(root)
+    (low,) = [text for text in texts if text.startswith("< ")]
+    assert low == canvas.run("return mode.legend.low.textContent;")
+    assert "masked" in texts
+    paths = [node.get("d") for node in root.iter(f"{SVG}path")]
+    arrows = [path for path in paths if re.fullmatch(r"M\S+ \S+(L\S+ \S+){3}", path)]
+    assert len(arrows) == 2  # one arrow, filled and outlined
+    hatched = [path.count("M") for path in paths if path.count("M") > 1]
+    assert len(hatched) == 2  # the swatch, and behind the map
+    assert max(hatched) > 100 and min(hatched) >= 2
+    linear = ElementTree.fromstring(look("mode=matrix&n=20").save("SVG")[1])
+    assert "masked" not in texts_of(linear)
+
+
 def test_a_dark_picture_is_there_for_dark_slides(look):
     canvas = look("mode=grid&n=20")
     canvas.page.get_by_role("button", name="Save the picture").click()
