@@ -373,7 +373,7 @@ def test_the_rows_of_vectors_fill_the_pane(look):
         "const v = mode.view; return [v.right, v.bottom, v.width, v.height];"
     )
     assert bottom == pytest.approx(height)
-    assert right == pytest.approx(min(width, 16 * 56))  # px a cell at most
+    assert right == pytest.approx(min(width, 16 * 80))  # px a cell at most
     k = canvas_app.trace_of("decoder", 14).attention(1, 2).k.numpy()
     for row, col in ((0, 0), (13, 15), (7, 4)):
         canvas.point(*canvas.middle(row, col))

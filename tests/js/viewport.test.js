@@ -106,7 +106,7 @@ test("cells of unlike rows and columns fill the plot", () => {
   assert.deepEqual(view.cellAt(25, 45), [1, 2]);
   assert.deepEqual(view.middle([1, 2]), [25, 60]);
   view.resize([3, 64], 640, 560, true); // three rows need not fill a screen
-  assert.equal(view.tall, 56);
+  assert.equal(view.tall, ROOMY);
   view.resize([200, 16], 640, 560, true); // more rows than can be read: all of them at first sight …
   assert.deepEqual(view.visible(), { rows: [0, 200], cols: [0, 16] });
   view.showTop(); // … or the first ones, and all columns
