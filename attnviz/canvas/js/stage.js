@@ -42,7 +42,7 @@ export class Stage {
     this.tablePanel = element("div", { class: "table", hidden: true, tabindex: "0" });
     this.frame = element("div", { class: "frame" }, [
       element("div", { class: "bar" }, [this.tools, this.common]), this.scroll,
-      element("div", { class: "foot" }, [this.note, this.legends]), this.live]);
+      element("div", { class: "foot" }, [this.legends, this.note]), this.live]);
     root.replaceChildren(this.frame, this.tablePanel);
     this.theme = readTheme(root);
     this.width = this.height = this.most = 0;

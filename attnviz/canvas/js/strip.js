@@ -65,7 +65,8 @@ export class StripMode extends Mode {
     this.unknown = element("span", { class: "legend" });
     this.opened = false; // all lines, rather than the first of each text
     this.opener = plainButton("", "Show all tokens, or the first line alone", () => this._open(!this.opened));
-    this.setTools([this.measures, this.scales, this.legend.element, this.written, this.unknown, this.opener]);
+    this.setTools([this.measures, this.scales, this.opener]);
+    this.legends = [this.legend.element, this.written, this.unknown];
     this.keyActions = {
       ...arrowKeys((dx, dy) => this._step(dx, dy)),
       Home: () => this._goTo(0),
