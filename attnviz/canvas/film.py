@@ -15,8 +15,7 @@ import numpy as np
 
 from attnviz.analysis.overviews import thumbnails
 from attnviz.canvas import wire
-from attnviz.canvas.codecs import SignificantDigits
-from attnviz.canvas.grid import THUMBNAIL, GridPayload
+from attnviz.canvas.grid import THUMBNAIL, GridPayload, thumbnail_bytes
 from attnviz.canvas.map import map_payload
 from attnviz.canvas.memo import Memo
 from attnviz.canvas.naming import layer_name
@@ -165,7 +164,9 @@ def _cells(frame: FilmFrame, size: int) -> tuple[list[dict[str, Any]], np.ndarra
     def make() -> tuple[list[dict[str, Any]], np.ndarray]:
         trace = frame.trace
         small = {
-            layer.index: _upper_bytes(trace, layer.index, size)
+            layer.index: thumbnail_bytes(
+                trace, layer.index, thumbnails(trace, layer.index, size), size
+            )
             for layer in trace.layers
             if layer.source != "refused"
         }
@@ -175,11 +176,6 @@ def _cells(frame: FilmFrame, size: int) -> tuple[list[dict[str, Any]], np.ndarra
         return header["layers"], arrays["cells"]
 
     return frame.memo(("film", "cells", size), make)
-
-
-def _upper_bytes(trace: Trace, layer: int, size: int) -> np.ndarray:
-    codes = SignificantDigits().encode(thumbnails(trace, layer, size).float().cpu().numpy())
-    return (codes >> 8).astype(np.uint8)
 
 
 def _map(frame: FilmFrame, selected: Head) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

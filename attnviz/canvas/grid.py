@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from attnviz.analysis.heads import HeadMetrics, summarize_layer
 from attnviz.analysis.metrics import METRICS
@@ -76,6 +77,8 @@ class GridPayload:
             small = self.thumbnails.get(layer.index, self._empty(layer))
             H, R, C = small.shape
             block |= {"heads": H, "rows": R, "cols": C, "at": at, "keys": layer.n_k}
+            if layer.index not in self.thumbnails:
+                block["pending"] = True
             at += small.size
             cells.append(small.ravel())
             computed = [m for m in self.metrics if m.layer == layer.index]
@@ -125,13 +128,24 @@ def grid_payload(
 def grid_layer(trace: Trace, layer: int, *, size: int = THUMBNAIL, item: int = 0) -> GridLayer:
     """Every head of one layer, which must not be refused."""
     small, metrics = summarize_layer(trace, layer, size, item)
-    record, shape = trace.layer_record(layer, item), trace.layers[layer]
-    n_q, n_k = shape.n_q, shape.n_k
-    side, heads = square_side(n_q, n_k, size), slice(0, shape.n_heads)
-    masked = masked_squares(record, heads, slice(0, n_q), slice(0, n_k), side, item)
-    hidden = None if masked is None else np.broadcast_to(masked.numpy(), small.shape)
-    codes = SignificantDigits().encode(small.float().cpu().numpy(), hidden)
-    return GridLayer(layer, (codes >> 8).astype(np.uint8), metrics)
+    return GridLayer(layer, thumbnail_bytes(trace, layer, small, size, item), metrics)
+
+
+def thumbnail_bytes(
+    trace: Trace, layer: int, thumbnails: Tensor, size: int, item: int = 0
+) -> np.ndarray:
+    """(H, R, C) uint8, the upper byte of each cell's code; 255 where a whole square is masked.
+
+    Args:
+        thumbnails: (H, R, C) the largest weight of each square. size: cells along the longer side.
+    """
+    shape = trace.layers[layer]
+    side, heads = square_side(shape.n_q, shape.n_k, size), slice(0, shape.n_heads)
+    record, rows, cols = trace.layer_record(layer, item), slice(0, shape.n_q), slice(0, shape.n_k)
+    masked = masked_squares(record, heads, rows, cols, side, item)
+    hidden = None if masked is None else np.broadcast_to(masked.numpy(), thumbnails.shape)
+    codes = SignificantDigits().encode(thumbnails.float().cpu().numpy(), hidden)
+    return (codes >> 8).astype(np.uint8)
 
 
 def assemble_grid(

@@ -46,7 +46,7 @@ export function headsOf({ layers, metrics, values }) {
       const numbers = values.subarray(i * metrics.length, (i + 1) * metrics.length);
       heads.push({
         layer: block.index, head: h, block, short, at: at + h * rows * cols,
-        numbers, pending: numbers.every(Number.isNaN),
+        numbers, pending: block.pending ?? false,
         x: 0, y: 0, w: 0, h: 0, faded: false, image: null,
       });
     }

@@ -27,7 +27,7 @@
 /**
  * ../grid.py
  * @typedef {{index: number, kind: AttentionKind, title: string, source: string, reason: string | null,
- *   heads?: number, rows?: number, cols?: number, at?: number, keys?: number}} LayerHeader
+ *   heads?: number, rows?: number, cols?: number, at?: number, keys?: number, pending?: boolean}} LayerHeader
  * @typedef {"encoder" | "decoder" | "cross"} AttentionKind
  * @typedef {{key: string, title: string, help: string}} MetricHeader
  * @typedef {CommonHeader & {mode: "grid", layers?: LayerHeader[], metrics?: MetricHeader[],

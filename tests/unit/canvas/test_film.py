@@ -79,7 +79,9 @@ def test_every_heads_thumbnail_at_each_step_is_the_backends() -> None:
     for i, frame in enumerate(FRAMES):
         for layer in header["layers"]:
             small = thumbnails(frame.trace, layer["index"])
-            codes = SignificantDigits().encode(small.numpy()) >> 8
+            masked = frame.trace.attention(layer["index"], 0).masked()  # in squares of one cell
+            hidden = None if masked is None else np.broadcast_to(masked, small.shape)
+            codes = SignificantDigits().encode(small.numpy(), hidden) >> 8
             part = arrays["cells"][i][layer["at"] : layer["at"] + codes.size]
             assert (part == codes.ravel()).all()
 

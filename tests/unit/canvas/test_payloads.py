@@ -167,6 +167,7 @@ def test_layers_not_computed_yet_have_empty_thumbnails(trace):
     part = assemble_grid(trace, there)
     assert whole.complete and not part.complete and part.id != whole.id
     (header, arrays), (full, all_arrays) = (wire.unpack(x.encode()) for x in (part, whole))
+    assert [layer.pop("pending", False) for layer in header["layers"]] == [False, True, False]
     assert header["layers"] == full["layers"]
     n, H = whole.thumbnails[0].size, trace.layers[0].n_heads
     assert not arrays["cells"][n : 2 * n].any() and np.isnan(arrays["values"][H : 2 * H]).all()
@@ -319,7 +320,8 @@ def test_state_from_a_browser_is_validated():
 
 def test_no_module_is_without_a_use():
     files = {file.stem for file in bundle.ASSETS.glob("*.js")}
-    assert files == {"component", *bundle.modules(), *bundle.modules("page")}
+    entries = ("component", "shares", "page")
+    assert files == {module for entry in entries for module in bundle.modules(entry)}
 
 
 @pytest.mark.parametrize("entry", ["main", "page"])
