@@ -155,8 +155,15 @@ export class MapMode extends Mode {
 
   layout() {
     if (!this.base) return;
-    this._measure(this.base);
-    this.view.resize(this.shape, this.stage.width - this.left - 2, this.stage.height - this.head - 2, this._fills);
+    const more = this._measure(this.base);
+    const { width, height } = this.stage;
+    if (!this._fills) { // what a square map leaves free is for long names
+      const cell = Math.min(ROOMY, (width - this.left - 2) / this.shape[1], (height - this.head - 2) / this.shape[0]);
+      const spare = (/** @type {number} */ room, /** @type {number} */ cells) => Math.max(0, room - 2 - cell * cells);
+      this.left += Math.min(more.rows, spare(width - this.left, this.shape[1]));
+      this.head += Math.min(more.cols, spare(height - this.head, this.shape[0]));
+    }
+    this.view.resize(this.shape, width - this.left - 2, height - this.head - 2, this._fills);
   }
 
   /** Whether the columns are no tokens, as dimensions of a vector: then cells need not be square. */
@@ -164,25 +171,19 @@ export class MapMode extends Mode {
     return !this.header?.colAxis;
   }
 
-  /** Room for the names: enough for nine of ten, and for all where the map leaves room. @param {MapBase} base */
+  /** Room for the names: enough for nine of ten. @param {MapBase} base @returns {{rows: number, cols: number}} px that the longest ones lack */
   _measure({ rowNames, colNames }) {
     const ctx = context2d(this.stage.picture);
     ctx.font = this.stage.font(LABEL);
     const [rows, cols] = [rowNames, colNames].map((names) => {
       const widths = sampledWidths(ctx, names, 200);
-      const most = widths[Math.floor(0.9 * (widths.length - 1))];
-      return { usual: Math.max(24, Math.min(LONG_NAME, most)), longest: widths.at(-1) ?? 0 };
+      const room = Math.max(24, Math.min(LONG_NAME, widths[Math.floor(0.9 * (widths.length - 1))]));
+      return { room, more: Math.max(0, (widths.at(-1) ?? 0) + 2 - room) };
     });
-    const { width, height } = this.stage;
-    this.wide = cols.usual;
-    this.left = Math.min(rows.usual + 30, width / 3);
+    this.wide = cols.room;
+    this.left = Math.min(rows.room + 30, this.stage.width / 3);
     this.head = this.wide + 30;
-    if (this._fills) return;
-    const cell = Math.min(ROOMY, (width - this.left - 2) / this.shape[1], (height - this.head - 2) / this.shape[0]);
-    const more = (/** @type {{usual: number, longest: number}} */ { usual, longest }, /** @type {number} */ spare) =>
-      Math.max(0, Math.min(longest + 2 - usual, spare));
-    this.left += more(rows, width - this.left - 2 - cell * this.shape[1]);
-    this.head += more(cols, height - this.head - 2 - cell * this.shape[0]);
+    return { rows: rows.more, cols: cols.more };
   }
 
   /** The middle of a cell on the canvas. @param {Cell} at @returns {[number, number]} */

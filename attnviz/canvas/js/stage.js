@@ -234,7 +234,7 @@ export class Stage {
 
   /** One line under the picture. @param {string} text */
   status(text) {
-    this.note.textContent = text;
+    this.note.textContent = this.note.title = text;
   }
 
   toggleTable(open = this.tablePanel.hidden) {
