@@ -115,7 +115,7 @@ def film_payload(
         "selected": selected,
         "scoreTitle": history.scorer.title,
         "scoreRule": history.scorer.rule,
-        "bounded": not history.scorer.unit,
+        "unit": history.scorer.unit,
         "heads": [
             {
                 "layer": layer,

@@ -46,7 +46,7 @@ def add_to_catalog(job: Job, name: str) -> Path:
 def saved_models() -> tuple[str, ...]:
     """The names of the models that were added to the catalog."""
     root = catalog.trained_models_folder().resolve()
-    return tuple(e.name for e in catalog.entries() if e.source.resolve().parent == root)
+    return tuple(e.name for e in catalog.entries() if e.source.parent.resolve() == root)
 
 
 def remove_from_catalog(name: str) -> None:

@@ -117,7 +117,7 @@ def _none_yet(history: ScoreHistory, head: Head, name: str) -> str:
             f"(uniform attention gives {uniform:.2f})."
         )
     return (
-        f"No head has become {role} so far. {name} comes closest: its {title} is {score:.2f}; "
+        f"No head has become {role}. {name} comes closest: its {title} is {score:.2f}; "
         f"it takes {least_score(uniform):.2f}, and uniform attention gives {uniform:.2f}."
     )
 
@@ -126,7 +126,10 @@ def _change(history: ScoreHistory, head: Head, name: str) -> str:
     scores = history.scores[head]
     rise = find_rise(history.steps, scores)
     if rise is None or scores[-1] < NEGLIGIBLE_BITS:
-        return "No head's attention on the probe example has changed noticeably so far."
+        return (
+            "No head's attention on the probe example has changed by more than "
+            f"{NEGLIGIBLE_BITS:g} bits."
+        )
     return (
         f"{name} changed most: its attention on the probe example moved {scores[-1]:.2g} bits "
         f"from where it started, half of that by step {rise.step:,}."

@@ -282,6 +282,19 @@ def test_less_motion_is_slower(browser: Browser, site: tuple[str, Path], trained
     context.close()
 
 
+def test_a_click_on_a_runs_picture_opens_it(
+    page: Page, site: tuple[str, Path], trained: Job
+) -> None:
+    page.goto(site[0])
+    card = page.locator(f".st-key-run_{trained.name}")
+    card.locator("img").wait_for()
+    box = card.locator("img").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] / 3, box["y"] + box["height"] / 2)
+    page.wait_for_url(re.compile(f"job={trained.name}"))
+    page.locator(".film-root .film").wait_for()
+
+
 def test_delete_asks(page: Page, site: tuple[str, Path], trained: Job) -> None:
     page.goto(f"{site[0]}/?job={trained.name}")
     page.get_by_role("button", name="Delete").click()

@@ -184,7 +184,7 @@ export class CurvesMode extends Mode {
       ctx.fillText(shortNumber(value), left - 6, y);
     }
     ctx.textAlign = "center";
-    for (const step of ticksOf([0, this.last], Math.max(2, Math.floor((right - left) / 70)))) {
+    for (const step of ticksOf([0, this.last], Math.max(3, Math.floor((right - left) / 70)))) {
       ctx.fillText(step.toLocaleString("en"), this._left(step), bottom + 12);
     }
     ctx.textAlign = "left";

@@ -41,7 +41,7 @@ def film(job: Job, events: tuple[Event, ...], last: int) -> None:
     """
     paths = job.snapshots()
     if not paths:
-        st.caption("The film begins with the first snapshot of the probe example.")
+        st.caption("Heads appear with the first snapshot of the probe example.")
         return
     traces = [cached_snapshot(path).trace for path in paths]
     history = score_history(job)

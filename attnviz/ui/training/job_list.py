@@ -6,6 +6,7 @@ import calendar
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 MAX_LISTED = 12
 MAP_SIDE = 72  # cells a side, as many as pixels
 CARD_PX = 252
+_STYLE = Path(__file__).with_name("job_list.css")
 
 
 def linked_job(found: Sequence[Job]) -> Job | None:
@@ -55,13 +57,14 @@ def open_job(job: Job | None) -> None:
 
 
 def earlier_jobs(found: Sequence[Job]) -> None:
-    """The newest jobs as cards; a click on a card's title opens it."""
+    """The newest jobs as cards; a click on a card opens it."""
     if not found:
         return
+    st.html(_STYLE)
     st.markdown("##### Earlier runs")
     with st.container(horizontal=True, gap="small"):  # wraps
         for job in found[:MAX_LISTED]:
-            with st.container(border=True, width=CARD_PX, gap="small"):
+            with st.container(border=True, width=CARD_PX, gap=None, key=f"run_{job.name}"):
                 if (picture := _picture(job)) is not None:
                     st.image(picture, width=CARD_PX - 36)
                 if st.button(_label(job), key=f"open_{job.name}", type="tertiary"):

@@ -64,7 +64,7 @@ def test_the_jump_is_told_with_its_step_scores_and_loss() -> None:
 def test_before_a_head_has_the_role_the_closest_is_told() -> None:
     told = history(h00=[0.1, 0.1, 0.1, 0.15, 0.2], h01=[0.1] * 5)
     assert payoff(told, losses(3.0, 2.0), name) == (
-        "No head has become an induction head so far. Layer 0 head 0 comes closest: its induction "
+        "No head has become an induction head. Layer 0 head 0 comes closest: its induction "
         "score is 0.20; it takes 0.30, and uniform attention gives 0.08."
     )
 
@@ -88,7 +88,7 @@ def test_a_change_is_told_where_there_is_no_role() -> None:
         "where it started, half of that by step 200."
     )
     still = history(change, h10=[0.0, 0.0, 0.0, 0.001, 0.001])
-    assert "has changed noticeably" in payoff(still, (), name)
+    assert "changed by more than 0.005 bits" in payoff(still, (), name)
 
 
 def test_the_loss_near_a_step_is_a_mean_without_gaps() -> None:

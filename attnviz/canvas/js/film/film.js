@@ -1,5 +1,6 @@
 // A training as a film: all heads, one of them large, loss and scores, at any step that was kept.
 
+import { shortNumber } from "../codecs.js";
 import { dropdown, element, segments, slider } from "../dom.js";
 import { canvasIn } from "../pagelayout.js";
 import { readPayload } from "../payload.js";
@@ -228,7 +229,9 @@ export class Film {
     const { codes, rowMax, colMax } = this.maps[this.frame];
     const step = header.steps[this.frame].toLocaleString("en");
     const i = header.heads.findIndex(({ layer, head }) => layer === header.selected[0] && head === header.selected[1]);
-    const score = i < 0 ? "" : ` · ${header.scoreTitle.toLowerCase()} ${this._score(header, i).toFixed(2)}`;
+    const number = this._score(header, i);
+    const text = header.unit ? `${shortNumber(number)} ${header.unit}` : number.toFixed(2);
+    const score = i < 0 ? "" : ` · ${header.scoreTitle.toLowerCase()} ${text}`;
     this.headName.textContent = `${header.map.title.replace(/: weights$/, "")}${score}`;
     const [, height, width] = header.arrays.codes.shape;
     this.map.display({

@@ -47,8 +47,8 @@ export function scoreCurves(header, { scores }, { height, source }) {
   const uniform = heads.reduce((sum, one) => sum + one.uniform, 0) / H;
   const high = y.reduce((most, value) => (value > most ? value : most), 0);
   return {
-    header: { mode: "curves", id: `${header.id}/scores`, title: header.scoreTitle, series, last: header.last, at: null,
-      domain: header.bounded ? [0, 1] : [0, high || 1], base: uniform > 0 ? { value: uniform, name: `uniform attention ${uniform.toFixed(2)}` } : undefined,
+    header: { mode: "curves", id: `${header.id}/scores`, title: header.unit ? `${header.scoreTitle} (${header.unit})` : header.scoreTitle, series, last: header.last, at: null,
+      domain: header.unit === "" ? [0, 1] : [0, high || 1], base: uniform > 0 ? { value: uniform, name: `uniform attention ${uniform.toFixed(2)}` } : undefined,
       note: `${header.scoreTitle}: ${header.scoreRule}.`, height, source, compact: true, arrays: {} },
     arrays: { x: Float32Array.from(steps), y },
   };

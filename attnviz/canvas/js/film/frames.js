@@ -14,7 +14,7 @@
  * @property {number} last step of the training
  * @property {number | null} at the step to show first; null: the latest
  * @property {[number, number]} selected layer and head
- * @property {string} scoreTitle @property {string} scoreRule @property {boolean} bounded scores are from 0 to 1
+ * @property {string} scoreTitle @property {string} scoreRule @property {string} unit of the scores; empty for shares, 0 to 1
  * @property {{layer: number, head: number, name: string, uniform: number}[]} heads that have a score
  * @property {[number, number][]} told indices of the heads that took up their role, and at which step
  * @property {string[]} accuracies names of the curves; none without held-out data
