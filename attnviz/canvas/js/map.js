@@ -330,7 +330,8 @@ export class MapMode extends Mode {
 
   _status() {
     const what = this._pooled();
-    this.stage.status(what && this.requests.waiting ? `${what} Loading this region…` : what);
+    if (what && this.requests.waiting) this.stage.loading(`${what} Loading this region…`);
+    else this.stage.status(what);
   }
 
   /** What a cell of a long map is. */

@@ -116,7 +116,7 @@ export class NeuronMode extends Mode {
       this._arrange();
     } else if (!header.offline) {
       this.pending = chosen; // the last picture stays until the answer is there
-      this.stage.status("Loading this query…");
+      this.stage.loading("Loading this query…");
     }
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.send("query", chosen), this.pending === chosen ? 0 : SEND_AFTER);

@@ -10,6 +10,7 @@ import { readTheme } from "./theme.js";
  */
 
 const BELOW = 18; // px left free under a canvas that fills the window
+const ANSWER_MS = 30_000; // until the server's answer counts as missing
 const CLICK_TRAVEL = 4; // px that a pointer may move during a click
 
 /** A token may be written right to left: what precedes it must not move. @param {string} text @param {string} [token] */
@@ -60,6 +61,7 @@ export class Stage {
     this.drawMs = 0;
     this.overMs = 0;
     this._frame = 0;
+    this._late = 0;
     this._dirty = false;
     this._listen();
     this._observer = new ResizeObserver(() => this.resize());
@@ -234,7 +236,14 @@ export class Stage {
 
   /** One line under the picture. @param {string} text */
   status(text) {
+    clearTimeout(this._late);
     this.note.textContent = this.note.title = text;
+  }
+
+  /** The line while the server is to answer; it ends even if no answer comes. @param {string} text */
+  loading(text) {
+    this.status(text);
+    this._late = setTimeout(() => this.status("The server has not answered. Try again."), ANSWER_MS);
   }
 
   toggleTable(open = this.tablePanel.hidden) {
@@ -340,5 +349,6 @@ export class Stage {
     this._observer.disconnect();
     window.removeEventListener("resize", this._onWindow);
     cancelAnimationFrame(this._frame);
+    clearTimeout(this._late);
   }
 }

@@ -187,7 +187,7 @@ export class StripMode extends Mode {
     if (this.focus !== null) {
       const name = `“${this.names[this.focus].trim()}” (${this.indexOf(this.focus)})`;
       if (this.known === this.focus) this.stage.status(`Showing ${name}. Click again to clear.`);
-      else this.stage.status(`Loading the weights of ${name}…`);
+      else this.stage.loading(`Loading the weights of ${name}…`);
     } else if (!this.scale) this.stage.status(this.header?.helps[this.measure] ?? "");
     else this.stage.status(this.header?.offline ? "" : "Click a token to see what it attends to and what attends to it.");
   }
