@@ -20,10 +20,40 @@ if TYPE_CHECKING:
 
     from attnviz.canvas.notebook import Frame
     from attnviz.trace import AttentionMap, Model, Trace
+    from attnviz.trace.metric import (
+        Metric,
+        kl,
+        log_probability,
+        logit_difference,
+        probability,
+        rank,
+    )
 
-__all__ = ["AttnVizError", "__version__", "load", "page", "show_heads", "wrap"]
+__all__ = [
+    "AttnVizError",
+    "Metric",
+    "__version__",
+    "kl",
+    "load",
+    "log_probability",
+    "logit_difference",
+    "page",
+    "probability",
+    "rank",
+    "show_heads",
+    "wrap",
+]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """The metrics, which need torch, and ``import attnviz`` does not."""
+    if name not in __all__:
+        raise AttributeError(f"module 'attnviz' has no attribute {name!r}")
+    from attnviz.trace import metric
+
+    return getattr(metric, name)
 
 
 def load(

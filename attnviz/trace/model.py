@@ -15,6 +15,7 @@ from attnviz.models.loaded_model import LoadedModel
 from attnviz.trace import model_inputs
 from attnviz.trace.assembly import assemble_trace
 from attnviz.trace.generation import Generation, generate
+from attnviz.trace.metric import Metric
 from attnviz.trace.prediction import continues_text, prediction_head
 from attnviz.trace.recorder import Edit, Recorder
 from attnviz.trace.replay import Replay
@@ -144,6 +145,22 @@ class Model:
         return assemble_trace(
             self, recorder.calls, stream, prepared, logits, "qkv" in keep, replay, head
         )
+
+    def measure(
+        self, text: str | None, metric: Metric, edits: Sequence[Edit] = (), **inputs: Any
+    ) -> float:
+        """A metric of the model's prediction, with edits or without.
+
+        Args:
+            inputs: more of what ``trace`` takes: ``target``, ``pair``, ``image``, ``inputs``.
+
+        Raises:
+            AttnVizError: as ``trace``, or an answer that the model can't give.
+        """
+        keep = () if metric.position is None else ("logits",)
+        plain = self.trace(text, keep=keep, **inputs)
+        bound = metric.bind(plain)
+        return bound.of(self.trace(text, edits=edits, keep=keep, **inputs) if edits else plain)
 
     def generate(self, text: str | None = None, **options: Any) -> Generation:
         """Generates text and records all of it: see `attnviz.trace.generation.generate`."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from attnviz.errors import AttnVizError
+from attnviz.models.tokenizer_calls import spelling
 from attnviz.models.tokens import Token
 from attnviz.trace.structure import is_causal_lm
 
@@ -54,7 +55,17 @@ class PredictionHead:
     def predict(
         self, logits: Tensor | None, tokens: Sequence[Token], position: int | None, k: int
     ) -> tuple[Prediction, ...]:
-        """The k most probable choices, best first.
+        """The k most probable choices, best first; as ``row`` otherwise."""
+        row = self.row(logits, tokens, position)
+        probabilities = torch.sigmoid(row) if self.independent else torch.softmax(row, dim=-1)
+        top = torch.topk(probabilities, min(k, len(probabilities)))
+        return tuple(
+            Prediction(self._name(int(i)), int(i), float(p))
+            for p, i in zip(top.values, top.indices, strict=True)
+        )
+
+    def row(self, logits: Tensor | None, tokens: Sequence[Token], position: int | None) -> Tensor:
+        """(choices,) the logits at a position, in float32.
 
         Args:
             logits: of one item: (n, choices), (1, choices) of the last position, or (choices,).
@@ -68,16 +79,31 @@ class PredictionHead:
         if self.task == "value":
             values = ", ".join(f"{float(x):.4g}" for x in logits.reshape(-1)[:8])
             raise AttnVizError(f"This is a regression model; it predicts {values}.")
-        row = logits if logits.ndim == 1 else logits[self._row(len(logits), tokens, position)]
-        row = row.float()
-        probabilities = torch.sigmoid(row) if self.independent else torch.softmax(row, dim=-1)
-        top = torch.topk(probabilities, min(k, len(probabilities)))
-        return tuple(
-            Prediction(self._name(int(i)), int(i), float(p))
-            for p, i in zip(top.values, top.indices, strict=True)
-        )
+        row = logits if logits.ndim == 1 else logits[self._index(len(logits), tokens, position)]
+        return row.float()
 
-    def _row(self, n: int, tokens: Sequence[Token], position: int | None) -> int:
+    def choice(self, answer: str | int) -> int:
+        """The index of a choice among the logits, by its index or its name.
+
+        A token may be written with or without the space that begins it, but means one or the other:
+        " Mary" is not "Mary".
+
+        Raises:
+            AttnVizError: there is no such choice, or a text is several tokens.
+        """
+        if isinstance(answer, int):
+            return answer
+        if isinstance(self.names, Mapping):
+            found = [id for id, name in self.names.items() if str(name) == answer]
+            if not found:
+                known = ", ".join(map(str, list(self.names.values())[:8]))
+                raise AttnVizError(f"There is no class {answer!r}.", f"There are {known}.")
+            return found[0]
+        if self.names is None:
+            raise AttnVizError("This model has no tokenizer.", "Give the answer by its id.")
+        return _one_token(self.names, answer)
+
+    def _index(self, n: int, tokens: Sequence[Token], position: int | None) -> int:
         """The index of a position among n rows of logits."""
         if position is None and self.task == "label":
             raise AttnVizError("This model labels each token.", "Pass a position.")
@@ -102,6 +128,22 @@ class PredictionHead:
         if isinstance(self.names, Mapping):
             return str(self.names.get(id, id))
         return str(self.names.decode([id]))
+
+
+def _one_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+    """The token that stands for exactly this text."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    # Some tokenizers put a space of their own before a text: "▁", "▁Mary", or "▁Mary" for "Mary".
+    exact = [i for i in ids if spelling(tokenizer, i) == text]
+    if len(ids) == 1:
+        return ids[0]
+    if exact and all(not spelling(tokenizer, i).strip() for i in ids if i not in exact):
+        return exact[0]
+    parts = ", ".join(repr(spelling(tokenizer, i)) for i in ids) or "none"
+    raise AttnVizError(
+        f"An answer is one token, and {text!r} is {len(ids)}: {parts}.",
+        "Choose another, perhaps with a space before it.",
+    )
 
 
 def continues_text(module: PreTrainedModel) -> bool:

@@ -274,6 +274,19 @@ class Trace(Displayable):
         tokens = self.target_tokens if self._labels.has_target else self.tokens
         return self._head.predict(self.logits, tokens, position, k)
 
+    def logits_at(self, position: int | None = None) -> Tensor:
+        """(choices,) the model's raw logits at a position, as ``predictions`` takes it."""
+        tokens = self.target_tokens if self._labels.has_target else self.tokens
+        return self._head.row(self.logits, tokens, position)
+
+    def choice(self, answer: str | int) -> int:
+        """The index among the logits of a token or a class, by its index or its text.
+
+        Raises:
+            AttnVizError: there is no such class, or a text is several tokens.
+        """
+        return self._head.choice(answer)
+
     def block_run(self, layer: int) -> BlockRun:
         """What entered and left the modules of a layer's block: the pass runs once more.
 
