@@ -52,12 +52,17 @@ def brand() -> None:
     st.logo(IMAGES / "wordmark.svg", size="large")
 
 
+if left := query_params.arrive(page.url_path):
+    st.switch_page(page, query_params=left)
+
 # To open an image Streamlit loads NumPy. Home does not wait for that: until the model is loaded,
 # the brand comes after the picture.
-query_params.arrive(page.url_path)
 brand_first = page is not home or live.is_loaded()
 if brand_first:
     brand()
-page.run()
+try:
+    page.run()
+finally:
+    query_params.keep_link(page.url_path)
 if not brand_first and live.has_painted():
     brand()

@@ -15,6 +15,7 @@ from attnviz.ui.explore import (
     layout,
     panels,
     pins,
+    share,
 )
 from attnviz.ui.explore.first_head import first_head
 from attnviz.ui.explore.head_payload import HeadView
@@ -36,6 +37,7 @@ with pane.head:
     view = head_view.draw(page.ref, layer, head, focused)
 with frame.bar:
     examples.menu(page.ref.choice)
+    share.menu(page.ref.choice)
     export_menu.menu(HeadView(page.ref, layer, head, view, focused))
 with pane.tokens:
     attempt(lambda: panels.tokens(page, layer, head, at))

@@ -26,6 +26,8 @@ FIRST_TEXT: Final = "When Mary and John went to the store, John gave a drink to"
 _TEXTS = ("text", "target", "pair")  # names of widgets, and of their parts of the link
 _INPUTS = (*_TEXTS, "digit")
 _HEAD = ("kind", "layer", "head")
+_IMAGE = query_params.kept_name("image")
+_LINKED_INPUTS = (*_INPUTS, *map(query_params.kept_name, _TEXTS), _IMAGE)
 _PLACES = ("at", "cell", "zoom", "pins", "written")  # in the link, of one input alone
 _OWN = "_own_inputs"  # what was last shown of each model
 _SHOWN = "_shown_model"
@@ -39,11 +41,11 @@ def open_model(choice: ModelChoice, model: Model) -> None:
     """
     before: str | None = st.session_state.get(_SHOWN)
     st.session_state[_SHOWN] = choice.name
-    if before == choice.name:
+    if query_params.went_back():
+        _complete_link(choice.name)
+    if before == choice.name or query_params.went_back():
         return
     st.session_state.pop(_NOTE, None)
-    if query_params.went_back():
-        return
     if before is not None:
         _remember(before)
     if before is None or query_params.page_opened():
@@ -55,7 +57,7 @@ def open_model(choice: ModelChoice, model: Model) -> None:
 def _remember(name: str) -> None:
     """Keep what is shown of a model, to be shown again."""
     values = {key: st.session_state[key] for key in (*_INPUTS, *_HEAD) if key in st.session_state}
-    places = {key: query_params.read(key) for key in ("at", "cell")}
+    places = {key: query_params.read(key) for key in ("at", "cell", _IMAGE)}
     st.session_state.setdefault(_OWN, {})[name] = (values, places)
 
 
@@ -64,9 +66,10 @@ def _complete_link(name: str) -> None:
     examples = catalog.examples_of(name)
     if any(map(query_params.read, _HEAD)):
         return
+    query_params.completed()
     if not examples:
         _forget_head()
-    elif any(map(query_params.read, _INPUTS)):
+    elif any(map(query_params.read, _LINKED_INPUTS)):
         _set_head(examples[0])
     else:
         show(examples[0])

@@ -123,8 +123,9 @@ class ModelPage:
         return PageTrace(model, result.trace, ref, result.start, result.text, report, memo)
 
     def done(self) -> None:
-        """Clear the position in the queue: the page waits for nothing more."""
+        """The page waits for nothing more: clear the position in the queue."""
         self._waiting.empty()
+        query_params.end_page()
 
     def _load(self) -> tuple[ModelChoice, Model]:
         """The chosen model, or that of the last view."""

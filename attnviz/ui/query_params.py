@@ -22,23 +22,47 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from attnviz.ui.kept_inputs import KEPT, NO_LONGER_KEPT, kept_inputs
+
 # Servers and chat programs cut addresses off at 8 KB; the rest of the view needs some of it.
 LINK_BYTES = 6_000
 
 _PAGE, _ARRIVED, _OPENED = "_page", "_page_arrived", "_page_opened"
+_UNWRITTEN, _LEFT, _COMPLETED = "_unwritten", "_links_left", "_link_completed"
 
 
 def read(name: str) -> str:
     """The parameter's value; empty if the link has none."""
+    unwritten = st.session_state.get(_UNWRITTEN, {})
+    if name in unwritten:
+        return unwritten[name] or ""
     return st.query_params.get(name, "")
 
 
 def write(name: str, value: str | None) -> None:
-    """Put a value into the link; None removes it."""
+    """Put a value into the link; None removes it.
+
+    While a page opens, what it adds by itself waits for the next run: each change of the address
+    would be an entry that the browser's Back has to pass.
+    """
+    if page_opened():
+        st.session_state.setdefault(_UNWRITTEN, {})[name] = value
+        return
+    st.session_state.get(_UNWRITTEN, {}).pop(name, None)
     if value is None:
         st.query_params.pop(name, None)
     else:
         st.query_params[name] = value
+
+
+def _write_what_waits() -> None:
+    """At the start of a run, in one go. After Back the address says something else."""
+    unwritten = st.session_state.pop(_UNWRITTEN, {})
+    link = {name: value for name, value in (st.query_params.to_dict() | unwritten).items() if value}
+    if unwritten and not went_back() and link != st.query_params.to_dict():
+        for name in [name for name, value in unwritten.items() if value is None]:
+            st.query_params.pop(name, None)
+        st.query_params.update({name: value for name, value in unwritten.items() if value})
 
 
 def unlink(name: str) -> None:
@@ -53,16 +77,43 @@ def went_back() -> bool:
     return run is not None and run.is_history_navigation
 
 
-def arrive(page: str) -> None:
-    """To be called by the app in each run, with the page that is shown."""
-    if st.session_state.get(_PAGE) != page:
-        st.session_state[_ARRIVED] = True
-    st.session_state[_PAGE] = page
+def arrive(page: str) -> dict[str, str]:
+    """To be called by the app in each run, with the page that is shown.
+
+    Returns:
+        The link that the page was left with, if the session comes back to it without any.
+    """
+    if st.session_state.get(_PAGE) == page:
+        return {}
+    st.session_state.update({_PAGE: page, _ARRIVED: True, _OPENED: False})
+    if st.query_params or went_back():
+        return {}
+    left: dict[str, str] = st.session_state.get(_LEFT, {}).get(page, {})
+    return left
+
+
+def keep_link(page: str) -> None:
+    """To be called by the app after each run: keep the page's link for when somebody returns."""
+    unwritten = st.session_state.get(_UNWRITTEN, {})
+    link = {name: value for name, value in (st.query_params.to_dict() | unwritten).items() if value}
+    st.session_state.setdefault(_LEFT, {})[page] = link
 
 
 def begin_page() -> None:
     """To be called by a page at its start, if it asks for ``page_opened``."""
     st.session_state[_OPENED] = st.session_state.pop(_ARRIVED, False)
+    st.session_state.pop(_COMPLETED, None)
+    _write_what_waits()
+
+
+def end_page() -> None:
+    """To be called by such a page at its end."""
+    st.session_state[_OPENED] = False
+
+
+def completed() -> None:
+    """What the link lacks was set in the session, and is no default."""
+    st.session_state[_COMPLETED] = True
 
 
 def page_opened() -> bool:
@@ -84,9 +135,16 @@ def linked_text(
     placeholder: str = "",
     help: str = "",
 ) -> str:
-    """A text area whose text is in the link under ``key``, as long as the link can carry it."""
-    opened = _opened_link(key)
-    if opened is not None:
+    """A text area whose text is in the link under ``key``.
+
+    One that is too long for that is kept by the server, and its name is in the link.
+    """
+    kept_key = kept_name(key)
+    opened, opened_name = _opened_link(key), _opened_link(kept_key)
+    kept = kept_inputs().open(opened_name) if opened_name else None
+    if kept is not None:
+        st.session_state[key] = kept.decode("utf-8", "surrogatepass")
+    elif opened is not None:
         st.session_state[key] = opened or default
     elif key not in st.session_state:
         st.session_state[key] = default
@@ -99,14 +157,20 @@ def linked_text(
             help=help or None,
             persist_state="session",
         )
-        fits = len(quote(text)) <= LINK_BYTES
+        fits = len(quote(text, errors="surrogatepass")) <= LINK_BYTES
+        name = None if fits else kept_inputs().add(text.encode("utf-8", "surrogatepass"))
         _follow_widget(key, text if fits and text != default else None)
-        if not fits:
-            st.caption(
-                ":material/link_off: This text is too long for a link; the link restores "
-                "everything else."
-            )
+        _follow_widget(kept_key, name)
+        if opened_name and kept is None:
+            st.caption(f":material/link_off: The text of this link {NO_LONGER_KEPT}")
+        elif not fits:
+            st.caption(f":material/link: This text is too long for a link, so {KEPT}")
     return text
+
+
+def kept_name(key: str) -> str:
+    """The parameter for the name of an input that the server keeps."""
+    return f"{key}_kept"
 
 
 def linked_choice(
@@ -203,11 +267,11 @@ def _opened_link(key: str) -> str | None:
 
     Of a view gone back to, a value that the link lacks is "", which stands for the default.
     """
-    value = st.query_params.get(key)
+    value = read(key) or None
     last = f"_link_{key}"
     if went_back():
         st.session_state[last] = value
-        return value or ""
+        return None if value is None and st.session_state.get(_COMPLETED) else value or ""
     if value is None or value == st.session_state.get(last):
         return None
     st.session_state[last] = value
@@ -216,7 +280,7 @@ def _opened_link(key: str) -> str | None:
 
 def _follow_widget(key: str, value: str | None) -> None:
     """Write a widget's value to the link, if it changed."""
-    if value != st.query_params.get(key):
+    if (value or "") != read(key):
         st.session_state[f"_link_{key}"] = value
         write(key, value)
 

@@ -9,6 +9,7 @@ import streamlit as st
 from attnviz.trace.requests import ModelChoice, TraceRequest
 from attnviz.ui import first_view, query_params
 from attnviz.ui.generate import sampling
+from attnviz.ui.linked_image import uploaded_image
 from attnviz.ui.query_params import linked_text
 from attnviz.ui.sample_digits import choose_digit
 
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
     from attnviz.trace.model import Model
 
 # The controls of what a model reads, by its architecture; a decoder reads a text.
-_CONTROLS = {"text", "target", "pair", "digit"}
-_READS = {"vision": {"digit"}, "encoder-decoder": {"text", "target"}, "encoder": {"text", "pair"}}
+_CONTROLS = {"text", "target", "pair", "digit", "image"}
+_READS = {
+    "vision": {"digit", "image"},
+    "encoder-decoder": {"text", "target"},
+    "encoder": {"text", "pair"},
+}
 
 
 def request_controls(choice: ModelChoice, model: Model) -> TraceRequest | None:
@@ -33,10 +38,11 @@ def input_controls(choice: ModelChoice, model: Model) -> TraceRequest | None:
     first_view.open_model(choice, model)
     for name in _CONTROLS - _READS.get(model.architecture, {"text"}):
         query_params.unlink(name)
+        query_params.unlink(query_params.kept_name(name))
     if model.architecture == "vision":
         upload = st.file_uploader("Image", type=["png", "jpg", "jpeg", "webp"], key="image")
-        digit = choose_digit()
-        image = upload.getvalue() if upload else digit
+        uploaded = uploaded_image(upload.getvalue() if upload else None)
+        image = choose_digit() or uploaded
         return TraceRequest.of_image(image) if image else None
     mask = getattr(model.tokenizer, "mask_token", None)
     target = pair = ""

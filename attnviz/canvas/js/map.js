@@ -10,6 +10,7 @@ import { MapBases, pyramidOf } from "./mapbases.js";
 import { MapGestures } from "./mapgestures.js";
 import { mapKeys } from "./mapkeys.js";
 import { Mode } from "./mode.js";
+import { wentBack } from "./pagehistory.js";
 import { covers, tileSide, ViewRequests } from "./requests.js";
 import { Shading } from "./shading.js";
 import { sampledWidths } from "./text.js";
@@ -135,7 +136,8 @@ export class MapMode extends Mode {
       this.view.fit();
     }
     this.stage.resize();
-    if (!before && header.view) {
+    if (before && !elsewhere && wentBack()) this.view.fit();
+    if ((!before || wentBack()) && header.view) {
       this.view.show(header.view.rows, header.view.cols);
       this.requests.known({ ...this.view.visible(), have: header.id }); // the page knows this view
     } else if (elsewhere) this.view.showTop();

@@ -4,6 +4,7 @@
 // six connections, so the views beside and below load behind it.
 import "../dom.js";
 import "../palettes.js";
+import { keepHistory } from "../pagehistory.js";
 import "../theme.js";
 import "./link.js";
 import { MastheadView } from "./masthead.js";
@@ -33,6 +34,8 @@ const VIEWS = {
   layer: async (root, page) => new (await import("./layer.js")).LayerView(root, page),
   cards: async (root, page) => new (await import("./cards.js")).CardsView(root, page),
 };
+
+keepHistory();
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(STYLE);
