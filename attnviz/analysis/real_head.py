@@ -276,10 +276,10 @@ class _Reading:
 
     def _residual(self, total: Tensor, is_pre: bool) -> dict[str, Any]:
         """X + Y, where the block goes on with it; and its norm, where that comes after."""
-        run = self._norm_of(total)
-        if run is None:
-            return {}
-        normed, block = self._like(run.out, total), self.run.modules[-1]
+        run, block = self._norm_of(total), self.run.modules[-1]
+        if run is None:  # a block of attention alone ends with the sum
+            return {"residual_sum": total, "output": total} if self._is(block.out, total) else {}
+        normed = self._like(run.out, total)
         ends_normed = any(
             is_norm(one) and _same_tensor(one.out, block.out) for one in self.run.modules
         )

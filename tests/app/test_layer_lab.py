@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import attnviz
 from attnviz.analysis.cell_steps import cell_steps
 from attnviz.analysis.lab import Lab
+from attnviz.analysis.real_head import real_head
 from attnviz.canvas import wire
 from attnviz.ui.lab.presets import PRESETS
 
@@ -391,3 +394,63 @@ def test_an_invalid_number_in_a_link_is_ignored(key: str, value: str) -> None:
         box.set_value(2).run()
         assert not app.exception
         assert app.number_input(key=key).value == 2
+
+
+def real(**parameters: str) -> AppTest:
+    """A link to a head of a model, as it opens."""
+    app = AppTest.from_file(ROOT / "pages" / "layer_lab.py", default_timeout=120)
+    app.query_params.update({"weights": "head", "model": "tiny-induction", **parameters})
+    app.run()
+    assert not app.exception
+    return app
+
+
+def test_a_link_opens_a_real_head() -> None:
+    app = real(text="k d x m k d", layer="1", head="2")
+    model = attnviz.load("tiny-induction")
+    steps = real_head(model.trace("k d x m k d"), 1, 2).steps
+    drawn = pictures(app)
+    stages = {stage.name: stage for stage in steps.stages if stage.name not in NOT_DRAWN}
+    assert drawn.keys() == stages.keys() >= {"w_q", "w_k", "w_v", "w_o", "contribution"}
+    for name in ("x", "normed", "w_q", "q", "scores_scaled", "contribution", "residual_sum"):
+        values = stages[name].value[0].numpy()
+        shape = drawn[name][1].shape
+        assert np.abs(drawn[name][1] - values.reshape(shape)).max() < 1e-5, name
+    assert "Recomputed from the model's own weights" in "".join(c.value for c in app.caption)
+    app.slider(key="head").set_value(0).run()
+    assert header_of(app)["title"] == "Layer 1, head 0"
+    assert header_of(app)["stale"] == ""
+
+
+def test_a_head_that_cannot_be_shown_leaves_the_last_one_and_says_so() -> None:
+    app = real(text="k d x m k d", layer="1", head="2")
+    before = pictures(app)["weights"][1]
+    app.text_area(key="text").set_value("k d " * 40).run()
+    assert not app.exception
+    assert "the lab shows at most 128" in app.error[0].value.replace("\\", "")
+    assert "the last head that could be shown" in header_of(app)["stale"]
+    assert np.array_equal(pictures(app)["weights"][1], before)
+
+
+def test_the_code_of_a_real_head_computes_it() -> None:
+    app = real(text="k d x m k d", layer="1", head="2", code="true")
+    names: dict[str, Any] = {}
+    exec(app.code[0].value, names)
+    drawn, own = pictures(app)["weights"][1], names["head"].steps.weights[0, 0].numpy()
+    assert np.abs(drawn - own)[np.isfinite(drawn)].max() < 1e-5
+
+
+def test_one_goes_from_a_head_in_explore_to_the_lab() -> None:
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=120)
+    app.run()
+    app.query_params.update(
+        {"model": "tiny-induction", "text": "k d x m k d", "layer": "1", "head": "3"}
+    )
+    app.switch_page("pages/explore.py").run()
+    assert not app.exception
+    (link,) = [one.proto for one in app.get("page_link") if "Layer lab" in one.proto.label]
+    opened = dict(parse_qsl(link.query_string))
+    assert opened.pop("weights") == "head"
+    there = real(**opened)
+    assert header_of(there)["title"] == "Layer 1, head 3"
+    assert there.text_area(key="text").value == "k d x m k d"
