@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -448,9 +447,8 @@ def test_one_goes_from_a_head_in_explore_to_the_lab() -> None:
     )
     app.switch_page("pages/explore.py").run()
     assert not app.exception
-    (link,) = [one.proto for one in app.get("page_link") if "Layer lab" in one.proto.label]
-    opened = dict(parse_qsl(link.query_string))
-    assert opened.pop("weights") == "head"
-    there = real(**opened)
-    assert header_of(there)["title"] == "Layer 1, head 3"
-    assert there.text_area(key="text").value == "k d x m k d"
+    app.button(key="open_lab").click().run()
+    assert not app.exception
+    assert header_of(app)["title"] == "Layer 1, head 3"
+    assert app.selectbox(key="model").value == "tiny-induction"
+    assert app.text_area(key="text").value == "k d x m k d"

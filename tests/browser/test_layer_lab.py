@@ -269,9 +269,12 @@ def test_words_on_screen_are_never_markup(visit: Begin) -> None:
 def test_explore_leads_to_the_same_head(visit: Begin) -> None:
     one = visit()
     page = one.open("/explore?model=tiny-induction&text=k+d+x+m+k+d&layer=1&head=3")
-    page.get_by_role("link", name="Open this head in the Layer lab").click()
+    page.get_by_role("button", name="Open this head in the Layer lab").click()
     page.wait_for_url("**/layer_lab?*")
     one.idle()
     flow = CanvasOn(page)
     flow.until("return mode.header?.title === 'Layer 1, head 3';")
     assert shown(flow, "weights").shape == (11, 11)
+    one.idle()
+    for part in ("weights=head", "model=tiny-induction", "text=k+d+x+m+k+d", "layer=1", "head=3"):
+        assert part in page.url

@@ -129,15 +129,19 @@ function place(chunks, row, top, left, arrow) {
 function chunksOf({ matrices }, index, width, form) {
   /** @type {number[][]} */
   const groups = [[]];
-  let used = 0;
+  let used = 2 * FLOW_PAD;
   matrices.forEach((matrix, m) => {
-    const wide = slotOf(matrix, form) + BETWEEN;
-    if (groups[0].length && used + wide + form.measures.names + 2 * FLOW_PAD > width) {
-      groups.push([]);
-      used = 0;
+    const last = groups[groups.length - 1];
+    const wide = (/** @type {FlowMatrixHeader | undefined} */ before) =>
+      slotOf(matrix, form) + BETWEEN + (hasNames(matrix, before) ? form.measures.names : 0);
+    const here = wide(matrices[last[last.length - 1]]);
+    if (last.length && used + here - BETWEEN > width) {
+      groups.push([m]);
+      used = 2 * FLOW_PAD + wide(undefined);
+    } else {
+      last.push(m);
+      used += here;
     }
-    groups[groups.length - 1].push(m);
-    used += wide;
   });
   return groups.map((group, g) => chunkOf(matrices, group, index, g === 0, form));
 }
@@ -155,7 +159,7 @@ function chunkOf(matrices, group, step, first, form) {
   group.forEach((m, i) => {
     const matrix = matrices[m];
     const [w, h] = panelSize(matrix, form);
-    const named = i === 0 || matrix.rows !== shown[i - 1].rows || matrix.size[0] !== shown[i - 1].size[0];
+    const named = hasNames(matrix, shown[i - 1]);
     if (named) x += measures.names;
     const across = acrossOf(matrix);
     const count = Math.max(1, matrix.panels.length);
@@ -171,6 +175,12 @@ function chunkOf(matrices, group, step, first, form) {
     x += slotOf(matrix, form) + BETWEEN;
   });
   return { step, first, row: 0, x: 0, y: 0, w: x - BETWEEN + FLOW_PAD, h: below + FLOW_LEGEND + FLOW_PAD - 2, middle: 0, boxes };
+}
+
+/** Whether the names of its rows stand beside it: not if they stand left of it already. @param {FlowMatrixHeader} matrix @param {FlowMatrixHeader | undefined} before */
+function hasNames(matrix, before) {
+  if (matrix.row === "bias") return false;
+  return !before || before.rows !== matrix.rows || before.size[0] !== matrix.size[0];
 }
 
 /** Panels in a row. @param {FlowMatrixHeader} matrix */

@@ -18,6 +18,7 @@ from attnviz.ui.explore import focus
 from attnviz.ui.explore.head_grid import layer_grid
 from attnviz.ui.explore.head_view import FORMULAS, VIEWS
 from attnviz.ui.generate import sampling
+from attnviz.ui.lab.hand_over import open_in_lab
 from attnviz.ui.share_bars import Share, share_bars
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 TERMS = {"Scores": "score", "Neuron": "score", "Q": "query", "K": "key"}
 TERMS |= {"V": "value", "Output": "output"}  # each view's term in the glossary; others show weights
-_IN_LAB = ("model", "device", "dtype", "text", "target", "pair", "digit", "kind", "layer", "head")
 STRONGEST = 5  # keys of a query
 LIKELIEST = 8  # predictions
 ADD = " Click to add it to the text."
@@ -44,19 +44,14 @@ def head(page: PageTrace, layer: AttentionLayer, n: int) -> None:
     if found.role is not None:
         st.badge(found.role.name, color="blue", help=found.role.why or None)
     st.caption(escape_markdown(found.sentence))
-    st.page_link(
-        "pages/layer_lab.py",
-        label="Open this head in the Layer lab",
+    if st.button(
+        "Open this head in the Layer lab",
         icon=":material/science:",
+        type="tertiary",
+        key="open_lab",
         help="Every step from the layer's input and the head's own weights to its output.",
-        query_params=lab_link(),
-    )
-
-
-def lab_link() -> dict[str, str]:
-    """What the link to this head in the Layer lab holds."""
-    values = {key: st.session_state.get(key) for key in _IN_LAB}
-    return {"weights": "head"} | {key: str(v) for key, v in values.items() if v not in (None, "")}
+    ):
+        open_in_lab()
 
 
 def view(name: str) -> None:

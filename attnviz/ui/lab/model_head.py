@@ -10,6 +10,7 @@ from attnviz.analysis.code_export import head_code
 from attnviz.analysis.real_head import RealHead, real_head
 from attnviz.ui.error_display import attempt, escape_markdown
 from attnviz.ui.head_choice import choose_head
+from attnviz.ui.lab import hand_over
 from attnviz.ui.lab.flow import flow
 from attnviz.ui.lab.layout import to_take_home
 from attnviz.ui.model_page import ModelPage
@@ -30,6 +31,7 @@ _NORMS: Final = {"pre": "before attention", "post": "after attention", "none": "
 
 def model_head() -> None:
     """Draw the model's controls, the head's and its steps."""
+    hand_over.receive()
     frame = ModelPage("A real head", "Every step of one head, with the model's own numbers.")
     page = frame.trace(input_controls)
     with st.sidebar:
