@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.charts import Chart
+
+_CSS = Path(__file__).with_suffix(".css")
 
 
 def draw_chart(
@@ -29,6 +32,7 @@ def draw_chart(
         on_select: called when a cell was clicked, if the chart has a selection.
         where: a placeholder to draw into, instead of the current container.
     """
+    st.html(_CSS)
     # Without Streamlit's chart theme labels have the page's own text color; its gray is too pale.
     (where or st).vega_lite_chart(
         chart.vega_lite(),

@@ -131,6 +131,29 @@ def test_what_a_click_says_is_in_the_window_beside_the_cell(visit: Begin) -> Non
     )
 
 
+def test_a_charts_floating_toolbar_covers_no_control_formula_or_number(visit: Begin) -> None:
+    one = visit(height=1000)
+    flow = CanvasOn(one.open("/layer_lab"))
+    flow.point(*flow.run(MIDDLE, ["weights", 6, 4]))
+    flow.page.mouse.down()
+    flow.page.mouse.up()
+    expect(formula(flow.page)).to_have_count(1)
+    one.idle()
+    charts = flow.page.get_by_test_id("stVegaLiteChart")
+    for i in range(charts.count()):
+        charts.nth(i).hover()
+        toolbar = flow.page.get_by_test_id("stElementToolbar").nth(i)
+        expect(toolbar).to_have_css("opacity", "1")
+        bar, chart = toolbar.bounding_box(), charts.nth(i).bounding_box()
+        assert bar and chart
+        assert bar["y"] + bar["height"] <= chart["y"] + 22  # its heading alone, above the axis
+        for other in ("stSelectbox", "stMarkdownContainer"):
+            for element in flow.page.locator(f".st-key-cell_pane [data-testid={other}]").all():
+                box = element.bounding_box()
+                apart = box is None or bar["y"] >= box["y"] + box["height"] - 0.5
+                assert apart or bar["x"] >= box["x"] + box["width"] or box["y"] > bar["y"], other
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_whole_flow_is_in_the_window_with_its_controls(visit: Begin, scheme: str) -> None:
     flow = CanvasOn(visit(height=900, scheme=scheme).open("/layer_lab"))

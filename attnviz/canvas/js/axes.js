@@ -1,10 +1,11 @@
 // Around a map: token names that thin out with the zoom, and the crosshair with its two tokens.
 
-import { fitted, labelStep } from "./text.js";
+import { fitted, labelStep, sampledWidths } from "./text.js";
 import { inkOn } from "./theme.js";
 
 export const LABEL = 11; // px
 const FLAT_FROM = 60; // px a cell: column names are horizontal; earlier if they are narrower
+const LONG_NAME = 96; // px
 const BESIDE = 12; // px between horizontal names
 
 /**
@@ -13,6 +14,16 @@ const BESIDE = 12; // px between horizontal names
  * @typedef {import("./payload.js").Side} Side
  * @typedef {{rowNames: string[], colNames: string[]}} Names
  */
+
+/**
+ * Px for names along an edge: enough for nine of ten, within limits; and what the longest one lacks.
+ * @param {CanvasRenderingContext2D} ctx @param {string[]} names
+ */
+export function roomForLabels(ctx, names) {
+  const widths = sampledWidths(ctx, names, 200);
+  const room = Math.max(24, Math.min(LONG_NAME, widths[Math.floor(0.9 * (widths.length - 1))]));
+  return { room, lacking: Math.max(0, (widths.at(-1) ?? 0) + 2 - room) };
+}
 
 /** @param {CanvasRenderingContext2D} ctx with the plot's corner as origin @param {MapMode["view"]} view @param {Cell} at @param {string} color */
 export function drawOutline(ctx, view, at, color) {

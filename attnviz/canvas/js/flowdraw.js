@@ -3,6 +3,7 @@
 import { shortNumber } from "./codecs.js";
 import { context2d } from "./dom.js";
 import { FLOW_PAD, FORMULA_LINE, MATRIX_HEAD, STEP_HEAD } from "./flowlayout.js";
+import { fillMasked } from "./hatch.js";
 import { fitted, labelStep } from "./text.js";
 import { cssColor } from "./theme.js";
 
@@ -15,7 +16,6 @@ import { cssColor } from "./theme.js";
 
 export const FLOW_LABEL = 11; // px
 const GRID_FROM = 9; // px a cell: lines between cells
-const HATCH_STEP = 5; // px between hatching lines
 const SCALE_BAR = 44; // px of a color bar
 const TIP = 5; // px of an arrow's head
 
@@ -117,7 +117,7 @@ function drawMatrix(ctx, mode, box) {
     const above = box.panel < 4 ? columnRoom(mode, matrix) : 4;
     ctx.fillText(fitted(ctx, matrix.panels[box.panel], box.w), box.x, box.y - above - 5);
   }
-  if (mode.hasHoles(box)) hatchBox(ctx, box, theme.faint);
+  if (mode.hasHoles(box)) fillMasked(ctx, theme, box.x, box.y, box.w, box.h);
   ctx.imageSmoothingEnabled = box.w < matrix.size[1] || box.h < matrix.size[0]; // cells below a pixel
   ctx.drawImage(mode.imageOf(box), box.x, box.y, box.w, box.h);
   drawGrid(ctx, box, matrix, theme.background);
@@ -144,24 +144,6 @@ function drawMatrixHeading(ctx, { stage }, box, matrix) {
   ctx.font = stage.font(FLOW_LABEL);
   ctx.fillStyle = stage.theme.faint;
   box.lines.forEach((line, i) => ctx.fillText(fitted(ctx, line, box.room), box.x, top + MATRIX_HEAD + (i + 0.5) * FORMULA_LINE));
-}
-
-/** Cells without a number. @param {CanvasRenderingContext2D} ctx @param {FlowBox} box @param {string} color */
-function hatchBox(ctx, { x, y, w, h }, color) {
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(x, y, w, h);
-  ctx.clip();
-  ctx.globalAlpha *= 0.55;
-  ctx.strokeStyle = color;
-  ctx.lineWidth = 1;
-  ctx.beginPath();
-  for (let at = -h; at < w; at += HATCH_STEP) {
-    ctx.moveTo(x + at, y + h);
-    ctx.lineTo(x + at + h, y);
-  }
-  ctx.stroke();
-  ctx.restore();
 }
 
 /** @param {CanvasRenderingContext2D} ctx @param {FlowBox} box @param {FlowMatrixHeader} matrix @param {string} color */

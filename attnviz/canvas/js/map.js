@@ -1,6 +1,6 @@
 // One head's map, or another matrix: pan, zoom, and the number under the pointer.
 
-import { drawCrosshair, drawFocus, drawLabels, drawOutline, LABEL } from "./axes.js";
+import { drawCrosshair, drawFocus, drawLabels, drawOutline, LABEL, roomForLabels } from "./axes.js";
 import { describeCell, drawNumbers, readCell, tableOf } from "./cells.js";
 import { context2d, dropdown, element, plainButton, segments } from "./dom.js";
 import { fillMasked } from "./hatch.js";
@@ -13,7 +13,6 @@ import { Mode } from "./mode.js";
 import { wentBack } from "./pagehistory.js";
 import { covers, tileSide, ViewRequests } from "./requests.js";
 import { Shading } from "./shading.js";
-import { sampledWidths } from "./text.js";
 import { ROOMY, Viewport } from "./viewport.js";
 
 /**
@@ -26,7 +25,6 @@ import { ROOMY, Viewport } from "./viewport.js";
 const LINEAR_UP_TO = 128; // tokens; rows of longer maps are too even to tell weights apart
 const LEAST_TALL = 64; // px, for the name of the rows
 const NUMBERS_FROM = 54; // px a cell: numbers are written into cells
-const LONG_NAME = 96; // px
 const NUMBERS_TALL = 14; // px that they need at least
 const DOUBLE_CLICK = 250; // ms
 const ZOOM_STEP = 1.5; // of a button
@@ -177,15 +175,11 @@ export class MapMode extends Mode {
   _measure({ rowNames, colNames }) {
     const ctx = context2d(this.stage.picture);
     ctx.font = this.stage.font(LABEL);
-    const [rows, cols] = [rowNames, colNames].map((names) => {
-      const widths = sampledWidths(ctx, names, 200);
-      const room = Math.max(24, Math.min(LONG_NAME, widths[Math.floor(0.9 * (widths.length - 1))]));
-      return { room, more: Math.max(0, (widths.at(-1) ?? 0) + 2 - room) };
-    });
+    const [rows, cols] = [rowNames, colNames].map((names) => roomForLabels(ctx, names));
     this.wide = cols.room;
     this.left = Math.min(rows.room + 30, this.stage.width / 3);
     this.head = this.wide + 30;
-    return { rows: rows.more, cols: cols.more };
+    return { rows: rows.lacking, cols: cols.lacking };
   }
 
   /** The middle of a cell on the canvas. @param {Cell} at @returns {[number, number]} */

@@ -73,7 +73,7 @@ function picture(maps, theme) {
     const wide = side * Math.min(1, map[0].length / map.length);
     const high = side * Math.min(1, map.length / map[0].length);
     const box = { x: (i % across) * (side + 4), y: Math.floor(i / across) * (side + 4), width: wide, height: high };
-    paintMatrix(ctx, map, theme.sequential, box, theme.border);
+    paintMatrix(ctx, map, theme.sequential, box, theme.hatch);
   });
   return canvas;
 }
@@ -92,7 +92,7 @@ function imagePair(image, map, theme) {
   ctx.globalAlpha = 1;
   ctx.strokeStyle = theme.border;
   ctx.strokeRect(0.5, y + 0.5, side - 1, side - 1);
-  paintMatrix(ctx, map, theme.sequential, { x: side + 4, y, width: side, height: side }, theme.border);
+  paintMatrix(ctx, map, theme.sequential, { x: side + 4, y, width: side, height: side }, theme.hatch);
   return canvas;
 }
 

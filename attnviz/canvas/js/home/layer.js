@@ -154,7 +154,7 @@ function paint(canvas, data, lit) {
   const theme = readTheme(canvas);
   const n = data.tokens.length;
   layout(width, data).forEach((box, head) => {
-    paintMatrix(ctx, data.heads[head], theme.sequential, box, theme.border);
+    paintMatrix(ctx, data.heads[head], theme.sequential, box, theme.hatch);
     ctx.fillStyle = theme.faint;
     ctx.font = `12px ${theme.font}`;
     ctx.textAlign = "left";
