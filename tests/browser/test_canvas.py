@@ -364,6 +364,14 @@ def test_long_texts_begin_on_a_logarithmic_scale(look):
     for mode, kind in (("map", "mode.shading.kind"), ("strip", "mode.scaleKind")):
         assert look(f"mode={mode}&n=60").run(f"return {kind};") == "linear"
         assert look(f"mode={mode}&n=300").run(f"return {kind};") == "log"
+    page = look("mode=map&n=20")
+    page.run("mode.shape = [300, 300]; mode._chooseScale(mode.header, mode.base);")
+    assert page.run("return mode.shading.kind;") == "log"  # a longer text in the same canvas
+    page.run("mode.shape = [20, 20]; mode._chooseScale(mode.header, mode.base);")
+    assert page.run("return mode.shading.kind;") == "linear"
+    page.page.get_by_role("button", name="Log").click()
+    page.run("mode._chooseScale(mode.header, mode.base);")
+    assert page.run("return mode.shading.kind;") == "log"  # chosen by hand: it stays
     assert look("mode=grid&n=300").run("return mode.colors.scale.low;") == pytest.approx(1e-4)
 
 

@@ -123,7 +123,10 @@ export class MapMode extends Mode {
     else if (!scale && side === "one" && !this.byHand) this.kinds.one = Math.max(...this.shape) > LINEAR_UP_TO ? "log" : "linear";
     this.scale = scale;
     this.side = side;
-    if (this.kinds[side] !== this.shading.kind) this.scales.choose(this.kinds[side]);
+    if (this.kinds[side] === this.shading.kind) return;
+    const { byHand } = this;
+    this.scales.choose(this.kinds[side]);
+    this.byHand = byHand;
   }
 
   /** The viewport stays while rows and columns mean the same. @param {MapHeader} header @param {MapHeader | null} before */

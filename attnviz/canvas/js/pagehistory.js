@@ -28,7 +28,7 @@ export function writeOwn(name, value) {
   const url = new URL(location.href);
   if (value === null) url.searchParams.delete(OWN_PREFIX + name);
   else url.searchParams.set(OWN_PREFIX + name, value);
-  goTo(history.state, url);
+  travelTo(history.state, url);
 }
 
 /** Each page's own parameters when it was left. @type {Map<string, [string, string][]>} */
@@ -48,7 +48,7 @@ function spelled(search) {
 }
 
 /** @param {unknown} state @param {URL} to */
-function goTo(state, to) {
+function travelTo(state, to) {
   const isChange = to.pathname !== location.pathname || spelled(to.search) !== spelled(location.search);
   const isEntry = personActed && isChange;
   if (isChange) personActed = false;
@@ -72,7 +72,7 @@ export function keepHistory() {
     const own = ownOf(to.pathname);
     for (const name of [...to.searchParams.keys()]) if (name.startsWith(OWN_PREFIX)) to.searchParams.delete(name);
     for (const [name, value] of own) to.searchParams.set(name, value);
-    goTo(state, to);
+    travelTo(state, to);
   };
   history.pushState = change;
   history.replaceState = change;

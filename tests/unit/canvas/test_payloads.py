@@ -320,7 +320,7 @@ def test_state_from_a_browser_is_validated():
 
 def test_no_module_is_without_a_use():
     files = {file.stem for file in bundle.ASSETS.glob("*.js")}
-    entries = ("component", "shares", "page")
+    entries = ("component", "shares", "sharelink", "page")
     assert files == {module for entry in entries for module in bundle.modules(entry)}
 
 
