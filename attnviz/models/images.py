@@ -13,9 +13,11 @@ from PIL import Image, ImageOps
 
 from attnviz.errors import AttnVizError
 
+_ORIENTATION = 0x0112  # the EXIF tag
 MAX_PIXELS = 50_000_000
 # Processors enlarge the shorter side to the model's input size, and the longer one with it.
 MAX_ASPECT = 100
+_CHANGES = "changes"  # in an image's info: what `as_rgb` did to it, in words
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # not EPS, which Pillow runs a program for
 
 
@@ -62,9 +64,34 @@ def as_rgb(image: Any) -> Image.Image:
     _check_size(*image.size)
     try:
         image.load()
-        return _to_rgb(_upright(image))
+        changes = changes_of(image) + _changes(image)
+        converted = _to_rgb(_upright(image))
+        converted.info = {_CHANGES: changes}
+        return converted
     except Exception as error:  # decoders raise many kinds on damaged files
         raise _unreadable() from error
+
+
+def changes_of(image: Image.Image) -> tuple[str, ...]:
+    """What `as_rgb` did to an image that it returned, in words; nothing for an 8-bit RGB image."""
+    changes: tuple[str, ...] = image.info.get(_CHANGES, ())
+    return changes
+
+
+def _changes(image: Image.Image) -> tuple[str, ...]:
+    """What `as_rgb` will do to an image, in words."""
+    done = []
+    if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
+        done.append("turned upright as its EXIF orientation says")
+    if image.mode.startswith("I") or image.mode == "F":
+        done.append("scaled to 8 bits")
+    if image.has_transparency_data:
+        done.append("transparent parts put on white")
+    if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
+        done.append("gray repeated as red, green and blue")
+    elif image.mode not in ("RGB", "RGBA"):
+        done.append("converted to RGB")
+    return tuple(done)
 
 
 def _check_size(width: int, height: int) -> None:

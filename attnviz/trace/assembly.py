@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from attnviz.models.tokens import Token
 from attnviz.trace import model_inputs
 from attnviz.trace.call import Call
+from attnviz.trace.image_input import ImageInput, image_input
+from attnviz.trace.patch_layout import patch_layout
 from attnviz.trace.prediction import PredictionHead
 from attnviz.trace.replay import Replay
 from attnviz.trace.residual_stream import Stream, towers
@@ -62,4 +65,16 @@ def assemble_trace(
         logits=logits,
         head=head or PredictionHead("next", model.tokenizer),
         replay=replay,
+        image=_image(model, prepared, labels.image),
     )
+
+
+def _image(
+    model: Model, prepared: model_inputs.PreparedInputs, tokens: Sequence[Token]
+) -> ImageInput | None:
+    """The image that was traced, if it was one."""
+    pixels = prepared.tensors.get("pixel_values")
+    if pixels is None or pixels.ndim != 4 or len(pixels) != 1:
+        return None
+    layout = patch_layout(model.module, pixels, tokens)
+    return image_input(pixels, layout, prepared.image, model.processor)

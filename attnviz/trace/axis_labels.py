@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from attnviz.models.tokens import PATCH_ID, Token, patches
+from attnviz.trace.patch_layout import special_names
 from attnviz.trace.structure import Kind, Modality
 
 # "source": trace.tokens. "target": trace.target_tokens. "image": the patches of an image that was
@@ -137,8 +138,9 @@ def patches_of(module: PreTrainedModel, pixels: Any, n: int) -> tuple[Token, ...
         extra = n - rows * columns - n_detections
         if not 0 <= extra <= MAX_EXTRA:
             return ()  # patches were merged, pooled or dropped
+        names = special_names(module, extra)
         detections = (Token(f"[DET {i}]", PATCH_ID, None, None, True) for i in range(n_detections))
-        return (*patches((rows, columns), extra), *detections)
+        return (*patches((rows, columns), extra if names is None else names), *detections)
     # positions beyond the grid are leading special tokens (class, distillation, registers)
     for extra in range(min(n, MAX_EXTRA_GUESSED)):
         rows = math.isqrt((n - extra) * height // max(1, width))

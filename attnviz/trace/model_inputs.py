@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
@@ -30,13 +31,14 @@ class PreparedInputs:
     """A model's input: tensors on its device, and the tokens of each side.
 
     Attributes:
-        batch: items in the batch.
+        batch: items in the batch. image: the one image that was given, in RGB.
     """
 
     tensors: dict[str, Tensor]
     tokens: tuple[Token, ...]
     target_tokens: tuple[Token, ...]
     batch: int
+    image: Image.Image | None = None
 
 
 def prepare(
@@ -231,4 +233,4 @@ def _image(loaded: LoadedModel, image: Any, text: str | None, target: str | None
         tensors["decoder_input_ids"], _ = _decoder_input(loaded, target)
     elif target is not None:
         raise _no_decoder(loaded)
-    return _ready(loaded, tensors)
+    return replace(_ready(loaded, tensors), image=images[0] if len(images) == 1 else None)

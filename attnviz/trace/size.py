@@ -25,6 +25,8 @@ def trace_bytes(model: Model, n: int, keep: tuple[str, ...]) -> int:
     d_model = getattr(config, "hidden_size", 0) or 0
     heads = getattr(config, "num_attention_heads", None) or 1
     n_kv = getattr(config, "num_key_value_heads", None) or heads
+    if not (isinstance(heads, int) and isinstance(n_kv, int)):
+        heads = n_kv = 1  # one number for each stage
     vectors = 2 + 2 * n_kv / heads + ("output" in keep)  # stream and Q, K and V, outputs
     logits = (getattr(config, "vocab_size", 0) or 0) if "logits" in keep else 0
     return int(n * (layers_of(model) * vectors * d_model + logits) * model.dtype.itemsize)

@@ -17,6 +17,7 @@ from attnviz.trace.block_run import BlockRun
 from attnviz.trace.call import Call, Source
 from attnviz.trace.call_interpreter import compare_probe
 from attnviz.trace.fidelity import Checks, Fidelity, all_rows, compare, receipt
+from attnviz.trace.image_input import ImageInput
 from attnviz.trace.prediction import Prediction, PredictionHead
 from attnviz.trace.probe import ProbeResult
 from attnviz.trace.records import LayerRecord
@@ -72,6 +73,7 @@ class Trace(Displayable):
         logits: (n, vocabulary) of the first item; (1, vocabulary) if only the last position was
             kept; (classes,) of a classifier; None if the model has no such head.
         task: what the logits predict, see `attnviz.trace.prediction.Task`.
+        image: what it was made of, if that is one image.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Trace(Displayable):
         logits: Tensor | None = None,
         head: PredictionHead | None = None,
         replay: Replay | None = None,
+        image: ImageInput | None = None,
     ) -> None:
         # not the calls themselves: they refer to the model's modules
         self._records = tuple(call.layer for call in calls)
@@ -103,6 +106,7 @@ class Trace(Displayable):
         self.target_tokens = target_tokens
         self.towers = tuple(towers)
         self.logits = logits
+        self.image = image
         self.task = self._head.task
         layers = enumerate(zip(calls, names, kinds, axes, strict=True))
         self.layers = tuple(_describe(i, *layer) for i, layer in layers)
@@ -302,6 +306,7 @@ class Trace(Displayable):
         """Bytes of its tensors."""
         total = 0 if self.logits is None else self.logits.nbytes
         total += sum(record.nbytes for record in self._records if record is not None)
+        total += 0 if self.image is None else self.image.nbytes
         total += sum(own.nbytes for own in self._own if own is not None)
         return total + sum(t.nbytes for tower in self.towers for t in tower.points)
 

@@ -13,7 +13,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 import attnviz
 from attnviz import AttnVizError
-from attnviz.models.images import as_rgb, open_image
+from attnviz.models.images import as_rgb, changes_of, open_image
 
 
 def saved(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -90,6 +90,21 @@ def test_ink_becomes_light_and_an_animation_its_first_frame() -> None:
     frames = [Image.new("RGB", (2, 2), color) for color in ("blue", "lime")]
     film = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert (pixels(open_image(film)) == [0, 0, 255]).all()
+
+
+def test_what_was_done_to_an_image_is_said_once() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = open_image(saved(Image.new("RGB", (4, 2)), exif=exif))
+    assert changes_of(turned) == ("turned upright as its EXIF orientation says",)
+    assert changes_of(as_rgb(turned)) == changes_of(turned)
+    assert changes_of(as_rgb(Image.new("RGB", (4, 2)))) == ()
+    assert changes_of(as_rgb(Image.new("RGBA", (4, 2)))) == ("transparent parts put on white",)
+    assert changes_of(as_rgb(Image.new("CMYK", (4, 2)))) == ("converted to RGB",)
+    assert changes_of(open_image(saved(Image.fromarray((RAMP * 65535).astype(np.uint16))))) == (
+        "scaled to 8 bits",
+        "gray repeated as red, green and blue",
+    )
 
 
 def test_a_plain_image_keeps_its_bits_and_is_not_changed() -> None:
