@@ -126,6 +126,15 @@ def _view_lines(layer: AttentionLayer, view: str, query: int) -> list[str]:
             "print(a.scores(slice(query, query + 1))[0])",
             "print(a.weights(slice(query, query + 1))[0])",
         ]
+    if view == "Image":
+        return [
+            f"query = {query}",
+            "weights = a.weights(slice(query, query + 1))[0]  # (n_k,)",
+            "patches = trace.image.layout  # their grid, and the position of the first",
+            "print(weights[: patches.first])  # on the tokens before the patches",
+            "on_patches = weights[patches.first :][: patches.n_patches]",
+            "print(on_patches.view(patches.grid))  # (rows, columns)",
+        ]
     call, what = _EXPRESSIONS[view]
     return [f"print({call})  # {what}"]
 

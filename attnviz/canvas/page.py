@@ -63,8 +63,8 @@ def page_html(
             numbers); "16 bits" is half as large, and the page says what that costs. "auto" takes
             float32 for up to 2 million numbers (SmolLM2: 69 tokens).
         theme: of colors; by default as the reader's system has it.
-        image: what the model saw, for a trace of an image: anything Pillow opens. Without it the
-            page shows the patches alone.
+        image: for a trace without its image, the picture that the patches cover: anything Pillow
+            opens. A trace of an image has it.
         selected: (layer, head) shown first; by default the most structured one.
         item: which text of a batch.
 
@@ -120,14 +120,16 @@ class _Contents:
         layers = [self._layer(layer, grid.metrics, even.get(layer.index)) for layer in trace.layers]
         return {
             "title": title,
-            "text": "" if image is not None else display_text(text[:TITLE_LETTERS]),
+            "text": ""
+            if image is not None or trace.image is not None
+            else display_text(text[:TITLE_LETTERS]),
             "whole": len(text) <= TITLE_LETTERS,
             "layers": layers,
             "names": [list(names) for names in self._names],
             "grid": self.store.add_bytes(grid.encode()) if trace.layers else None,
             "predictions": self._predictions(),
             "storage": self._storage_note(),
-            "image": image_entry(list(self._names), image),
+            "image": image_entry(list(self._names), image, trace.image),
             "start": self._start(grid.metrics, even, selected),
         }
 

@@ -8,17 +8,25 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from PIL import Image
+
+from attnviz.canvas.image import journey
 from attnviz.models.images import as_rgb, open_image
+from attnviz.trace.image_input import ImageInput
 
 LONGEST_SIDE = 640  # px of the picture in the file
 _PATCH = re.compile(r"patch (\d+),(\d+)")
 
 
-def image_entry(lists: Sequence[tuple[str, ...]], image: Any | None) -> dict[str, Any] | None:
+def image_entry(
+    lists: Sequence[tuple[str, ...]], image: Any | None, seen: ImageInput | None = None
+) -> dict[str, Any] | None:
     """Where the patches are among the page's lists of token names, their grid, and the picture.
 
     Args:
-        lists: token names. image: a PIL image, or a file's bytes; None without a picture.
+        lists: token names. image: a PIL image, or a file's bytes, all of which the patches are
+            taken to cover; None without a picture.
+        seen: the image of the trace, which is drawn as the model got it, whatever ``image`` is.
 
     Returns:
         None where no list is of patches.
@@ -36,12 +44,21 @@ def image_entry(lists: Sequence[tuple[str, ...]], image: Any | None) -> dict[str
         grid = [int(last[1]) + 1, int(last[2]) + 1]
         if len(found) != grid[0] * grid[1]:
             continue
-        return {
+        entry: dict[str, Any] = {
             "names": index,
             "grid": grid,
             "first": found[0],
             "picture": None if image is None else _data_url(image),
+            "covers": (1.0, 1.0),
+            "words": (),
         }
+        if seen is not None and seen.layout is not None:
+            height, width = seen.pixels.shape[1:]
+            covered = [n * side for n, side in zip(grid, seen.layout.patch, strict=True)]
+            entry["picture"] = _data_url(Image.fromarray(seen.seen))
+            entry["covers"] = (covered[1] / width, covered[0] / height)
+            entry["words"] = journey(seen, seen.layout)
+        return entry
     return None
 
 

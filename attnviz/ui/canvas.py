@@ -11,11 +11,12 @@ import streamlit as st
 
 from attnviz.canvas.bundle import HTML, Payload
 from attnviz.canvas.grid import GridPayload
+from attnviz.canvas.image import ImagePayload
 from attnviz.canvas.interaction import CanvasState
 from attnviz.ui.served_component import served_component
 
 _STATES = ("selected", "view", "cell", "query", "token", "missing", "weight")
-_GRIDS_SENT = "_grids_sent"  # to this browser tab: the last grid's id, by the canvas's key
+_SENT = "_canvas_sent"  # to this browser tab: the last grid's or image's id, by the canvas's key
 
 
 def canvas(
@@ -43,22 +44,22 @@ def canvas(
         on_change: called before the rerun with the state and the name of what changed in it.
     """
 
-    grids: dict[str, str] = st.session_state.setdefault(_GRIDS_SENT, {})
+    sent: dict[str, str] = st.session_state.setdefault(_SENT, {})
 
     def changed(name: str) -> None:
         if name == "missing":
-            grids.pop(key, None)
+            sent.pop(key, None)
         elif on_change is not None:
             on_change(canvas_state(key), name)
 
     callbacks: dict[str, Any] = {f"on_{name}_change": partial(changed, name) for name in _STATES}
     mount = served_component("canvas", HTML, "component.js")
-    if isinstance(payload, GridPayload):
-        payload = replace(payload, have=grids.get(key, ""))
+    if isinstance(payload, GridPayload | ImagePayload):
+        payload = replace(payload, have=sent.get(key, ""))
     data = payload.encode(height=height, fills=fills, compact=compact, source=source)
     result = mount(key=key, data=data, **callbacks)
-    if isinstance(payload, GridPayload):
-        grids[key] = payload.id
+    if isinstance(payload, GridPayload | ImagePayload):
+        sent[key] = payload.picture if isinstance(payload, ImagePayload) else payload.id
     return CanvasState.of(dict(result))
 
 

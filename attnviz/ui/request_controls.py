@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # The controls of what a model reads, by its architecture; a decoder reads a text.
 _CONTROLS = {"text", "target", "pair", "digit", "image"}
+_IMAGE_FILES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"]
 _READS = {
     "vision": {"digit", "image"},
     "encoder-decoder": {"text", "target"},
@@ -40,7 +41,7 @@ def input_controls(choice: ModelChoice, model: Model) -> TraceRequest | None:
         query_params.unlink(name)
         query_params.unlink(query_params.kept_name(name))
     if model.architecture == "vision":
-        upload = st.file_uploader("Image", type=["png", "jpg", "jpeg", "webp"], key="image")
+        upload = st.file_uploader("Image", type=_IMAGE_FILES, key="image")
         uploaded = uploaded_image(upload.getvalue() if upload else None)
         image = choose_digit() or uploaded
         return TraceRequest.of_image(image) if image else None

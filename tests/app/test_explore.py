@@ -275,6 +275,11 @@ def test_an_image_and_a_file_that_is_none(tiny: Path) -> None:
     app.file_uploader(key="image").upload("teal.png", picture.getvalue()).run()
     shows_a_head(app)
     assert chips(app)[-1] == "patch 3,3"
+    (shown,) = [header for header, _ in canvases(app) if header["mode"] == "image"]
+    assert shown["grid"] == [4, 4] and shown["size"] == [50, 40] and shown["query"] is None
+    app.segmented_control(key="show").set_value("Map").run()
+    shows_a_head(app)
+    assert not [header for header, _ in canvases(app) if header["mode"] == "image"]
     assert "The class of the whole image" in captions(app)
     app.file_uploader(key="image").upload("broken.png", b"\x89PNG nothing more").run()
     says(app, "not an image")

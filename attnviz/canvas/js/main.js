@@ -3,6 +3,7 @@
 import { CurvesMode } from "./curves.js";
 import { FlowMode } from "./flow.js";
 import { GridMode } from "./grid.js";
+import { ImageMode } from "./image.js";
 import { LinesMode } from "./lines.js";
 import { MapMode } from "./map.js";
 import { NeuronMode } from "./neuron.js";
@@ -18,7 +19,10 @@ import { StripMode } from "./strip.js";
  * @property {(name: string, value: unknown) => void} setStateValue
  */
 
-const MODES = { curves: CurvesMode, flow: FlowMode, grid: GridMode, map: MapMode, lines: LinesMode, neuron: NeuronMode, strip: StripMode };
+const MODES = {
+  curves: CurvesMode, flow: FlowMode, grid: GridMode, image: ImageMode, map: MapMode, lines: LinesMode, neuron: NeuronMode,
+  strip: StripMode,
+};
 const HEIGHT = 640; // px
 
 /** What is mounted in each root, kept from one call to the next. @type {WeakMap<Element, CanvasInstance>} */

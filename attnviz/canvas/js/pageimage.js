@@ -8,6 +8,8 @@ import { cssColor, readTheme } from "./theme.js";
  * @property {number} names the list of token names @property {[number, number]} grid rows and columns of patches
  * @property {number} first the first patch among the tokens
  * @property {string | null} picture a data: address
+ * @property {[number, number]} covers share of its width and height that the patches cover
+ * @property {string[]} words what happened to the image on its way
  */
 
 const LONGEST = 320; // px
@@ -22,13 +24,14 @@ export class PatchImage {
     this.canvas = element("canvas", { class: "patches", role: "img" });
     this.others = element("div", { class: "others" });
     this.scale = element("p", { class: "faint" });
-    this.root = element("section", {}, [element("h3", {}, ["On the image"]), this.canvas, this.others, this.scale]);
+    this.root = element("section", {}, [element("h3", {}, ["On the image"]), this.canvas, this.others, this.scale,
+      element("p", { class: "faint" }, [entry.words.join(" ")])]);
     this.choose = choose;
     this.canvas.addEventListener("click", (event) => {
       const box = this.canvas.getBoundingClientRect();
       const [rows, cols] = entry.grid;
-      const r = Math.floor(((event.clientY - box.top) / box.height) * rows);
-      const c = Math.floor(((event.clientX - box.left) / box.width) * cols);
+      const r = Math.floor(((event.clientY - box.top) / box.height / entry.covers[1]) * rows);
+      const c = Math.floor(((event.clientX - box.left) / box.width / entry.covers[0]) * cols);
       if (r >= 0 && r < rows && c >= 0 && c < cols) choose(entry.first + r * cols + c);
     });
     /** @type {HTMLImageElement | null} */
@@ -54,7 +57,7 @@ export class PatchImage {
     if (this.picture?.naturalWidth) ctx.drawImage(this.picture, 0, 0, width, height);
     let most = 0;
     for (let p = 0; p < rows * cols; p++) most = Math.max(most, weights[first + p]);
-    const [w, h] = [width / cols, height / rows];
+    const [w, h] = [(width * this.entry.covers[0]) / cols, (height * this.entry.covers[1]) / rows];
     for (let p = 0; p < rows * cols; p++) {
       const share = most ? weights[first + p] / most : 0;
       ctx.globalAlpha = this.picture ? 0.8 * share : 1;

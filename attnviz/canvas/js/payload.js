@@ -100,7 +100,19 @@
  * @typedef {{header: FlowHeader, arrays: Record<string, Float32Array>}} FlowPayload
  */
 
-/** @typedef {CurvesPayload | FlowPayload | GridPayload | MapPayload | LinesPayload | NeuronPayload | StripPayload} Payload */
+/**
+ * ../image.py
+ * @typedef {CommonHeader & {mode: "image", title: string, picture: string, size: [number, number],
+ *   input: [number, number], box: [number, number, number, number] | null, grid: [number, number],
+ *   patch: [number, number], first: number, selfAttention: boolean, codec: CodecHeader, firstRow: number,
+ *   query: number | null, rowNames: string[], colNames: string[], rowAxis: AxisHeader, colAxis: AxisHeader,
+ *   words: string[]}} ImageHeader
+ * @typedef {{header: ImageHeader, arrays: {codes: Uint16Array, given?: Uint8Array, seen?: Uint8Array}}} ImagePayload
+ */
+
+/**
+ * @typedef {CurvesPayload | FlowPayload | GridPayload | ImagePayload | MapPayload | LinesPayload | NeuronPayload | StripPayload} Payload
+ */
 
 const ARRAY_TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array };
 

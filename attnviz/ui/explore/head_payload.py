@@ -11,6 +11,7 @@ from attnviz.analysis.edges import Edges, strong_edges
 from attnviz.canvas import (
     TokenRef,
     Viewport,
+    image_payload,
     lines_payload,
     map_payload,
     matrix_payload,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from attnviz.trace.trace import AttentionLayer, Trace
     from attnviz.ui.generate.results import TraceRef
 
+IMAGE = "Image"
 MAPS: dict[str, Quantity] = {"Map": "weights", "Scores": "scores"}
 VECTORS: dict[str, Vectors] = {"Q": "Q", "K": "K", "V": "V", "Output": "Output"}
 
@@ -94,6 +96,8 @@ def payload(shown: HeadView, area: Area, memo: Memo) -> Payload:
             report=True,
             memo=memo,
         )
+    if shown.view == IMAGE:
+        return image_payload(trace, i, head, shown.query, memo=memo)
     if shown.view == "Lines":
         return lines_payload(trace, i, token=token, front=head, memo=memo)
     if shown.view == "Neuron":
@@ -142,8 +146,8 @@ def table(shown: HeadView, area: Area, memo: Memo) -> Matrix | Edges:
             ("one query", i, head, query), lambda: matrices.one_query(trace, i, head, query)
         )
     viewport = area.viewport
-    if shown.view in MAPS:
-        quantity = MAPS[shown.view]
+    if shown.view in MAPS or shown.view == IMAGE:
+        quantity = MAPS.get(shown.view, "weights")
         rows, cols = (slice(*viewport.rows), slice(*viewport.cols)) if viewport else (None, None)
         return memo(
             ("pairs", quantity, i, head, viewport and (viewport.rows, viewport.cols)),

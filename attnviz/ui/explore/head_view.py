@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from attnviz.canvas import CanvasState, TokenRef, Viewport
+from attnviz.canvas import CanvasState, TokenRef, Viewport, lacks_grid, shows_image
 from attnviz.ui import query_params
 from attnviz.ui.canvas import canvas, canvas_state
 from attnviz.ui.error_display import attempt
 from attnviz.ui.explore import focus
 from attnviz.ui.explore.head_payload import (
+    IMAGE,
     MAPS,
     VECTORS,
     Area,
@@ -31,6 +32,7 @@ HEIGHT = 420  # at least; more where the window has room
 
 # Each view's name, on the control, in links and in file names, and what it is.
 VIEWS = {
+    IMAGE: "One query's weights on the image, patch by patch, beside the image as it was given.",
     "Map": "Attention weights: the softmax of each query's scores.",
     "Scores": "Scaled query–key dot products, with bias and mask, before the softmax.",
     "Lines": "All heads of the layer, with a line from each query to the keys it attends to.",
@@ -42,6 +44,7 @@ VIEWS = {
 }
 
 FORMULAS = {
+    IMAGE: r"W_i = \mathrm{softmax}(S_i)",
     "Map": r"W = \mathrm{softmax}(S)",
     "Scores": r"S = \frac{Q K^\top}{\sqrt{d_{head}}} + \mathrm{bias} + \mathrm{mask}",
     "Lines": r"W_{ij} \ge \mathrm{threshold}",
@@ -52,6 +55,7 @@ FORMULAS = {
 _AREA = "_area_on_screen"
 _ZOOM = "zoom"  # the query parameter: m or v, rows, columns
 _AXES = dict.fromkeys(MAPS, "m") | dict.fromkeys(VECTORS, "v")  # views of one letter share a zoom
+_OF_IMAGE = "_view_of_image"
 _PAGE_CHANGED = "_page_changed"
 
 
@@ -61,19 +65,28 @@ def area_on_screen() -> list[Area]:
     return area
 
 
-def _choose_view() -> str:
-    """Draw the control for the view."""
+def _choose_view(of_image: bool) -> str:
+    """Draw the control for the view.
+
+    Args:
+        of_image: whether the head attends to the patches of an image, which is then shown first.
+    """
+    views = [name for name in VIEWS if of_image or name != IMAGE]
+    was_of_image = st.session_state.setdefault(_OF_IMAGE, of_image)
+    if was_of_image != of_image and not query_params.read("show"):
+        st.session_state.pop("show", None)  # the default of the other kind of input
+    st.session_state[_OF_IMAGE] = of_image
     return st.segmented_control(
         "View",
-        list(VIEWS),
-        default="Map",
+        views,
+        default=views[0],
         required=True,
         wrap=True,
         label_visibility="collapsed",
         key="show",
         bind="query-params",
         on_change=_rerun_page,
-        help="  \n".join(f"**{name}** {what}" for name, what in VIEWS.items()),
+        help="  \n".join(f"**{name}** {what}" for name, what in VIEWS.items() if name in views),
     )
 
 
@@ -94,7 +107,9 @@ def draw(ref: TraceRef, layer: AttentionLayer, head: int, focused: TokenRef | No
     if st.session_state.pop(_PAGE_CHANGED, False):
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        view, waiting = _choose_view(), st.empty()
+        view, waiting = _choose_view(shows_image(ref.trace, layer.index)), st.empty()
+    if reason := lacks_grid(ref.trace, layer.index):
+        st.caption(reason)
     shown = HeadView(ref, layer, head, view, focused)
     memo = trace_memo(shown.trace, queue_status(waiting, "Drawing"))
     key = f"canvas_{_AXES.get(view, view.lower())}"

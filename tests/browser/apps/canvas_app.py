@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 import torch
+from PIL import Image
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
@@ -31,6 +32,7 @@ from attnviz.canvas import (
     CanvasState,
     Viewport,
     grid_payload,
+    image_payload,
     lines_payload,
     map_payload,
     matrix_payload,
@@ -105,6 +107,14 @@ def trace_of(kind: str, n: int, more: str = "") -> Trace:
     return model.trace(text_of(n) + more, target=target)
 
 
+@functools.lru_cache(1)
+def image_trace() -> Trace:
+    """The digit model's trace of a picture that is no square, in color."""
+    pixels = np.random.default_rng(5).integers(0, 256, (12, 10, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    return attnviz.load("tiny-digits", device="cpu").trace(image=picture)
+
+
 @st.cache_resource(max_entries=8)
 def shared_trace(kind: str, n: int, more: str = "") -> Trace:
     return trace_of(kind, n, more)
@@ -146,6 +156,9 @@ def show() -> None:
             value_title="K",
             two_sided=True,
         )
+    elif mode == "image":
+        kept = None if state.token is None else state.token.index
+        payload = image_payload(image_trace(), layer, head, kept)
     else:
         payload = neuron_payload(trace, layer, head, state.query)
     message = len(payload.encode())
@@ -161,7 +174,19 @@ def show() -> None:
 
 
 def show_together() -> None:
-    """Several canvases of one trace, then one of another trace."""
+    """Several canvases of one trace, then one of another trace; or three of an image."""
+    if st.query_params.get("kind") == "image":
+        image = image_trace()
+        of_image = (
+            image_payload(image, 1, 2),
+            map_payload(image, 1, 2),
+            strip_payload(image, 1, 2),
+        )
+        for i, payload in enumerate(of_image):
+            canvas(payload, key=f"image{i}", height=400)
+        st.session_state["runs"] = st.session_state.get("runs", 0) + 1
+        st.code(json.dumps({"runs": st.session_state["runs"]}))
+        return
     kind, n = st.query_params.get("kind", "decoder"), int(st.query_params.get("n", "12"))
     trace, other = shared_trace(kind, n), shared_trace("encoder", n)
     layer = int(st.query_params.get("layer", "1"))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import attnviz
 from attnviz.analysis.code_export import trace_code
@@ -33,7 +35,7 @@ def run(code: str, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, object
     return names, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("view", list(head_view.VIEWS))
+@pytest.mark.parametrize("view", [view for view in head_view.VIEWS if view != "Image"])
 def test_the_code_of_every_view_prints_its_numbers(
     view: str, model: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -56,6 +58,21 @@ def test_the_code_of_every_view_prints_its_numbers(
     # eight decimals are printed, and a row by itself rounds otherwise than among all rows
     assert any(x == pytest.approx(float(number), rel=1e-5, abs=1e-7) for x in numbers)
     assert "passed=True" in printed
+
+
+def test_the_code_of_the_image_view_prints_a_querys_weights_on_the_grid(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4)
+    picture.save(tmp_path / "image.png")
+    monkeypatch.chdir(tmp_path)
+    trace = attnviz.load("tiny-digits", device="cpu").trace(image=picture)
+    request = TraceRequest.of_image(b"the bytes of image.png")
+    choice = ModelChoice("tiny-digits", device="cpu")
+    names, printed = run(trace_code(choice, request, trace.layers[1], 2, "Image", query=3), capsys)
+    row = trace.attention(1, 2).weights()[3]
+    assert names["on_patches"].tolist() == pytest.approx(row[1:].tolist())  # type: ignore[attr-defined]
+    assert f"{float(row[0]):.4f}"[:6] in printed and "passed=True" in printed
 
 
 def test_generated_text_is_generated_again(

@@ -10,6 +10,7 @@ import pytest
 from attnviz.canvas import (
     Viewport,
     grid_payload,
+    image_payload,
     lines_payload,
     map_payload,
     matrix_payload,
@@ -21,10 +22,11 @@ from attnviz.canvas.bundle import ASSETS, Payload
 from attnviz.canvas.interaction import TokenRef
 from attnviz.ui.lab.flow import flow_payload
 from attnviz.ui.lab.layer_controls import FIRST
-from tests.browser.apps.canvas_app import trace_of
+from tests.browser.apps.canvas_app import image_trace, trace_of
 
 N = 12
 TRACE = trace_of("decoder", N)
+IMAGE_TRACE = image_trace()
 PAYLOADS: dict[str, list[Payload]] = {
     "flow": [flow_payload(FIRST.steps(), FIRST, None, (1, 3, 2), "stale")],
     "grid": [grid_payload(TRACE, selected=(0, 1))],
@@ -34,6 +36,7 @@ PAYLOADS: dict[str, list[Payload]] = {
             np.ones((2, 3)), "ab", "cde", title="t", id="i", two_sided=True, value_title="value"
         ),
     ],
+    "image": [image_payload(IMAGE_TRACE, 1, 2, 3)],
     "lines": [lines_payload(TRACE, 1)],
     "neuron": [neuron_payload(TRACE, 1, 2)],
     "strip": [strip_payload(TRACE, 1, 2, focus=TokenRef("row", 5))],
