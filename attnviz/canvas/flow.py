@@ -68,10 +68,11 @@ class FlowMatrix:
 
 @dataclass(frozen=True)
 class FlowStep:
-    """A step: its name, what it does in one line, its matrices."""
+    """A step: its name, what it does in one line, its terms explained, its matrices."""
 
     title: str
     line: str
+    help: str
     matrices: tuple[FlowMatrix, ...]
 
 
@@ -106,7 +107,8 @@ class FlowPayload:
                 headers.append(matrix.header(array))
                 for axis, n in ((matrix.rows, -2), (matrix.cols, -1)):
                     names.setdefault(axis, [str(i) for i in range(matrix.values.shape[n])])
-            steps.append({"title": step.title, "line": step.line, "matrices": headers})
+            said = {"title": step.title, "line": step.line, "help": step.help}
+            steps.append({**said, "matrices": headers})
         numbers = 0
         for values in arrays.values():
             numbers = zlib.crc32(values.tobytes(), numbers)

@@ -178,7 +178,7 @@ export class FlowMode extends Mode {
     if (this.hovered || !this.header) return;
     const at = this.chunks.find((chunk) => x >= chunk.x && x < chunk.x + chunk.w && y + this.stage.top >= chunk.y && y + this.stage.top < chunk.y + STEP_HEAD);
     const step = at && this.header.steps[at.step];
-    if (step) this.stage.tip(x, y, [["", `${step.title}: ${step.line}`]]);
+    if (step) this.stage.tip(x, y, [["", `${step.title}: ${step.line}`], ["", step.help]]);
   }
 
   /** @param {FlowCell | null} a @param {FlowCell | null} b */

@@ -2,7 +2,7 @@
 
 import { shortNumber } from "./codecs.js";
 import { context2d } from "./dom.js";
-import { FLOW_PAD, FORMULA_LINE, MATRIX_HEAD, STEP_HEAD } from "./flowlayout.js";
+import { FLOW_PAD, FORMULA_LINE, MATRIX_HEAD, PANELS_ACROSS, STEP_HEAD } from "./flowlayout.js";
 import { fillMasked } from "./hatch.js";
 import { fitted, labelStep } from "./text.js";
 import { cssColor } from "./theme.js";
@@ -114,7 +114,7 @@ function drawMatrix(ctx, mode, box) {
     ctx.font = stage.font(10.5, "600");
     ctx.fillStyle = theme.text;
     ctx.textAlign = "left";
-    const above = box.panel < 4 ? columnRoom(mode, matrix) : 4;
+    const above = box.panel < PANELS_ACROSS ? columnRoom(mode, matrix) : 4;
     ctx.fillText(fitted(ctx, matrix.panels[box.panel], box.w), box.x, box.y - above - 5);
   }
   if (mode.hasHoles(box)) fillMasked(ctx, theme, box.x, box.y, box.w, box.h);
@@ -125,8 +125,9 @@ function drawMatrix(ctx, mode, box) {
   ctx.lineWidth = 1;
   ctx.strokeRect(box.x - 0.5, box.y - 0.5, box.w + 1, box.h + 1);
   if (box.named) drawRowNames(ctx, mode, box, matrix);
-  if (box.panel < 4) drawColumnNames(ctx, mode, box, matrix);
-  if (box.panel === Math.max(0, matrix.panels.length - 1)) drawScale(ctx, mode, box, matrix);
+  if (box.panel < PANELS_ACROSS) drawColumnNames(ctx, mode, box, matrix);
+  // Under the first panel of the last row there is room for it.
+  if (box.panel === Math.floor(Math.max(0, matrix.panels.length - 1) / PANELS_ACROSS) * PANELS_ACROSS) drawScale(ctx, mode, box, matrix);
 }
 
 /** Px above the cells that their columns' names take. @param {FlowMode} mode @param {FlowMatrixHeader} matrix */

@@ -35,6 +35,7 @@ export const STEP_HEAD = 22; // a step's heading
 export const MATRIX_HEAD = 16; // a matrix's title
 export const FORMULA_LINE = 13;
 export const FLOW_LEGEND = 17; // below the cells
+export const PANELS_ACROSS = 4; // heads in a row
 const PANEL_HEAD = 14;
 const TICKS = 13; // numbers of the first and the last dimension
 const BETWEEN = 16; // matrices
@@ -185,7 +186,7 @@ function hasNames(matrix, before) {
 
 /** Panels in a row. @param {FlowMatrixHeader} matrix */
 function acrossOf({ panels }) {
-  return panels.length > 4 ? 4 : Math.max(1, panels.length);
+  return Math.min(PANELS_ACROSS, Math.max(1, panels.length));
 }
 
 /** Px of a matrix and its heading. @param {FlowMatrixHeader} matrix @param {Form} form */

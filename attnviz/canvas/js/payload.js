@@ -94,7 +94,7 @@
  *   rows: string, cols: string, row: string, col: string, rowTitle: string, colTitle: string,
  *   twoSided: boolean, range: Span, beyond: boolean, holes: boolean}} FlowMatrixHeader rows, cols: names of
  *   what they are; row, col: what sets their size
- * @typedef {{title: string, line: string, matrices: FlowMatrixHeader[]}} FlowStepHeader
+ * @typedef {{title: string, line: string, help: string, matrices: FlowMatrixHeader[]}} FlowStepHeader
  * @typedef {CommonHeader & {mode: "flow", title: string, steps: FlowStepHeader[], names: Record<string, string[]>,
  *   texts: Record<string, AxisHeader>, picked: [number, number, number] | null, stale: string}} FlowHeader
  * @typedef {{header: FlowHeader, arrays: Record<string, Float32Array>}} FlowPayload

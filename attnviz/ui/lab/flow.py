@@ -85,7 +85,7 @@ def flow_payload(
         stages.sort(key=lambda stage: section.stages.index(stage.name))
         if stages:
             matrices = tuple(_matrix(stage, steps, shown, head) for stage in stages)
-            made.append(FlowStep(section.title, section.line, matrices))
+            made.append(FlowStep(section.title, section.line, section.help, matrices))
     text, context = (" ".join(tokens) for tokens in (shown.query_tokens, shown.key_tokens))
     return FlowPayload(
         title=shown.title,

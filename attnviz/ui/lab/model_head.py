@@ -24,7 +24,7 @@ _STALE: Final = "Not what the controls say: the last head that could be shown."
 _POSITIONS: Final = {
     "rope": "RoPE, which rotates Q and K",
     "learned": "learned vectors, added to the embeddings",
-    "none": "none in this layer",
+    "none": "none in this layer; X may carry them",
 }
 _NORMS: Final = {"pre": "before attention", "post": "after attention", "none": "none in this step"}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from attnviz.glossary import term
 from attnviz.nn import AttentionConfig
 
 
@@ -24,6 +25,12 @@ class Section:
     line: str
     formula: str
     stages: tuple[str, ...]
+    terms: tuple[str, ...] = ()  # of the glossary, which its heading explains
+
+    @property
+    def help(self) -> str:
+        """What the glossary says of its terms."""
+        return " ".join(term(name) for name in self.terms)
 
 
 def formula_list(config: AttentionConfig, crossing: bool, shown: Collection[str]) -> None:
@@ -55,6 +62,7 @@ def _before_weights(config: AttentionConfig, crossing: bool) -> tuple[Section, .
             "One row per token.",
             entering,
             ("x", "position_vectors", "embedded", "normed", "context"),
+            ("token", "residual"),
         ),
         Section(
             "Queries, keys, values",
@@ -65,6 +73,7 @@ def _before_weights(config: AttentionConfig, crossing: bool) -> tuple[Section, .
                 *("w_q", "w_k", "w_v", "b_q", "b_k", "b_v"),
                 *("q_projected", "q_normed", "q", "k_projected", "k_normed", "k", "v"),
             ),
+            ("query", "key", "value"),
         ),
         Section(
             "Scores",
@@ -72,12 +81,14 @@ def _before_weights(config: AttentionConfig, crossing: bool) -> tuple[Section, .
             f"{{S = {_scores(config, crossing)}}}",
             # The dot products alone would be the same picture as the scaled ones.
             ("scores_scaled", "scores_capped", "bias"),
+            ("score",),
         ),
         Section(
             "Mask",
             "Scores of keys a query can't attend to become −∞.",
             r"{S_{ij} \leftarrow -\infty \text{ where masked}}",
             ("mask", "scores"),
+            ("mask",),
         ),
     )
 
@@ -90,12 +101,14 @@ def _from_weights(config: AttentionConfig) -> tuple[Section, ...]:
             r"{A_{ij} = \frac{e^{S_{ij}}}{\sum_k e^{S_{ik}}"
             + (" + e^{s}}}" if config.sink else "}}"),
             ("sink_weights", "weights", "weights_dropped"),
+            ("weight", *(("sink",) if config.sink else ())),
         ),
         Section(
             "Head outputs",
             "Each query's weighted sum of values.",
             "{O = AV}",
             ("heads",),
+            ("output",),
         ),
         Section(
             "Output projection",
@@ -108,6 +121,7 @@ def _from_weights(config: AttentionConfig) -> tuple[Section, ...]:
             "Adds the attention output to the residual stream.",
             rf"{{Z = {_leaving(config)}}}",
             ("residual_sum", "post_normed"),
+            ("residual",),
         ),
         Section(
             "Feed-forward",
