@@ -27,7 +27,7 @@ st.text(f"The number is {n}")
 """
 
 # Notes when a key went down, and when something watched was last painted: a changed node inside an
-# element that fits the selector, or a stroke on any canvas (numbers move: their last picture).
+# element that fits the selector, or a stroke on any canvas.
 WATCH = """(selector) => {
     window.__pressed = 0; window.__painted = 0;
     document.addEventListener('keydown', () => { window.__pressed = performance.now(); }, true);
@@ -55,13 +55,19 @@ TITLE = "Layer lab: from key press to the new picture"
 
 
 def measure() -> list[Figure]:
-    """A slider's answer in the browser, against a bare page's with one slider and one text."""
+    """A slider's answer in the browser, against a bare page's with one slider and one text.
+
+    For readers who asked for less motion. For others, numbers of the same shape move for a moment
+    after the answer, which is the last figure.
+    """
     got = run()
     figures = []
     for name, what in (("head", "the head shown"), ("d_model", "d_model, all matrices")):
         ratio = got[f"{name}_ratio"]
         said = f"{ratio:.1f} x ({got[f'{name}_ms']:.0f} : {got['bare_ms']:.0f} ms)"
         figures.append(Figure(f"a key on {what} : a bare page", "<= 4 x", said, ratio <= 4))
+    moved = f"{got['motion_ms']:.0f} ms"
+    figures.append(Figure("a key on the head shown, until the numbers rest", "", moved))
     return figures
 
 
@@ -83,6 +89,7 @@ def run() -> dict[str, float]:
                 "bare": _opened(browser, plain, "Number", '[data-testid="stText"]'),
                 "head": _opened(browser, f"{app}/layer_lab", "Head", FLOW),
                 "d_model": _opened(browser, f"{app}/layer_lab", "d_model", FLOW),
+                "motion": _opened(browser, f"{app}/layer_lab", "Head", FLOW, moves=True),
             }
             times: dict[str, list[float]] = {name: [] for name in pages}
             for press in range(PRESSES + 2):
@@ -96,9 +103,12 @@ def run() -> dict[str, float]:
     return {name: round(figure, 2) for name, figure in figures.items()}
 
 
-def _opened(browser: Browser, address: str, label: str, watched: str) -> Page:
+def _opened(browser: Browser, address: str, label: str, watched: str, moves: bool = False) -> Page:
     """A page that is complete, with its slider focused."""
-    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page = browser.new_page(
+        viewport={"width": 1440, "height": 1000},
+        reduced_motion="no-preference" if moves else "reduce",
+    )
     page.goto(address)
     slider = page.locator(f'input[type=range][aria-label="{label}"]')
     slider.wait_for(state="attached", timeout=120_000)

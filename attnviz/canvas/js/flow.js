@@ -14,7 +14,7 @@ import { fitted, sampledWidths } from "./text.js";
  * @typedef {{box: FlowBox, row: number, col: number}} FlowCell
  */
 
-const MOVE_MS = 180; // of a change of numbers
+const MOVE_MS = 140; // of a change of numbers
 const ROOM_BELOW = 92; // px of the window left to what is under the flow
 const PANE = 300; // px of that once it explains a weight
 const FLOW_DIGITS = 7; // of a number in a tooltip
