@@ -25,8 +25,11 @@ def shows(app: AppTest, example: Example) -> None:
     shows_a_head(app)
     if example.digit is None:
         assert app.text_area(key="text").value == example.text
-    map_ = canvases(app)[2][0]
-    assert map_["cell"] == [example.query, example.key]
+    shown = canvases(app)[2][0]
+    if example.digit is None:
+        assert shown["cell"] == [example.query, example.key]
+    else:  # an image opens on its own view, which shows the query's row
+        assert (shown["mode"], shown["query"]) == ("image", example.query)
     assert (app.slider(key="layer").value, app.slider(key="head").value) == (
         example.layer,
         example.head,
