@@ -128,9 +128,15 @@ def test_a_hovered_head_is_shown_enlarged(together):
         const mode = modes[5], picture = mode.stage.tipBox.querySelector("canvas");
         const big = picture.getContext("2d"), small = mode.hovered.image.getContext("2d");
         const times = picture.width / mode.hovered.image.width;
-        return [picture.width, [...Array(12).keys()].every((i) => [...Array(12).keys()].every((j) =>
-            [...small.getImageData(j, i, 1, 1).data].join() ===
-            [...big.getImageData((j + 0.5) * times, (i + 0.5) * times, 1, 1).data].join()))];
+        const at = (ctx, x, y) => [...ctx.getImageData(x, y, 1, 1).data];
+        const places = [...Array(144).keys()].map((n) => [n % 12, Math.floor(n / 12)]);
+        const cells = places.map(([j, i]) =>
+            [at(small, j, i), at(big, (j + 0.5) * times, (i + 0.5) * times)]);
+        const seen = cells.filter(([one]) => one[3] > 0);
+        const alike = seen.every(([one, other]) => one.join() === other.join());
+        return [picture.width, seen.length, alike,
+            cells.every(([, other]) => other[3] === 255)];
     }}""")
-    assert same == [192, True]
+    # masked cells are clear in the thumbnail, and hatched where it is enlarged
+    assert same == [192, 12 * 13 // 2, True, True]
     assert canvas.said()["runs"] == 1
