@@ -27,7 +27,13 @@ def test_each_example_renders(name: str, visit: Callable[..., Visit]) -> None:
         expect(pane.get_by_text(example.about.split(":")[0], exact=False).first).to_be_visible()
         one.idle()
         expect(slider(page, "Head")).to_have_value(str(example.head))
-        shown = Canvas(page, "map")
-        assert shown.run("return mode.header.cell;") == [example.query, example.key]
+        if example.digit is None:
+            cell = Canvas(page, "map").run("return mode.header.cell;")
+            assert cell == [example.query, example.key]
+        else:  # an image opens on its own view, which shows the query's row
+            image = Canvas(page, "image")
+            assert image.run("return mode.query;") == example.query
+            weight = image.run("return mode.row.weights[argument];", example.key)
+            assert weight == pytest.approx(example.weight, abs=1e-3)
         # the cell's arithmetic ends in the weight that the sentence names
         expect(pane.get_by_text(f"{example.weight:.3f}"[:-1], exact=False).first).to_be_visible()
