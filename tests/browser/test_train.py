@@ -238,6 +238,11 @@ def test_a_click_on_a_curve_moves_the_slider_and_the_link(
         step,
     ]
     assert film(page, "return film.map.stage.title;").endswith(f"step {step}")
+    # Back and Forward go from step to step
+    page.go_back()
+    expect(slider).to_have_attribute("aria-valuetext", "400 of 400", timeout=TIMEOUT_MS)
+    page.go_forward()
+    expect(slider).to_have_attribute("aria-valuetext", f"{step} of 400", timeout=TIMEOUT_MS)
     # and the link opens there
     page.reload()
     expect(slider).to_have_attribute("aria-valuetext", f"{step} of 400", timeout=TIMEOUT_MS)
