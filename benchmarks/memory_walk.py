@@ -111,10 +111,10 @@ def _explore(page: Page, address: str, name: str, lengths: tuple[int, ...], told
         page.get_by_label("Head", exact=True).last.press("ArrowRight")
         _still(page)
         told(f"{name}, {lengths[i]} tokens:")
-    if page.get_by_role("button", name="Write", exact=True).count():
+    if page.get_by_role("button", name="Generate", exact=True).count():
         _put(page, texts[1])
         for _ in range(2):
-            page.get_by_role("button", name="Write", exact=True).click()
+            page.get_by_role("button", name="Generate", exact=True).click()
             _still(page)
         told(f"{name}, written:")
 
