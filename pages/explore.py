@@ -48,6 +48,7 @@ with pane.explanation:
     attempt(lambda: explanation.query(page, layer, head, focused))
     explanation.predictions(page, at)
     panels.receipt(page, layer)
+    explanation.lab_link(layer)
     explanation.view(view)
 with pane.grid:
     attempt(lambda: head_grid.grid(page.ref, layer, head, page.report))

@@ -98,12 +98,12 @@ def test_a_new_metric_and_a_page_that_shows_it(name: str, tmp_path: Path) -> Non
     (dataset,) = element.proto.datasets
     drawn = pa.ipc.open_stream(dataset.data.data).read_all()["value"].to_numpy()
     trace = attnviz.load("smollm2-135m").trace(TEXT)
-    weights = trace.layers[0].n_heads
+    layer = app.slider(key="layer").value  # the model's first example chose it
     exact = [
-        float(trace.attention(0, h).weights().tril(-1).sum()) / len(trace.tokens)
-        for h in range(weights)
+        float(trace.attention(layer, h).weights().tril(-1).sum()) / len(trace.tokens)
+        for h in range(trace.layers[layer].n_heads)
     ]
     np.testing.assert_allclose(drawn, exact, atol=1e-5)
     assert json.loads(element.proto.spec)["encoding"]["x"]["axis"]["title"] == METRICS[name].title
-    assert [getattr(m, name) for m in layer_metrics(trace, 0)] == pytest.approx(exact, abs=1e-5)
+    assert [getattr(m, name) for m in layer_metrics(trace, layer)] == pytest.approx(exact, abs=1e-5)
     assert f"`{name}`" in table(METRICS.values())

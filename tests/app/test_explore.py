@@ -18,11 +18,12 @@ from attnviz.errors import AttnVizError
 from attnviz.trace.lengths import check_length
 from attnviz.trace.requests import TraceRequest
 from attnviz.ui.explore import head_view
+from attnviz.ui.explore.head_payload import IMAGE
 from tests.app import folders
 
 CAPITAL = "The capital of France is"
 ROOT = Path(__file__).parent.parent.parent
-VIEWS = tuple(head_view.VIEWS)
+VIEWS = tuple(view for view in head_view.VIEWS if view != IMAGE)  # of a text
 
 
 def opened(**parameters: str) -> AppTest:

@@ -68,7 +68,8 @@ def visit(address: str, page: str) -> None:
             message = ForwardMsg()
             message.ParseFromString(socket.recv(timeout=SECONDS))
             if message.WhichOneof("type") == "delta":
-                shown += message.delta.new_element.markdown.body
+                element = message.delta.new_element
+                shown += element.markdown.body + element.heading.body
             # what led to another page has another ending
             elif message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY and (
                 message.WhichOneof("type") == "script_finished"

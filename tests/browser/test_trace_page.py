@@ -300,9 +300,10 @@ def test_the_button_on_explore_gives_the_page(
 ) -> None:
     text = "The capital of France is"
     page = visit().open(f"/explore?text={quote(text)}&layer=2&head=1")
+    page.get_by_role("button", name="Export").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Whole trace", exact=True).click()
-    assert download.value.suggested_filename == "trace.html"
+    assert download.value.suggested_filename == "smollm2-135m-trace.html"
     download.value.save_as(tmp_path / "downloaded.html")
     found = opened.file(tmp_path / "downloaded.html")
     found.shows(2, 1)

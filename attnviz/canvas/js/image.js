@@ -368,7 +368,7 @@ export class ImageMode extends Mode {
     ctx.translate(0, -stage.top);
     for (const token of new Set([this.hovered, query, key])) {
       if (token === null) continue;
-      outlinePatch(ctx, this, token, token === query ? stage.theme.selected : "#ffffff");
+      outlinePatch(ctx, this, token, token === query ? stage.theme.selected : stage.theme.primary);
       if (!this.cellOf(token) && this.beside.includes(token)) outlineBeside(ctx, this._rectOf(token), stage.theme.selected);
     }
     ctx.restore();

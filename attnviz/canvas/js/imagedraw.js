@@ -140,12 +140,12 @@ function headAbove(ctx, { stage }, [x, y, width], title, more) {
 }
 
 /** @param {CanvasRenderingContext2D} ctx @param {ImageMode} mode @param {(row: number, column: number) => Rect | null} rectOf */
-function gridLines(ctx, { place: { grid: [rows, columns] } }, rectOf) {
+function gridLines(ctx, { place: { grid: [rows, columns] }, stage }, rectOf) {
   const [start, end] = [rectOf(0, 0), rectOf(rows, columns)];
   if (!start || !end || Math.min(start[2], start[3]) < LINES_FROM) return;
   ctx.save();
   ctx.globalAlpha = 0.28;
-  ctx.strokeStyle = "#8a97a5";
+  ctx.strokeStyle = stage.theme.faint;
   ctx.lineWidth = 1;
   ctx.beginPath();
   for (let row = 0; row <= rows; row++) {

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 TERMS = {"Scores": "score", "Neuron": "score", "Q": "query", "K": "key"}
 TERMS |= {"V": "value", "Output": "output"}  # each view's term in the glossary; others show weights
-STRONGEST = 5  # keys of a query
-LIKELIEST = 8  # predictions
+STRONGEST = 4  # keys of a query
+LIKELIEST = 6  # predictions
 ADD = " Click to add it to the text."
 
 
@@ -44,6 +44,12 @@ def head(page: PageTrace, layer: AttentionLayer, n: int) -> None:
     if found.role is not None:
         st.badge(found.role.name, color="blue", help=found.role.why or None)
     st.caption(escape_markdown(found.sentence))
+
+
+def lab_link(layer: AttentionLayer) -> None:
+    """The way to the same head in the Layer lab."""
+    if layer.source == "refused":
+        return
     if st.button(
         "Open this head in the Layer lab",
         icon=":material/science:",
