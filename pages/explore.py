@@ -6,14 +6,14 @@ import streamlit as st
 
 from attnviz.ui.error_display import attempt
 from attnviz.ui.explore import (
-    examples,
+    example_menu,
     explanation,
     export_menu,
     focus,
     head_grid,
     head_view,
-    layout,
     panels,
+    panes,
     pins,
     share,
 )
@@ -22,11 +22,11 @@ from attnviz.ui.explore.head_payload import HeadView
 from attnviz.ui.head_choice import choose_head
 from attnviz.ui.model_page import ModelPage
 
-layout.style()
+panes.style()
 frame = ModelPage("Explore", "Every head of a model, with its exact numbers.")
 page = frame.trace()
 
-pane = layout.panes()
+pane = panes.panes()
 with pane.grid:
     layer, head = choose_head(page.trace, lambda: first_head(page))
 at = focus.current(page.trace, page.ref)
@@ -36,13 +36,13 @@ focused = focus.in_map(page.trace, layer, at)
 with pane.head:
     view = head_view.draw(page.ref, layer, head, focused)
 with frame.bar:
-    examples.menu(page.ref.choice)
+    example_menu.menu(page.ref.choice)
     share.menu(page.ref.choice)
     export_menu.menu(HeadView(page.ref, layer, head, view, focused))
 with pane.tokens:
     attempt(lambda: panels.tokens(page, layer, head, at))
 with pane.explanation:
-    examples.about(page.ref.choice)
+    example_menu.about(page.ref.choice)
     attempt(lambda: explanation.head(page, layer, head))
     attempt(lambda: explanation.cell(page, layer, head))
     attempt(lambda: explanation.query(page, layer, head, focused))

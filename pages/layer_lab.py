@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 import attnviz.ui  # noqa: F401 (before torch, which the analysis loads)
-from attnviz.ui.lab.layout import header
+from attnviz.ui.lab.frame import header
 from attnviz.ui.lab.model_head import model_head
 from attnviz.ui.lab.random_layer import random_layer
 from attnviz.ui.memory import freeze_gc

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from attnviz.analysis.emergence import Head, Rise, emerged, find_rise, least_score, strongest
 from attnviz.train.events import Event, of_kind
-from attnviz.train.head_scores import HeadScores, Scorer
+from attnviz.train.job_scores import HeadScores, Scorer
 
 ALSO = 2  # further heads that are named
 LOSSES = 5  # that are averaged: one batch's says little

@@ -12,7 +12,7 @@ from attnviz.charts import Chart, bars, heatmap
 from attnviz.ui.charting import draw_chart
 
 if TYPE_CHECKING:
-    from attnviz.ui.lab.flow import Shown
+    from attnviz.ui.lab.flow_view import Shown
 
 _MAX_TERMS = 5  # of a sum on one line; the chart beside it has them all
 

@@ -10,7 +10,7 @@ import streamlit as st
 from attnviz.glossary import term
 
 if TYPE_CHECKING:
-    from attnviz.ui.lab.flow import Shown
+    from attnviz.ui.lab.flow_view import Shown
 
 Cell = tuple[int, int, int]  # head, query, key
 

@@ -11,8 +11,8 @@ from attnviz.analysis.real_head import RealHead, real_head
 from attnviz.ui.error_display import attempt, escape_markdown
 from attnviz.ui.head_choice import choose_head
 from attnviz.ui.lab import hand_over
-from attnviz.ui.lab.flow import flow
-from attnviz.ui.lab.layout import to_take_home
+from attnviz.ui.lab.flow_view import flow
+from attnviz.ui.lab.frame import to_take_home
 from attnviz.ui.model_page import ModelPage
 from attnviz.ui.request_controls import input_controls
 

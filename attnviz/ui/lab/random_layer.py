@@ -7,9 +7,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.analysis.code_export import lab_code
 from attnviz.ui.error_display import attempt
-from attnviz.ui.lab.flow import flow
+from attnviz.ui.lab.flow_view import flow
+from attnviz.ui.lab.frame import to_take_home
 from attnviz.ui.lab.layer_controls import FIRST, sidebar
-from attnviz.ui.lab.layout import to_take_home
 from attnviz.ui.lab.presets import presets
 from attnviz.ui.lab.text_input import text_input
 

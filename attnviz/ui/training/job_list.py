@@ -19,7 +19,7 @@ from attnviz.train.job import Job
 from attnviz.ui import query_params
 from attnviz.ui.error_display import escape_markdown
 from attnviz.ui.trace_cache import trace_memo
-from attnviz.ui.training.film import STEP, WATCHED, cached_scorer, cached_snapshot
+from attnviz.ui.training.film_view import STEP, WATCHED, cached_scorer, cached_snapshot
 from attnviz.ui.waiting import no_report
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from attnviz.charts.palettes import Theme
     from attnviz.trace import Trace
-    from attnviz.train.head_scores import Scorer
+    from attnviz.train.job_scores import Scorer
 
 MAX_LISTED = 12
 MAP_SIDE = 72  # cells a side, as many as pixels

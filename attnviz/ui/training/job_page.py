@@ -11,7 +11,7 @@ from attnviz.train.events import Event, of_kind
 from attnviz.train.job import Job, Status
 from attnviz.train.settings import Limits
 from attnviz.ui.error_display import attempt, escape_markdown
-from attnviz.ui.training.film import film
+from attnviz.ui.training.film_view import film
 from attnviz.ui.training.job_list import open_job
 from attnviz.ui.training.job_results import results
 

@@ -23,7 +23,7 @@ from attnviz.ui.error_display import attempt, escape_markdown
 from attnviz.ui.head_choice import move_to
 from attnviz.ui.shared import shared
 from attnviz.ui.trace_cache import register
-from attnviz.ui.training.film import cached_snapshot, score_history
+from attnviz.ui.training.film_view import cached_snapshot, score_history
 from attnviz.ui.waiting import no_report
 
 N_HEADS = 3  # drawn before and after

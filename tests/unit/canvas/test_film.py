@@ -15,7 +15,7 @@ from attnviz.canvas.codecs import SignificantDigits
 from attnviz.canvas.film import NOTHING_SENT, FilmFrame, FilmPayload, Sent, film_payload
 from attnviz.canvas.memo import uncached
 from attnviz.train.events import Event
-from attnviz.train.head_scores import HeadScores, Scorer
+from attnviz.train.job_scores import HeadScores, Scorer
 from attnviz.train.payoff import ScoreHistory
 from tests.browser.apps.canvas_app import model_of, text_of, tokenizer
 

@@ -20,7 +20,7 @@ from attnviz.canvas import (
 )
 from attnviz.canvas.bundle import ASSETS, Payload
 from attnviz.canvas.interaction import TokenRef
-from attnviz.ui.lab.flow import flow_payload
+from attnviz.ui.lab.flow_view import flow_payload
 from attnviz.ui.lab.layer_controls import FIRST
 from tests.browser.apps.canvas_app import image_trace, trace_of
 

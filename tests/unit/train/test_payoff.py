@@ -11,8 +11,8 @@ import pytest
 from attnviz.train import jobs, snapshots
 from attnviz.train.attention_change import attention_change
 from attnviz.train.events import Event
-from attnviz.train.head_scores import HeadScores, Scorer, scorer_of
 from attnviz.train.job import Job
+from attnviz.train.job_scores import HeadScores, Scorer, scorer_of
 from attnviz.train.payoff import ScoreHistory, loss_near, payoff
 from attnviz.train.run_job import run
 from attnviz.train.settings import FinetuneWork, JobSettings

@@ -14,8 +14,8 @@ from attnviz.canvas.naming import layer_name, source_line
 from attnviz.trace import Trace
 from attnviz.train import snapshots
 from attnviz.train.events import Event
-from attnviz.train.head_scores import Scorer, scorer_of
 from attnviz.train.job import SETTINGS_FILE, Job
+from attnviz.train.job_scores import Scorer, scorer_of
 from attnviz.train.payoff import ScoreHistory, payoff
 from attnviz.ui import query_params
 from attnviz.ui.error_display import escape_markdown
@@ -65,7 +65,7 @@ def film(job: Job, events: tuple[Event, ...], last: int) -> None:
         at=_linked_step(),
         sent=sent.get(job.name, Sent()),
     )
-    mount = served_component("film", HTML, "film/component.js")
+    mount = served_component("film", HTML, "film/filmparts.js")
     key = f"film_{job.name}"
     mount(
         key=key,
