@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from attnviz.canvas import grid_payload
 from attnviz.canvas.codecs import as_shown
 from attnviz.trace.model import Model
 from tests.browser.colors import contrast, ground, luminance
-from tests.conftest import Visit
+from tests.conftest import TIMEOUT_MS, Visit
 
 Begin = Callable[..., Visit]
 TEXT = "The capital of France is"
@@ -37,12 +38,16 @@ class Canvas:
         self.picture = self.root.locator(".picture")
 
     def run(self, code: str, argument: object = None) -> Any:
-        """JavaScript with ``mode``, ``stage`` and ``argument`` in reach."""
-        painted = (
-            "while (!root.attnviz?.stage.painted) await new Promise(requestAnimationFrame);"
-            "const {stage, mode} = root.attnviz;"
-        )
-        return self.root.evaluate(f"async (root, argument) => {{ {painted} {code} }}", argument)
+        """JavaScript with ``mode``, ``stage`` and ``argument`` in reach, once it is painted.
+
+        Streamlit may put another element in its place meanwhile: each time it is looked for anew.
+        """
+        deadline = time.monotonic() + TIMEOUT_MS / 1000
+        while not self.root.evaluate("root => root.isConnected && root.attnviz?.stage.painted > 0"):
+            assert time.monotonic() < deadline, "the canvas was not painted"
+            self.page.wait_for_timeout(50)
+        reach = "const {stage, mode} = root.attnviz;"
+        return self.root.evaluate(f"async (root, argument) => {{ {reach} {code} }}", argument)
 
     def point(self, x: float, y: float) -> tuple[float, float]:
         """Move the mouse there, from somewhere else."""
