@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from attnviz.models.tokens import display_text
 
+NEIGHBORS = 8  # tokens before a prediction that decide how it is written
+
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -74,7 +77,7 @@ def text_with(
         return text.replace(mask, word)
     if trace.task != "next":
         return None
-    ids = [token.id for token in trace.tokens if not token.special]
+    ids = [token.id for token in trace.tokens[-NEIGHBORS:] if not token.special]
     before = tokenizer.decode(ids)
     after = tokenizer.decode([*ids, prediction.id])
     if not after.startswith(before) or "\ufffd" in after[len(before) :]:

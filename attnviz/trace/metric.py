@@ -47,7 +47,7 @@ class Metric:
         return self.kind == "kl" or (self.kind == "logit_difference" and self.foil is None)
 
     def bind(self, trace: Trace) -> BoundMetric:
-        """The metric of one input, from its trace without edits.
+        """The metric of one input, from its trace; if it ``needs_reference``, without edits.
 
         Raises:
             AttnVizError: an answer that is no choice of the model, or several tokens; a position

@@ -158,9 +158,11 @@ class Model:
             AttnVizError: as ``trace``, or an answer that the model can't give.
         """
         keep = () if metric.position is None else ("logits",)
-        plain = self.trace(text, keep=keep, **inputs)
-        bound = metric.bind(plain)
-        return bound.of(self.trace(text, edits=edits, keep=keep, **inputs) if edits else plain)
+        trace = self.trace(text, edits=edits, keep=keep, **inputs)
+        plain = trace
+        if edits and metric.needs_reference:
+            plain = self.trace(text, keep=keep, **inputs)
+        return metric.bind(plain).of(trace)
 
     def generate(self, text: str | None = None, **options: Any) -> Generation:
         """Generates text and records all of it: see `attnviz.trace.generation.generate`."""

@@ -48,14 +48,13 @@ def menu(shown: HeadView) -> None:
             "Every head of every layer in one HTML file, computed in the reader's browser: no "
             "server, no model, works offline.",
         )
-        metrics = head_grid.read_grid(shown.trace, no_report)
         _download(
             "Heads as CSV",
-            lambda: matrices.metrics(shown.trace, metrics.metrics).csv(),
+            lambda: _heads_csv(shown),
             f"{_file_name(_model_name(shown))}-heads.csv",
             "text/csv",
             "One row per head, with all its metrics.",
-            disabled=not metrics.complete,
+            disabled=not head_grid.is_read(shown.trace),
         )
         st.caption("Pictures (PNG, SVG): **Save**, above each picture.")
         st.caption("**Copy as code** reproduces these numbers with the attnviz package.")
@@ -77,6 +76,11 @@ def _html(shown: HeadView, area: Area) -> str:
     whole = area._replace(viewport=area.viewport and replace(area.viewport, have=""))
     _, _, checked = verdict(shown.layer, shown.trace.fidelity(shown.layer.index, rows="recorded"))
     return as_html(payload(shown, whole, memo), title, source=shown.ref.source, receipt=checked)
+
+
+def _heads_csv(shown: HeadView) -> str:
+    trace = shown.trace
+    return matrices.metrics(trace, head_grid.read_grid(trace, no_report).metrics).csv()
 
 
 def _page(shown: HeadView) -> str:

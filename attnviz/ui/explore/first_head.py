@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attnviz.analysis.heads import baselines
+from attnviz.analysis.heads import all_baselines
 from attnviz.analysis.roles import most_structured
 from attnviz.ui.explore.head_grid import layer_grid
 
@@ -21,6 +21,6 @@ def first_head(page: PageTrace) -> tuple[int, int] | None:
     if sum(layer.n_heads * layer.n_q * layer.n_k for layer in layers) > MOST_WEIGHTS:
         return None
     metrics = [one for i in layers for one in layer_grid(trace, i.index, page.report).metrics]
-    uniform = [one for i in layers for one in baselines(trace, i.index)]
+    uniform = [one for heads in all_baselines(trace).values() for one in heads]
     best = most_structured(metrics, uniform)
     return None if best is None else (best.layer, best.head)

@@ -15,6 +15,7 @@ from attnviz.ui.canvas import canvas
 from attnviz.ui.error_display import attempt
 from attnviz.ui.executor import Job
 from attnviz.ui.head_choice import move_to
+from attnviz.ui.lru_cache import Key
 from attnviz.ui.shared import shared
 from attnviz.ui.trace_cache import key_of
 from attnviz.ui.waiting import no_report
@@ -83,7 +84,7 @@ def read_grid(trace: Trace, report: Report, seconds: float = 0.0) -> GridPayload
     for layer in trace.layers:
         if layer.source == "refused":
             continue
-        known = (*key_of(trace), "grid", layer.index) in values
+        known = _layer_key(trace, layer.index) in values
         if known or may_read:
             layers.append(layer_grid(trace, layer.index, report))
         if not known:
@@ -91,10 +92,21 @@ def read_grid(trace: Trace, report: Report, seconds: float = 0.0) -> GridPayload
     return assemble_grid(trace, layers)
 
 
+def is_read(trace: Trace) -> bool:
+    """Whether every layer of a trace's grid is cached."""
+    values = shared().values
+    shown = [layer.index for layer in trace.layers if layer.source != "refused"]
+    return all(_layer_key(trace, index) in values for index in shown)
+
+
 def layer_grid(trace: Trace, layer: int, report: Report) -> GridLayer:
     """One layer's thumbnails and metrics, from the cache or as a job."""
-    key = (*key_of(trace), "grid", layer)
-    return shared().work.run(key, partial(_grid_layer, trace, layer), shared().values, report)
+    work = partial(_grid_layer, trace, layer)
+    return shared().work.run(_layer_key(trace, layer), work, shared().values, report)
+
+
+def _layer_key(trace: Trace, layer: int) -> Key:
+    return (*key_of(trace), "grid", layer)
 
 
 def _grid_layer(trace: Trace, layer: int, job: Job) -> GridLayer:
