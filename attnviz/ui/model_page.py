@@ -13,6 +13,7 @@ A new page is such a script in ``pages/`` and an ``st.Page`` in app.py's ``PAGES
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from attnviz.trace.trace import Trace
     from attnviz.ui.executor import Report
     from attnviz.ui.generate.results import TraceResult
+
+_CSS = Path(__file__).with_suffix(".css")
 
 # Draws the controls of what the model reads; None until there is something to read.
 ReadRequest = Callable[["ModelChoice", "Model"], "TraceRequest | None"]
@@ -73,6 +76,7 @@ class ModelPage:
             title: of the page, before the model's summary.
             summary: shown in its place until there is a model to summarize.
         """
+        st.html(_CSS)
         query_params.begin_page()
         self._summary_key = f"_summary_of_{title}"
         self._last_key = f"_last_of_{title}"  # the choice and the request of the last view

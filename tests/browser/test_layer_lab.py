@@ -113,14 +113,20 @@ def test_a_picked_cell_shows_a_sum_that_is_the_score(visit: Begin) -> None:
         assert flow.run("return mode.header.picked;") == [0, row, column]
 
 
-def test_what_a_click_says_is_in_the_window_beside_the_cell(visit: Begin) -> None:
-    one = visit(height=900)
+def with_a_weight(one: Visit) -> CanvasOn:
+    """The lab's flow after a click on a cell of the weights."""
     flow = CanvasOn(one.open("/layer_lab"))
     flow.point(*flow.run(MIDDLE, ["weights", 6, 4]))
     flow.page.mouse.down()
     flow.page.mouse.up()
     expect(formula(flow.page)).to_have_count(1)
     one.idle()
+    return flow
+
+
+def test_what_a_click_says_is_in_the_window_beside_the_cell(visit: Begin) -> None:
+    one = visit(height=900)
+    flow = with_a_weight(one)
     pane = flow.page.locator(".st-key-cell_pane").bounding_box()
     assert pane and pane["y"] + pane["height"] <= 901
     flow.until(  # the page may still be scrolling
@@ -133,12 +139,7 @@ def test_what_a_click_says_is_in_the_window_beside_the_cell(visit: Begin) -> Non
 
 def test_a_charts_floating_toolbar_covers_no_control_formula_or_number(visit: Begin) -> None:
     one = visit(height=1000)
-    flow = CanvasOn(one.open("/layer_lab"))
-    flow.point(*flow.run(MIDDLE, ["weights", 6, 4]))
-    flow.page.mouse.down()
-    flow.page.mouse.up()
-    expect(formula(flow.page)).to_have_count(1)
-    one.idle()
+    flow = with_a_weight(one)
     charts = flow.page.get_by_test_id("stVegaLiteChart")
     for i in range(charts.count()):
         charts.nth(i).hover()

@@ -1,10 +1,15 @@
-// The style sheet of components that are served as files; each has a shadow root of its own.
+// Style sheets of components that are served as files; each has a shadow root of its own.
 
-const sheet = new CSSStyleSheet();
-sheet.replaceSync(await (await fetch(new URL("canvas.css", import.meta.url))).text());
+/** @param {string} name of a file beside this one @returns {Promise<CSSStyleSheet>} */
+export async function styleSheet(name) {
+  const sheet = new CSSStyleSheet();
+  return sheet.replace(await (await fetch(new URL(name, import.meta.url))).text());
+}
 
-/** @param {ParentNode} parent the component's root */
-export function adoptStyle(parent) {
+const canvas = await styleSheet("canvas.css");
+
+/** @param {ParentNode} parent the component's root @param {CSSStyleSheet[]} more after the canvas's own */
+export function adoptStyle(parent, ...more) {
   const shadow = /** @type {ShadowRoot} */ (parent);
-  if (!shadow.adoptedStyleSheets.includes(sheet)) shadow.adoptedStyleSheets = [...shadow.adoptedStyleSheets, sheet];
+  if (!shadow.adoptedStyleSheets.includes(canvas)) shadow.adoptedStyleSheets = [...shadow.adoptedStyleSheets, canvas, ...more];
 }
