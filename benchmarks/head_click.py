@@ -2,7 +2,7 @@
 
     python -m benchmarks.head_click
 
-SmolLM2 reads 1,024 tokens. Each click is on a head whose map nobody has seen: the message, the
+SmolLM2 reads 1,024 tokens. Each click is on a head whose map is not cached: the message, the
 script's run, the map's cells, Streamlit and the drawing are all in its time.
 """
 

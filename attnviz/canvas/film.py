@@ -125,7 +125,7 @@ def film_payload(
             }
             for layer, head in heads
         ],
-        "told": [(heads.index(head), rise.step) for head, rise in history.emerged],
+        "emerged": [(heads.index(head), rise.step) for head, rise in history.emerged],
         "accuracies": names,
         "firstThumbs": first_thumbs,
         "firstMap": first_map,

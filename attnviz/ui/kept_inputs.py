@@ -1,7 +1,7 @@
 """Inputs that an address can't carry: long texts and images, kept by the server for its links.
 
 They stay in memory, never on disk: what people paste may be private, and a link to it need not
-outlive the server. Whoever has the link has the input; its name is a hash that nobody guesses.
+outlive the server. Anyone with the link has the input; its name is a hash that cannot be guessed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import streamlit as st
 
 MAX_COUNT: Final = 256
 MAX_BYTES: Final = 128 * 2**20  # of all together
-DAYS: Final = 7  # after somebody last opened it
+DAYS: Final = 7  # after it was last opened
 
 # Sentences about "this text" or "the image", to be ended by these.
 KEPT: Final = (

@@ -93,14 +93,14 @@ def arrive(page: str) -> dict[str, str]:
 
 
 def keep_link(page: str) -> None:
-    """To be called by the app after each run: keep the page's link for when somebody returns."""
+    """To be called by the app after each run: keep the page's link for a later visit."""
     unwritten = st.session_state.get(_UNWRITTEN, {})
     link = {name: value for name, value in (st.query_params.to_dict() | unwritten).items() if value}
     st.session_state.setdefault(_LEFT, {})[page] = link
 
 
 def begin_page() -> None:
-    """To be called by a page at its start, if it asks for ``page_opened``."""
+    """To be called by a page at its start, if it uses ``page_opened``."""
     st.session_state[_OPENED] = st.session_state.pop(_ARRIVED, False)
     st.session_state.pop(_COMPLETED, None)
     _write_what_waits()

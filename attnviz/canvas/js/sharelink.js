@@ -19,6 +19,6 @@ export default function ({ parentElement }) {
   } }, ["Copy link"]);
   show();
   root.replaceChildren(address, copy);
-  const timer = setInterval(show, 500); // the address changes without a word to anybody
+  const timer = setInterval(show, 500); // no event says that the address has changed
   return () => clearInterval(timer);
 }

@@ -94,7 +94,7 @@ def test_curves_and_scores() -> None:
     assert arrays["accuracies"].tolist() == [[0.5], [0.25]]
     assert arrays["scores"] == pytest.approx(np.array(list(SCORES.values())).T)
     assert [one["name"] for one in header["heads"]] == ["L0 H0", "L0 H1", "L1 H0"]
-    assert header["told"] == [[0, 80], [1, 80], [2, 80]]
+    assert header["emerged"] == [[0, 80], [1, 80], [2, 80]]
 
 
 def test_what_was_sent_is_left_out() -> None:

@@ -12,7 +12,7 @@ import { addFrames } from "./frames.js";
 
 const FRAME_MS = 220; // of a frame at speed 1
 const CALM_MS = 1000; // where the reader's system asks for less motion
-const SETTLED_MS = 350; // without a move, before the page hears of the step
+const SETTLED_MS = 350; // without a move, before the step is reported to the page
 const LOSS_SHARE = 0.42; // of the height; the rest is for the scores
 
 export class Film {
@@ -91,9 +91,9 @@ export class Film {
     const last = header.steps.length - 1;
     this.slider.input.max = String(last);
     this.playButton.disabled = last < 1;
-    const asked = another || header.at !== this.known ? header.at : undefined; // undefined: the page has no new wish
+    const wanted = another || header.at !== this.known ? header.at : undefined; // undefined: the page has no new wish
     this.known = header.at;
-    const at = asked === undefined ? (followed && !this.playing ? last : Math.min(this.frame, last)) : this._nearest(asked);
+    const at = wanted === undefined ? (followed && !this.playing ? last : Math.min(this.frame, last)) : this._nearest(wanted);
     this._drawCurves();
     this.show(at);
   }

@@ -32,16 +32,16 @@ export function accuracyCurves(header, { accuracySteps, accuracies }, { height, 
 
 /** @param {FilmHeader} header @param {FilmArrays} arrays @param {Room} room @returns {import("../payload.js").CurvesPayload} */
 export function scoreCurves(header, { scores }, { height, source }) {
-  const { heads, steps, selected, told } = header;
+  const { heads, steps, selected, emerged } = header;
   const [T, H] = [steps.length, heads.length];
   const y = new Float32Array(T * H);
   for (let h = 0; h < H; h++) for (let t = 0; t < T; t++) y[h * T + t] = scores[t * H + h];
   const strongest = [...heads.keys()].sort((a, b) => y[b * T + T - 1] - y[a * T + T - 1]);
-  const shown = [...new Set([...told.map(([h]) => h), ...strongest])].slice(0, NAMED);
+  const shown = [...new Set([...emerged.map(([h]) => h), ...strongest])].slice(0, NAMED);
   /** @type {import("../payload.js").Series[]} */
   const series = heads.map(({ layer, head, name }, h) => {
     const chosen = layer === selected[0] && head === selected[1];
-    const at = told.find(([one]) => one === h)?.[1];
+    const at = emerged.find(([one]) => one === h)?.[1];
     return { name, at, named: chosen || shown.includes(h), color: chosen ? "selected" : shown.includes(h) ? shown.indexOf(h) : null };
   });
   const uniform = heads.reduce((sum, one) => sum + one.uniform, 0) / H;

@@ -16,7 +16,7 @@
  * @property {[number, number]} selected layer and head
  * @property {string} scoreTitle @property {string} scoreRule @property {string} unit of the scores; empty for shares, 0 to 1
  * @property {{layer: number, head: number, name: string, uniform: number}[]} heads that have a score
- * @property {[number, number][]} told indices of the heads that took up their role, and at which step
+ * @property {[number, number][]} emerged indices of the heads that took up their role, and at which step
  * @property {string[]} accuracies names of the curves; none without held-out data
  * @property {number} firstThumbs index of the first frame with thumbnails in this message
  * @property {number} firstMap the same for the selected head's map
