@@ -69,7 +69,7 @@ def _receipt(head: RealHead) -> None:
 
 
 def _within(error: float) -> str:
-    return f"within {error:.0e} of the model's" if error else "exactly the model's"
+    return f"within {error:.0e} of the model's" if error else "identical to the model's"
 
 
 def _facts(head: RealHead) -> None:
